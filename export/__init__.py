@@ -1,0 +1,7 @@
+"""Export of Keras models to quantized .tflite files, and the proof that they agree."""
+
+from keras_se.export.artifacts import Artifact as Artifact
+from keras_se.export.artifacts import export as export
+from keras_se.export.parity import Parity as Parity
+from keras_se.export.parity import compare as compare
+from keras_se.export.recipes import RECIPES as RECIPES

@@ -1,0 +1,115 @@
+"""A Keras model to files on disk: a .tflite per recipe, and beside each its manifest."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras_se.export import flatbuffer
+from keras_se.export.convert import input_shape, load_model, to_tflite
+from keras_se.export.quantize import Ranges, calibrate, calibration_sha256, check_calibration, quantize
+from keras_se.export.recipes import Recipe, find_recipe
+
+from keras_se.atomic import writable_folder, write_bytes, write_json
+from keras_se.errors import InputError
+from keras_se.preprocessing import Preprocessing, preprocessing_of
+from keras_se.progress import track
+from keras_se.versions import installed_versions
+
+TARGETS = ("phone_cpu",)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that was exported."""
+
+    path: Path
+    recipe: str
+    target: str
+    manifest: dict[str, Any]
+    """What stands in the JSON file beside it."""
+
+
+def export(
+    model_or_path: keras.Model | Path | str,
+    out: Path | str,
+    *,
+    recipes: Sequence[str] = ("float32", "static_wi8_ai8"),
+    target: str = "phone_cpu",
+    calibration: np.ndarray | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> list[Artifact]:
+    """Convert a model once to float and from there to each recipe.
+
+    Writes `NAME.RECIPE.tflite` and `NAME.RECIPE.tflite.json` for each recipe into `out`, when all have been made.
+    Each file takes one image; static recipes take and give integers.
+
+    Args:
+        model_or_path: a Keras model of one image input of known size, or a `.keras` file.
+        out: the folder; made if it is missing, and files of the same names are replaced.
+        recipes: names from `keras_se.export.RECIPES`.
+        target: the device; "phone_cpu".
+        calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
+        preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
+            pixels in 0..1 if the calibration images lie there.
+    Raises:
+        InputError: a name is unknown, the model cannot be read or has another input, the calibration images are
+            missing or unfit, or `out` cannot be written.
+    """
+    chosen = [find_recipe(name) for name in recipes]
+    if target not in TARGETS:
+        raise InputError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
+    folder = writable_folder(out)
+    model, source = _model_and_hash(model_or_path)
+    shape = input_shape(model)
+    calibrated = any(recipe.calibrated for recipe in chosen)
+    images = check_calibration(calibration, shape) if calibrated else None
+    if preprocessing is None:
+        preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
+    float_file = to_tflite(model)
+    ranges = None if images is None else _ranges(float_file, images, preprocessing)
+    made = []
+    for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
+        content = quantize(float_file, recipe, ranges)
+        manifest = _manifest(content, recipe, target, model.name, source, preprocessing, images)
+        made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
+    for path, _, content, manifest in made:
+        write_bytes(path, content)
+        write_json(path.with_name(f"{path.name}.json"), manifest)
+    return [Artifact(path, recipe.name, target, manifest) for path, recipe, _, manifest in made]
+
+
+def _model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
+    if isinstance(model_or_path, keras.Model):
+        return model_or_path, None
+    model = load_model(model_or_path)
+    return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
+
+
+def _ranges(float_file, images, preprocessing: Preprocessing) -> Ranges:
+    low, high = preprocessing.input_range
+    # Images from outside the record's range are another preprocessing: then their own extremes stand.
+    inside = low <= images.min() and images.max() <= high
+    return calibrate(float_file, images, (low, high) if inside else None)
+
+
+def _manifest(content, recipe: Recipe, target, model, source, preprocessing, images) -> dict[str, Any]:
+    calibration = None
+    if recipe.calibrated:
+        calibration = {"images": len(images), "sha256": calibration_sha256(images), "method": "min_max"}
+    return {
+        "model": model,
+        "model_sha256": source,
+        "recipe": recipe.name,
+        "target": target,
+        "preprocessing": preprocessing.to_dict(),
+        "calibration": calibration,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "operations": flatbuffer.operations(content),
+        "dtypes": flatbuffer.dtypes(content),
+        "versions": installed_versions(),
+    }

@@ -1,0 +1,73 @@
+"""Keras to a float .tflite file."""
+
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_se.errors import InputError
+
+
+def load_model(path: Path | str) -> keras.Model:
+    """The model in a `.keras` file; nothing in it is executed.
+
+    Raises:
+        InputError: there is no such file, or it is not a Keras model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no model file {path}; keras-se train writes one")
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{path} is not a model that Keras can load ({reason}); train or save it again") from None
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{path} holds a {type(model).__name__}, not a model")
+    return model
+
+
+def input_shape(model: keras.Model) -> tuple[int, int, int]:
+    """Height, width and channels of the model's one image input.
+
+    Raises:
+        InputError: it has another input, or one of unknown size.
+    """
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise InputError(f"the model must take one image (batch, height, width, channels) of known size; got {shape}")
+    return shape[1], shape[2], shape[3]
+
+
+def to_tflite(model: keras.Model) -> bytes:
+    """The model as a float32 .tflite file of built-in operations, for one image at a time.
+
+    Raises:
+        InputError: the model's input is not one image of known size.
+    """
+    shape = (1, *input_shape(model))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        _float32(model).export(
+            path,
+            format="litert",
+            verbose=False,
+            # Without it the file's shape signature keeps a batch of -1, which LiteRT.js and XNNPACK refuse.
+            input_signature=[keras.InputSpec(dtype="float32", shape=shape)],
+            target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
+        )
+        return path.read_bytes()
+
+
+def _float32(model: keras.Model) -> keras.Model:
+    """The model with every layer computing in float32; the casts of mixed precision would stay in the file."""
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+
+    def clone(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy

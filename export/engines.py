@@ -1,0 +1,145 @@
+"""One runner per runtime: the same images through each, one at a time."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_se.errors import InputError
+from keras_se.extras import import_extra
+from keras_se.progress import track
+
+# TFLite Micro takes its whole working memory at the start; this much beyond ten times the file has been enough for
+# every network here at 224 pixels.
+_ARENA_BYTES = 64 << 20
+
+
+class Outputs(NamedTuple):
+    """What an engine computed.
+
+    `values`: float64 `(n, classes)`. `lsb`: the step of an integer output, None for a float one.
+    """
+
+    values: np.ndarray
+    lsb: float | None
+
+
+class Engine(NamedTuple):
+    """A runtime, and how its results relate to those of LiteRT's reference kernels on the same file."""
+
+    run: Callable[[bytes, np.ndarray], Outputs]
+    steps: Mapping[str, int] = {}
+    """Greatest difference from the reference kernels, in steps of the output, by recipe; where a recipe has none,
+    its own tolerance between engines holds."""
+    reason: str = ""
+    refuses: frozenset[str] = frozenset()
+    """Recipes whose files it cannot run."""
+
+
+def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
+    """The model's logits, or its outputs where it ends in no softmax.
+
+    Args:
+        images: float32 `(n, height, width, channels)`.
+    """
+    outputs = _logits_model(model).predict(images, batch_size=32, verbose=0)  # pyright: ignore[reportArgumentType]
+    return Outputs(np.asarray(outputs, "float64").reshape(len(images), -1), None)
+
+
+def _logits_model(model: keras.Model) -> keras.Model:
+    last = model.layers[-1]
+    softmax = keras.activations.softmax
+    if isinstance(last, keras.layers.Softmax) or (
+        isinstance(last, keras.layers.Activation) and last.activation is softmax
+    ):
+        return keras.Model(model.inputs, last.input)
+    if getattr(last, "activation", None) is softmax:
+        linear = type(last).from_config({**last.get_config(), "activation": "linear"})
+        logits = keras.Model(model.inputs, linear(last.input))
+        linear.set_weights(last.get_weights())
+        return logits
+    return model
+
+
+def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
+    litert = import_extra("ai_edge_litert.interpreter", "edge")
+    interpreter = litert.Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=litert.OpResolverType[resolver],
+        num_threads=2,
+    )
+    interpreter.allocate_tensors()
+    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def infer(image):
+        interpreter.set_tensor(taken["index"], image)
+        interpreter.invoke()
+        return interpreter.get_tensor(given["index"])
+
+    return _each(infer, images, taken["dtype"], taken["quantization"], given["quantization"])
+
+
+def _tflm(content: bytes, images: np.ndarray) -> Outputs:
+    runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=10 * len(content) + _ARENA_BYTES)
+    taken, given = interpreter.get_input_details(0), interpreter.get_output_details(0)
+
+    def infer(image):
+        interpreter.set_input(image, 0)
+        interpreter.invoke()
+        return interpreter.get_output(0)
+
+    return _each(infer, images, taken["dtype"], _micro_quantization(taken), _micro_quantization(given))
+
+
+def _micro_quantization(details: Any) -> tuple[float, int]:
+    parameters = details["quantization_parameters"]
+    if len(parameters["scales"]) == 0:
+        return 0.0, 0
+    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
+
+
+def _each(infer, images, dtype, taken, given) -> Outputs:
+    """The images one by one, quantized on the way in and dequantized on the way out; a scale of 0 means float."""
+    inputs = (_as_input(image[None], np.dtype(dtype), *taken) for image in images)
+    rows = [np.array(infer(image)).reshape(-1) for image in track(inputs, "Running images", total=len(images))]
+    values = np.stack(rows).astype("float64")
+    scale, zero = given
+    return Outputs(values, None) if scale == 0 else Outputs((values - zero) * scale, scale)
+
+
+def _as_input(image, dtype, scale, zero):
+    if np.issubdtype(dtype, np.floating):
+        return image.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(image / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+REFERENCE_KERNELS = "litert_reference"
+
+ENGINES: dict[str, Engine] = {
+    "litert": Engine(
+        lambda content, images: _litert(content, images, resolver="AUTO"),
+        steps={"static_wi8_ai16": 0},
+        reason="XNNPACK takes no int16, and LiteRT's own kernels compute it alike",
+    ),
+    REFERENCE_KERNELS: Engine(lambda content, images: _litert(content, images, resolver="BUILTIN_REF")),
+    "tflm": Engine(
+        _tflm,
+        steps={"static_wi8_ai8": 0, "static_wi8_ai16": 16},
+        reason="int8: rounding for rounding the same; int16: MUL and FULLY_CONNECTED by one step, which adds up",
+        refuses=frozenset({"float16", "dynamic_wi8_afp32"}),
+    ),
+}
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {name!r}")
+    return ENGINES[name]

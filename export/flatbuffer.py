@@ -1,0 +1,115 @@
+"""A .tflite file as an object: what is in it, and the edits that no converter offers."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+from keras_se.errors import InputError
+from keras_se.extras import import_extra
+
+schema: Any = import_extra("ai_edge_litert.schema_py_generated", "edge")
+
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16  # of a buffer's bytes, as the schema's force_align asks
+
+
+def load(path: Path | str) -> bytes:
+    """The content of a .tflite file, after LiteRT has found it whole.
+
+    Raises:
+        InputError: there is no such file, or it is not a .tflite file or not a whole one.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror})") from None
+    if content[4:8] != _IDENTIFIER:
+        raise InputError(f"{path} is not a .tflite file; export one with keras-se export")
+    try:
+        import_extra("ai_edge_litert.interpreter", "edge").Interpreter(model_content=content)
+    except ValueError:
+        raise InputError(f"{path} is damaged or cut short; export it again") from None
+    return content
+
+
+def unpack(content: bytes) -> Any:
+    """The file as the schema's object (`ModelT`)."""
+    return schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
+
+
+def pack(model: Any) -> bytes:
+    """The object as a file."""
+    builder = _AlignedBuilder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def inlined(content: bytes) -> bytes:
+    """The same file with every constant inside the flatbuffer.
+
+    Above some 256 KiB the quantizer writes them behind it. LiteRT and Vela read that; TFLite Micro does not, and
+    computes on empty weights without a word.
+    """
+    model = unpack(content)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 are "none" and a placeholder
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return pack(model)
+
+
+def without_softmax(content: bytes) -> bytes:
+    """The same network up to its logits: a softmax that yields the file's only output is cut off."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    last = graph.operators[-1]
+    code = model.operatorCodes[last.opcodeIndex].builtinCode
+    if code != schema.BuiltinOperator.SOFTMAX or list(graph.outputs) != list(last.outputs):
+        return content
+    logits = int(last.inputs[0])
+    graph.operators.pop()
+    graph.outputs = np.array([logits], np.int32)
+    for signature in model.signatureDefs or ():
+        signature.outputs[0].tensorIndex = logits
+    return pack(model)
+
+
+def input_shape(content: bytes) -> tuple[int, ...]:
+    """The shape of the file's first input, batch first."""
+    graph = unpack(content).subgraphs[0]
+    return tuple(int(side) for side in graph.tensors[graph.inputs[0]].shape)
+
+
+def input_name(content: bytes) -> str:
+    """The name of the tensor that is the file's first input."""
+    graph = unpack(content).subgraphs[0]
+    return graph.tensors[graph.inputs[0]].name.decode()
+
+
+def operations(content: bytes) -> dict[str, int]:
+    """How many of each operation the file has, by its name in the schema."""
+    names = _names(schema.BuiltinOperator)
+    model = unpack(content)
+    used = (model.operatorCodes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
+    return dict(sorted(Counter(names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in used).items()))
+
+
+def dtypes(content: bytes) -> dict[str, int]:
+    """How many tensors of each type the file has."""
+    names = _names(schema.TensorType)
+    tensors = (tensor for graph in unpack(content).subgraphs for tensor in graph.tensors)
+    return dict(sorted(Counter(names[tensor.type] for tensor in tensors).items()))
+
+
+def _names(enumeration: type) -> dict[int, str]:
+    return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
+
+
+class _AlignedBuilder(flatbuffers.Builder):
+    """Python's flatbuffers know nothing of force_align: here the bytes of a buffer start at a multiple of 16."""
+
+    def StartVector(self, elemSize, numElems, alignment):  # noqa: N802, N803
+        return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)

@@ -1,0 +1,205 @@
+"""The same images through two forms of a network: numbers and a verdict."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras_se.export import flatbuffer
+from keras_se.export.convert import load_model
+from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, Outputs, find_engine, run_keras
+from keras_se.export.recipes import RECIPES, Tolerance
+
+from keras_se.errors import InputError
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a candidate is from its reference, on the logits of the same images."""
+
+    file: str
+    reference: str
+    """"keras", or "litert_reference": the same file on LiteRT's reference kernels."""
+    engine: str
+    recipe: str
+    """Of the candidate's file, read off its types."""
+    images: int
+    max_abs: float
+    """Greatest difference of a logit."""
+    max_lsb: float | None
+    """The same, in steps of the candidate's output; None for a float output."""
+    sqnr_db: float
+    """Power of the reference over power of the difference, in decibels; infinite where there is none."""
+    top1_agreement: float
+    """Share of the images on which both have the same first class."""
+    accuracy: float | None
+    """Share of the images that the candidate classifies right; None without labels."""
+    failures: tuple[str, ...]
+    """The bounds that do not hold, each with the figure; empty when all do."""
+    tolerance: str
+    """The bounds and their reason."""
+
+    @property
+    def verdict(self) -> str:
+        """ "pass" or "fail"."""
+        return "fail" if self.failures else "pass"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field and the verdict; an infinite `sqnr_db` becomes None, which JSON can say."""
+        finite = self.sqnr_db if np.isfinite(self.sqnr_db) else None
+        return {**asdict(self), "sqnr_db": finite, "verdict": self.verdict}
+
+
+def compare(
+    reference: keras.Model | Path | str,
+    candidate: Path | str,
+    images: np.ndarray,
+    *,
+    engine: str = "litert",
+    labels: np.ndarray | None = None,
+) -> Parity:
+    """Run the same images through both and hold the difference against its tolerance.
+
+    A Keras reference is held against the tolerance of the candidate's recipe. A .tflite reference runs on LiteRT's
+    reference kernels, and the difference is the engine's own: in steps of the output for an integer file.
+
+    Args:
+        reference: a Keras model, or the path of a `.keras` or a `.tflite` file.
+        candidate: the path of a `.tflite` file.
+        images: float32 `(n, height, width, channels)`, as the network sees them.
+        engine: what runs the candidate: "litert" (XNNPACK), "litert_reference" or "tflm".
+        labels: int `(n,)`, for the accuracy.
+    Raises:
+        InputError: a file cannot be read, the engine is unknown or cannot run the file, or the shapes do not fit.
+    """
+    candidate = Path(candidate)
+    got = _run_file(candidate, images, engine)
+    if isinstance(reference, keras.Model) or Path(reference).suffix != ".tflite":
+        expected, name = _run_model(reference, images), "keras"
+    else:
+        expected, name = _run_file(Path(reference), images, REFERENCE_KERNELS), REFERENCE_KERNELS
+    return _parity(expected, got, candidate, name, engine, labels)
+
+
+def compare_all(
+    reference: keras.Model | Path | str,
+    files: Sequence[Path | str],
+    images: np.ndarray,
+    *,
+    engines: Sequence[str] | None = None,
+    labels: np.ndarray | None = None,
+) -> list[Parity]:
+    """Every file on every engine against the Keras model, and integer files also against the reference kernels.
+
+    Args:
+        engines: names; None for each that can run the file.
+    Raises:
+        InputError: as `compare`.
+    """
+    expected = _run_model(reference, images)
+    rows = []
+    for file in map(Path, files):
+        recipe = recipe_of(flatbuffer.load(file))
+        names = engines or [name for name, engine in ENGINES.items() if recipe not in engine.refuses]
+        outputs = {name: _run_file(file, images, name) for name in names}
+        rows += [_parity(expected, got, file, "keras", name, labels) for name, got in outputs.items()]
+        kernels = outputs.pop(REFERENCE_KERNELS, None)
+        if kernels is not None and kernels.lsb is not None:
+            rows += [_parity(kernels, got, file, REFERENCE_KERNELS, name, labels) for name, got in outputs.items()]
+    return rows
+
+
+def recipe_of(content: bytes) -> str:
+    """The recipe of a .tflite file, read off the types of its tensors."""
+    dtypes = flatbuffer.dtypes(content)
+    if "FLOAT32" not in dtypes:
+        return "static_wi8_ai16" if "INT16" in dtypes else "static_wi8_ai8"
+    if "INT8" in dtypes:
+        return "dynamic_wi8_afp32"
+    return "float16" if "FLOAT16" in dtypes else "float32"
+
+
+def _run_model(reference: keras.Model | Path | str, images: np.ndarray) -> Outputs:
+    model = reference if isinstance(reference, keras.Model) else load_model(reference)
+    _check_images(images, model.input_shape[1:], "the model")
+    return run_keras(model, images)
+
+
+def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
+    engine, content = find_engine(name), flatbuffer.load(path)
+    if (recipe := recipe_of(content)) in engine.refuses:
+        raise InputError(f"engine {name} cannot run {recipe} files; got {path}")
+    _check_images(images, flatbuffer.input_shape(content)[1:], path)
+    return engine.run(flatbuffer.without_softmax(content), images)
+
+
+def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine: str, labels) -> Parity:
+    if got.values.shape != expected.values.shape:
+        raise InputError(
+            f"{file} must have the reference's {expected.values.shape[1]} outputs; it has {got.values.shape[1]}"
+        )
+    recipe = RECIPES[recipe_of(flatbuffer.load(file))]
+    error = np.abs(got.values - expected.values)
+    max_abs = float(error.max())
+    max_lsb = None if got.lsb is None else max_abs / got.lsb
+    agreement = _agreement(expected, got)
+    sqnr_db = _decibels(np.sum(expected.values**2), np.sum(error**2))
+    row = find_engine(engine)
+    if reference == REFERENCE_KERNELS and max_lsb is not None and recipe.name in row.steps:
+        stated, failures = _hold_steps(row.steps[recipe.name], row.reason, max_lsb)
+    else:
+        tolerance = recipe.tolerance if reference == "keras" else recipe.between_engines
+        relative = max_abs / float(np.abs(expected.values).max())
+        stated, failures = _hold(tolerance, relative, sqnr_db, agreement)
+    return Parity(
+        file=str(file),
+        reference=reference,
+        engine=engine,
+        recipe=recipe.name,
+        images=len(expected.values),
+        max_abs=max_abs,
+        max_lsb=max_lsb,
+        sqnr_db=sqnr_db,
+        top1_agreement=agreement,
+        accuracy=None if labels is None else float(np.mean(got.values.argmax(1) == labels)),
+        failures=failures,
+        tolerance=stated,
+    )
+
+
+def _check_images(images, shape, what) -> None:
+    if len(images) == 0:
+        raise InputError("parity needs at least one image; there are none")
+    if images.shape[1:] != tuple(shape):
+        raise InputError(f"images for {what} must have the shape (n, {', '.join(map(str, shape))}); got {images.shape}")
+
+
+def _agreement(expected: Outputs, got: Outputs) -> float:
+    """Two classes that the integer output cannot tell apart agree with either."""
+    chosen = np.take_along_axis(got.values, expected.values.argmax(1)[:, None], axis=1)[:, 0]
+    return float(np.mean(chosen >= got.values.max(1)))
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return float("inf") if noise == 0 else float(10 * np.log10(signal / noise))
+
+
+def _hold(tolerance: Tolerance, error: float, sqnr_db: float, agreement: float) -> tuple[str, tuple[str, ...]]:
+    bounds = (
+        (error <= tolerance.error, f"error {error:.2g} of the largest logit", f"at most {tolerance.error:g}"),
+        (sqnr_db >= tolerance.sqnr_db, f"SQNR {sqnr_db:.1f} dB", f"at least {tolerance.sqnr_db:g}"),
+        (agreement >= tolerance.agreement, f"top-1 agreement {agreement:.3f}", f"at least {tolerance.agreement:g}"),
+    )
+    stated = (
+        f"error at most {tolerance.error:g} of the largest logit, SQNR at least {tolerance.sqnr_db:g} dB, "
+        f"top-1 agreement at least {tolerance.agreement:g}: {tolerance.reason}"
+    )
+    return stated, tuple(f"{figure}, {bound}" for holds, figure, bound in bounds if not holds)
+
+
+def _hold_steps(steps: int, reason: str, max_lsb: float) -> tuple[str, tuple[str, ...]]:
+    # Dequantized values are compared; a hundredth of a step is their rounding.
+    failures = () if max_lsb <= steps + 0.01 else (f"{max_lsb:.2f} LSB, at most {steps}",)
+    return f"at most {steps} LSB: {reason}", failures

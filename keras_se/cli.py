@@ -1,0 +1,273 @@
+"""The command line: arguments in, a table or one JSON document out, and the exit status.
+
+0: done, and every verdict passed. 1: a verdict failed. 2: the arguments or the input are wrong, with one line on
+standard error that says what and where.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
+
+from keras_se.errors import InputError
+from keras_se.tables import Rows, parity_rows
+
+Json = Annotated[bool, arg(help="One JSON document on standard output, and nothing else there.")]
+
+
+@dataclass(frozen=True)
+class Models:
+    """List the models: trainable parameters, multiply-accumulates of one image at 224x224."""
+
+    pattern: Positional[str] = "*"
+    """Shell-style pattern of names, as 'se_resnet*'."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.registry import size_of
+
+        names = _known(self.pattern)
+        sizes = [(name, *size_of(name)) for name in names]
+        return Rows(
+            document=[{"name": name, "parameters": params, "macs": macs} for name, params, macs in sizes],
+            columns=("model", "parameters", "MACs"),
+            cells=[(name, f"{params:,}", f"{macs / 1e9:.3f} G") for name, params, macs in sizes],
+        )
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model into a run folder: model.keras, run.json, history.csv, tensorboard/."""
+
+    model: str
+    """A name from `keras-se models`."""
+    data: str
+    """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
+    out: Path
+    """The run's folder."""
+    recipe: str = "small_images"
+    """The preset that the other options change: paper_resnet, paper_mobile, small_images or digits."""
+    strategy: str = "auto"
+    """auto (every GPU), none (one device) or mirrored (every GPU, or every logical CPU)."""
+    epochs: int | None = None
+    """Passes over the training images."""
+    batch_size: int | None = None
+    """The global batch: images an update, over all devices. The learning rate follows it."""
+    image_size: int | None = None
+    """Height and width of the network's input, in pixels."""
+    learning_rate: float | None = None
+    """Peak, for 256 images of the global batch."""
+    weight_decay: float | None = None
+    """L2 decay of convolution and dense kernels."""
+    label_smoothing: float | None = None
+    """Share of the target spread over all classes."""
+    augmentation: str | None = None
+    """none, shift, shift_flip or resized_crop_flip."""
+    set: tuple[str, ...] = ()
+    """Arguments of the model, as r=8 placement=pre alpha=0.5; they are added to the preset's."""
+    seed: int = 0
+    """The same seed gives the same weights on the same machine."""
+    skip_corrupt: bool = False
+    """Leave out the images that cannot be decoded, instead of stopping."""
+    overwrite: bool = False
+    """Replace a run that the folder holds already."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.training import PRESETS, train
+
+        if self.recipe not in PRESETS:
+            raise InputError(f"recipe must be one of {', '.join(PRESETS)}; got {self.recipe!r}")
+        preset = PRESETS[self.recipe]
+        names = {field.name for field in dataclasses.fields(preset)} - {"model_arguments"}
+        given = {name: value for name, value in vars(self).items() if name in names and value is not None}
+        recipe = dataclasses.replace(
+            preset,
+            **{**given, "out": str(self.out)},
+            # A preset's arguments are those of its own model.
+            model_arguments={**(preset.model_arguments if preset.model == self.model else {}), **_pairs(self.set)},
+        )
+        run = train(recipe, overwrite=self.overwrite)
+        return Rows(
+            document={"model": str(run.folder / "model.keras"), "folder": str(run.folder), "accuracy": run.accuracy},
+            columns=("file", "test accuracy"),
+            cells=[(str(run.folder / "model.keras"), f"{run.accuracy:.4f}")],
+        )
+
+
+@dataclass(frozen=True)
+class Export:
+    """Convert a trained model to .tflite files, with a manifest beside each."""
+
+    model: Positional[Path]
+    """The .keras file; its run.json is read where there is one."""
+    out: Path
+    """The folder for the files."""
+    data: str | None = None
+    """Where calibration images come from, as in `train`; static recipes need it."""
+    recipes: tuple[str, ...] = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
+    """Number formats."""
+    target: str = "phone_cpu"
+    """The device."""
+    images: int = 200
+    """Training images to calibrate on."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.export import export
+
+        calibration = None if self.data is None else _images(self.model, self.data, "train", self.images)[0]
+        artifacts = export(self.model, self.out, recipes=self.recipes, target=self.target, calibration=calibration)
+        found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
+        return Rows(
+            document=found,
+            columns=("file", "recipe", "bytes"),
+            cells=[(one["path"], one["recipe"], f"{one['bytes']:,}") for one in found],
+        )
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Run the same images through a Keras model and .tflite files, and say whether they agree."""
+
+    reference: Positional[Path]
+    """The .keras file."""
+    files: Positional[tuple[Path, ...]]
+    """The .tflite files."""
+    data: str
+    """Where the images come from, as in `train`; the test images are taken."""
+    engines: tuple[str, ...] = ()
+    """litert (XNNPACK), litert_reference, tflm; by default each that can run the file."""
+    images: int = 200
+    """How many images."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.export.parity import compare_all
+
+        if not self.files:
+            raise InputError("parity needs at least one .tflite file; got none")
+        images, labels = _images(self.reference, self.data, "test", self.images)
+        rows = compare_all(self.reference, self.files, images, engines=self.engines or None, labels=labels)
+        return parity_rows(rows)
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """Train a small SE-MobileNet on real digits, export it in every format, and prove that the files agree."""
+
+    out: Path = Path("keras-se-quickstart")
+    """The folder for the model, the files and the report; an earlier quickstart there is replaced."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.quickstart import quickstart
+
+        return quickstart(self.out)
+
+
+Command = (
+    Annotated[Quickstart, subcommand("quickstart")]
+    | Annotated[Models, subcommand("models")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Parity, subcommand("parity")]
+)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        command = _parse(arguments)
+        # Whatever a library prints is not the document.
+        with contextlib.redirect_stdout(sys.stderr if command.json else sys.stdout):
+            result = command.run()
+    except (InputError, OSError) as error:
+        print(f"keras-se: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    if command.json:
+        print(json.dumps(result.document, indent=2))
+    else:
+        result.show(Console())
+    return 1 if result.failed else 0
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The command, as its dataclass.
+
+    Raises:
+        InputError: the arguments are wrong, with the first line of what the parser says.
+        SystemExit: help was asked for.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(
+                Command,
+                prog="keras-se",
+                description="Squeeze-and-Excitation networks: trained, quantized, and proved on the engines of phones.",
+                args=arguments,
+                config=(FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip("╭╮╰╯│─ ") for line in printed.getvalue().splitlines()]
+        said = next((line for line in lines[1:] if line), "the arguments are wrong")
+        raise InputError(f"{said}; see keras-se --help") from None
+
+
+def _known(pattern: str) -> list[str]:
+    from keras_se.registry import list_models
+
+    names = list_models(pattern)
+    if not names:
+        raise InputError(f"no model matches {pattern!r}; there are {', '.join(list_models())}")
+    return names
+
+
+def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:
+    """`("r=8", "placement=pre")` as `{"r": 8, "placement": "pre"}`: JSON where it is JSON, else text."""
+    pairs = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not (name and equals):
+            raise InputError(f"--set takes NAME=VALUE, as r=8; got {argument!r}")
+        try:
+            pairs[name] = json.loads(value)
+        except ValueError:
+            pairs[name] = value
+    return pairs
+
+
+def _images(model_file: Path, data: str, split: str, count: int):
+    """Images of a source as the model in the file sees them, and their labels."""
+    from keras_se.export.convert import load_model
+    from keras_se.preprocessing import preprocessing_of
+    from keras_se.training.data import load_source
+    from keras_se.training.pipeline import sample
+
+    if count < 1:
+        raise InputError(f"images must be at least 1; got {count}")
+    preprocessing = preprocessing_of(load_model(model_file), model_file)
+    return sample(getattr(load_source(data), split), preprocessing, count)
+
+
+def _where(artifact) -> dict[str, Any]:
+    return {"path": str(artifact.path), "recipe": artifact.recipe, "target": artifact.target}
+
+
+def _size(artifact) -> dict[str, Any]:
+    return {"bytes": artifact.manifest["bytes"], "sha256": artifact.manifest["sha256"]}

@@ -1,0 +1,64 @@
+"""How an image becomes a network's input, as data that travels with the network."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_se.errors import InputError
+
+RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize the shorter side, crop the centre, normalise: `(pixel / 255 - mean) / std`."""
+
+    height: int
+    width: int
+    crop: float = 1.0
+    """Side of the central crop over the side of the resized image; 0.875 takes 224 from 256."""
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        if self.height < 1 or self.width < 1:
+            raise InputError(f"an image size must be at least 1; got {self.height}x{self.width}")
+        if not 0 < self.crop <= 1:
+            raise InputError(f"crop must be above 0 and at most 1; got crop={self.crop}")
+
+    @property
+    def input_range(self) -> tuple[float, float]:
+        """The least and the greatest value that an input of the network can take."""
+        ends = [(end - m) / s for end in (0.0, 1.0) for m, s in zip(self.mean, self.std, strict=True)]
+        return min(ends), max(ends)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Preprocessing":
+        return cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+
+
+def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:
+    """What `model` wants: the record beside its file where there is one, else pixels in 0..1 at its input size.
+
+    Raises:
+        InputError: the record is damaged, or the model's height and width are unknown.
+    """
+    record = None if path is None else Path(path).with_name(RECORD)
+    if record is not None and record.is_file():
+        try:
+            return Preprocessing.from_dict(json.loads(record.read_text())["preprocessing"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
+    height, width = model.input_shape[1:3]
+    if height is None or width is None:
+        raise InputError(f"the model's height and width must be known; its input is {model.input_shape}")
+    return Preprocessing(height, width)

@@ -1,0 +1,126 @@
+"""The squeeze-and-excitation layer."""
+
+import keras
+from keras import ops
+
+SQUEEZES = ("avg", "max", "none")
+
+
+@keras.saving.register_keras_serializable(package="keras_se")
+class SqueezeExcite(keras.layers.Layer):
+    """Scale each channel by a gate computed from its spatial mean.
+
+    `x * gate(W2 · activation(W1 · squeeze(x)))`: two 1x1 convolutions on a 1x1 feature map, so that the layer
+    converts to MEAN, CONV_2D, CONV_2D, the gate and MUL.
+
+    Args:
+        r: reduction ratio, channels / hidden units; an integer of at least 1.
+        hidden: hidden units of the excitation; `max(1, channels // r)` when None.
+        squeeze: what each channel is reduced to over height and width: "avg", "max", or "none", which keeps every
+            position and so gates each one by itself.
+        activation: between the two dense layers; any Keras activation.
+        gate: what turns the excitation into a scale; any Keras activation.
+        use_bias: whether the two dense layers have biases.
+        data_format: "channels_last" or "channels_first"; Keras's own setting when None.
+        **kwargs: `name`, `dtype`, `trainable`, as of every Keras layer.
+
+    Input shape: `(batch, height, width, channels)`, or `(batch, channels, height, width)` with "channels_first";
+        floating point; height and width may be unknown.
+    Output shape: the input's, in the layer's compute dtype.
+    Raises:
+        ValueError: `r` or `hidden` is not an integer of at least 1, `squeeze` or an activation is unknown, or the
+            input has no rank of 4 or an unknown number of channels.
+    Source: Hu et al., Squeeze-and-Excitation Networks, arXiv 1709.01507, section 3.
+    """
+
+    def __init__(
+        self,
+        r=16,
+        *,
+        hidden=None,
+        squeeze="avg",
+        activation="relu",
+        gate="sigmoid",
+        use_bias=True,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.r = _at_least_one("r", r)
+        self.hidden = None if hidden is None else _at_least_one("hidden", hidden)
+        if squeeze not in SQUEEZES:
+            raise ValueError(f"squeeze must be one of {', '.join(SQUEEZES)}; got squeeze={squeeze!r}")
+        self.squeeze = squeeze
+        self.activation = _activation("activation", activation)
+        self.gate = _activation("gate", gate)
+        self.use_bias = use_bias
+        self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        if self.data_format not in ("channels_last", "channels_first"):
+            raise ValueError(f"data_format must be channels_last or channels_first; got data_format={data_format!r}")
+
+    def build(self, input_shape):
+        if len(input_shape) != 4:
+            raise ValueError(f"SqueezeExcite takes an input of rank 4; got the shape {tuple(input_shape)}")
+        last = self.data_format == "channels_last"
+        channels = input_shape[-1 if last else 1]
+        if channels is None:
+            raise ValueError(
+                f"SqueezeExcite must know its number of channels ({self.data_format}); "
+                f"got the shape {tuple(input_shape)}"
+            )
+        self.spatial = (1, 2) if last else (2, 3)
+        hidden = self.hidden or max(1, channels // self.r)
+        self.reduce = self._dense(hidden, self.activation, "reduce")
+        self.expand = self._dense(channels, self.gate, "expand")
+        # Built on the shapes they will see; with squeeze="none" the positions differ, the weights do not.
+        self.reduce.build((None, 1, 1, channels) if last else (None, channels, 1, 1))
+        self.expand.build((None, 1, 1, hidden) if last else (None, hidden, 1, 1))
+
+    def _dense(self, units, activation, name):
+        return keras.layers.Conv2D(
+            units,
+            1,
+            activation=activation,
+            use_bias=self.use_bias,
+            kernel_initializer="he_normal",
+            data_format=self.data_format,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def call(self, x):
+        return x * self.expand(self.reduce(self._squeeze(x)))  # (batch, 1, 1, channels) broadcast over positions
+
+    def _squeeze(self, x):
+        if self.squeeze == "none":
+            return x
+        reduction = ops.mean if self.squeeze == "avg" else ops.max
+        return reduction(x, axis=self.spatial, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "r": self.r,
+            "hidden": self.hidden,
+            "squeeze": self.squeeze,
+            "activation": keras.activations.serialize(self.activation),
+            "gate": keras.activations.serialize(self.gate),
+            "use_bias": self.use_bias,
+            "data_format": self.data_format,
+        }
+
+
+def _at_least_one(name, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1; got {name}={value!r}")
+    return value
+
+
+def _activation(name, value):
+    try:
+        return keras.activations.get(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a Keras activation; got {name}={value!r}") from None

@@ -1,0 +1,25 @@
+"""The versions that a result depends on."""
+
+import platform
+from importlib import metadata
+
+_PACKAGES = (
+    "keras-se",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "tflite-micro",
+)
+
+
+def installed_versions() -> dict[str, str]:
+    """Python's version and those of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,26 @@
+"""The command `keras-se`, quiet from before TensorFlow is loaded.
+
+TensorFlow and LiteRT write to the process's standard error while they are imported and as they run. No module of
+the package can come before that, since importing it imports Keras: so this one stands outside.
+"""
+
+import faulthandler
+import os
+import sys
+import tempfile
+
+
+def main() -> int:
+    """Run the command line; native code's chatter goes to a temporary file, Python's messages to standard error."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    faulthandler.enable(sys.stderr)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        from keras_se.cli import run
+
+        return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""Training of SE networks with `model.fit` under tf.distribute."""
+
+from keras_se.training.loop import Run as Run
+from keras_se.training.loop import train as train
+from keras_se.training.recipes import PRESETS as PRESETS
+from keras_se.training.recipes import Recipe as Recipe

@@ -1,0 +1,122 @@
+"""Batches for a network: preprocessing and augmentation in tf.data."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from keras_se.training.data import Split, decode
+
+from keras_se.preprocessing import Preprocessing
+from keras_se.progress import track
+
+Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
+
+
+def training_batches(
+    split: Split, preprocessing: Preprocessing, *, classes: int, batch_size: int, augmentation: str, seed: int
+) -> tf.data.Dataset:
+    """Shuffled, augmented batches without end: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
+
+    Each image's random numbers come from the seed and its place in the stream, so that a run can be repeated on
+    any number of threads.
+    """
+    augment = AUGMENTATIONS[augmentation]
+
+    def example(number, pixels):
+        (image, label) = pixels
+        key = tf.stack([tf.constant(seed, tf.int64), number])
+        image = augment(_pixels(image), preprocessing, key)
+        return _normalise(image, preprocessing), tf.one_hot(label, classes)
+
+    images = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
+    images = images.shuffle(len(split), seed=seed).repeat().enumerate()
+    images = images.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    return images.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_batches(split: Split, preprocessing: Preprocessing, *, classes: int, batch_size: int) -> tf.data.Dataset:
+    """The images in order, each once: `(float32 (batch, height, width, 3), one-hot (batch, classes))`."""
+
+    def example(image, label):
+        return _normalise(resize(_pixels(image), preprocessing), preprocessing), tf.one_hot(label, classes)
+
+    images = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
+    return images.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+
+
+def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """`count` images, or all there are, drawn with `seed`, as a network sees them in evaluation, and their labels.
+
+    Returns:
+        float32 `(count, height, width, 3)` and int32 `(count,)`.
+    """
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
+    chosen_images = [
+        _normalise(resize(_pixels(split.images[i]), preprocessing), preprocessing).numpy()
+        for i in track(chosen, "Reading images", total=len(chosen))
+    ]
+    return np.stack(chosen_images), split.labels[chosen]
+
+
+def resize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """A uint8 image as float32 `(height, width, 3)` in 0..255: shorter side resized, centre cropped."""
+    target = tf.constant([preprocessing.height, preprocessing.width], tf.float32)
+    size = tf.cast(tf.shape(image)[:2], tf.float32)
+    ratio = tf.reduce_max(tf.math.ceil(target / preprocessing.crop) / size)
+    resized = tf.maximum(tf.cast(tf.round(size * ratio), tf.int32), tf.cast(target, tf.int32))
+    image = _resized(image, resized, preprocessing)
+    offset = (resized - tf.cast(target, tf.int32)) // 2
+    return image[
+        offset[0] : offset[0] + preprocessing.height,
+        offset[1] : offset[1] + preprocessing.width,
+    ]
+
+
+def _pixels(image) -> tf.Tensor:
+    image = tf.convert_to_tensor(image)
+    return decode(tf.io.read_file(image)) if image.dtype == tf.string else image
+
+
+def _resized(image, size, preprocessing):
+    # Half-pixel centres and antialiasing: what Pillow, and so torchvision, computes.
+    resized = tf.image.resize(image, size, method=preprocessing.interpolation, antialias=True)
+    return tf.clip_by_value(resized, 0.0, 255.0)  # a cubic kernel overshoots
+
+
+def _normalise(image, preprocessing):
+    image = (image / 255.0 - tf.constant(preprocessing.mean)) / tf.constant(preprocessing.std)
+    return tf.ensure_shape(image, (preprocessing.height, preprocessing.width, 3))
+
+
+def _shift(image, preprocessing, key):
+    """By up to an eighth of the side each way, over black."""
+    reach = max(1, preprocessing.height // 8), max(1, preprocessing.width // 8)
+    image = tf.pad(resize(image, preprocessing), [[reach[0]] * 2, [reach[1]] * 2, [0, 0]])
+    return tf.image.stateless_random_crop(image, (preprocessing.height, preprocessing.width, 3), key)
+
+
+def _flip(image, key):
+    return tf.image.stateless_random_flip_left_right(image, key + 1)
+
+
+def _resized_crop(image, preprocessing, key):
+    """8 to 100 % of the area at an aspect of 3/4 to 4/3, resized: Szegedy et al., arXiv 1409.4842, section 6."""
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros((1, 0, 4)),
+        key,
+        min_object_covered=0.0,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(0.08, 1.0),
+        use_image_if_no_bounding_boxes=True,
+    )
+    crop = tf.slice(image, begin, extent)
+    return _resized(crop, (preprocessing.height, preprocessing.width), preprocessing)
+
+
+AUGMENTATIONS: dict[str, Augment] = {
+    "none": lambda image, preprocessing, key: resize(image, preprocessing),
+    "shift": _shift,
+    "shift_flip": lambda image, preprocessing, key: _flip(_shift(image, preprocessing, key), key),
+    "resized_crop_flip": lambda image, preprocessing, key: _flip(_resized_crop(image, preprocessing, key), key),
+}

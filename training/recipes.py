@@ -1,0 +1,107 @@
+"""What a training run does, as data; the paper's recipes as named presets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from keras_se.errors import InputError
+
+Augmentation = Literal["none", "shift", "shift_flip", "resized_crop_flip"]
+Schedule = Literal["cosine", "step"]
+Strategy = Literal["auto", "none", "mirrored", "multi_worker", "tpu"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run.
+
+    Raises:
+        InputError: a value is out of its range, or warm-up is asked of a step schedule.
+    """
+
+    model: str = "se_mobilenet"
+    """A name from `keras-se models`."""
+    data: str = "digits"
+    """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
+    out: str = "run"
+    """The run's folder."""
+    model_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of `create_model`, as r or placement."""
+    epochs: int = 100
+    """Passes over the training images."""
+    batch_size: int = 256
+    """The global batch: images an update, over all devices."""
+    image_size: int = 224
+    """Height and width of the network's input, in pixels."""
+    crop: float = 0.875
+    """In evaluation, the side of the central crop over that of the resized image."""
+    learning_rate: float = 0.1
+    """Peak, for 256 images of the global batch; scaled linearly with the batch."""
+    schedule: Schedule = "cosine"
+    """cosine, to zero; or step, divided by 10 every `step_epochs`."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear rise from zero to the peak; with cosine only."""
+    step_epochs: int = 30
+    """Epochs between the divisions of a step schedule."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    """L2 decay, coupled, of convolution and dense kernels only."""
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = "resized_crop_flip"
+    strategy: Strategy = "auto"
+    seed: int = 0
+    """The same seed gives the same weights on the same machine."""
+    skip_corrupt: bool = False
+    """Train without the images that cannot be decoded, instead of stopping."""
+
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 1), ("step_epochs", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}; got {name}={getattr(self, name)}")
+        for name in ("learning_rate", "warmup_epochs", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must not be negative; got {name}={getattr(self, name)}")
+        for name in ("momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be in [0, 1); got {name}={getattr(self, name)}")
+        if self.schedule == "step" and self.warmup_epochs:
+            raise InputError(f"warm-up goes with the cosine schedule; got step and {self.warmup_epochs} epochs of it")
+        if self.warmup_epochs >= self.epochs:
+            raise InputError(f"warm-up must be shorter than the run; got {self.warmup_epochs} of {self.epochs} epochs")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate of the optimizer, at this run's global batch."""
+        return self.learning_rate * self.batch_size / 256
+
+
+PRESETS: dict[str, Recipe] = {
+    # Hu et al., arXiv 1709.01507, section 5: SGD, momentum 0.9, lr 0.6 at a batch of 1024, a tenth every 30 epochs
+    # of 100; scale and aspect crop, flip; evaluation 256 -> 224.
+    "paper_resnet": Recipe(batch_size=1024, learning_rate=0.6 * 256 / 1024, schedule="step"),
+    # The same, section 5.1, and Zhang et al., arXiv 1707.01083, for the networks of mobile size: batch 256, lr 0.1,
+    # weight decay 4e-5, about 400 epochs.
+    "paper_mobile": Recipe(epochs=400, weight_decay=4e-5, warmup_epochs=5, label_smoothing=0.1),
+    # Small images, as CIFAR and Fashion-MNIST: no crop in evaluation, shifts and flips in training.
+    "small_images": Recipe(
+        epochs=60,
+        batch_size=128,
+        image_size=32,
+        crop=1.0,
+        weight_decay=5e-4,
+        warmup_epochs=2,
+        augmentation="shift_flip",
+    ),
+    # 8x8 digits enlarged: 1,437 of them teach a quarter-width SE-MobileNet in a minute on two cores. No flips.
+    "digits": Recipe(
+        model_arguments={"alpha": 0.25, "r": 4},
+        epochs=16,
+        batch_size=64,
+        image_size=32,
+        crop=1.0,
+        learning_rate=0.4,
+        warmup_epochs=2,
+        label_smoothing=0.05,
+        augmentation="none",
+    ),
+}
