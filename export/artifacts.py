@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras_se.export import flatbuffer
 from keras_se.export.convert import input_shape, load_model, to_tflite
+from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.quantize import Ranges, calibrate, calibration_sha256, check_calibration, quantize
 from keras_se.export.recipes import Recipe, find_recipe
 
@@ -111,5 +112,6 @@ def _manifest(content, recipe: Recipe, target, model, source, preprocessing, ima
         "sha256": hashlib.sha256(content).hexdigest(),
         "operations": flatbuffer.operations(content),
         "dtypes": flatbuffer.dtypes(content),
+        "xnnpack_partitions": xnnpack_partitions(content),
         "versions": installed_versions(),
     }

@@ -81,7 +81,7 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
         ranges: of `calibrate`, for a static recipe.
     """
     if recipe.rules is None:
-        return float_file
+        return inlined(float_file)
     quantizer = import_extra("litert_quantizer.quantizer", "edge").Quantizer(float_file, recipe.rules())
     with contextlib.redirect_stderr(io.StringIO()):
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)

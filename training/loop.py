@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         epochs=recipe.epochs,
         validation_data=_evaluation(source, preprocessing, recipe.batch_size, replicas),
         callbacks=_callbacks(folder),
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     ).history
     trained.load_weights(folder / _BEST)
     (folder / _BEST).unlink()
