@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import load_model

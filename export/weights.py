@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+
 from keras_se.export.flatbuffer import schema, unpack
 
 _DTYPES = {

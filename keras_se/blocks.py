@@ -30,6 +30,10 @@ class SE:
     use_bias: bool = True
     stages: Collection[int] | None = None
 
+    def __post_init__(self):
+        if self.stages is not None and not isinstance(self.stages, Collection):
+            raise ValueError(f"se_stages must be None or a collection of stages, as (2, 3); got {self.stages!r}")
+
     def check(self, placements: Collection[str], stages: Collection[int]) -> None:
         """Refuse what a family has no room for.
 

@@ -77,6 +77,10 @@ def create_model(
     """
     if name not in _ENTRIES:
         raise InputError(f"model must be one of {', '.join(_ENTRIES)}; got {name!r}")
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels); got {tuple(input_shape)}")
+    if weights is not None and not str(weights).endswith(".weights.h5"):
+        raise ValueError(f"weights must be None or the path of a .weights.h5 file; got {weights!r}")
     entry = _ENTRIES[name]
     biased = entry.use_bias if use_bias is None else use_bias
     model = entry.build(

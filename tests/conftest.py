@@ -10,13 +10,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
-from keras_se.export import RECIPES, export
-from keras_se.training.data import load_source
-from keras_se.training.pipeline import sample
 
 import keras_se
 from keras_se import cli
+from keras_se.export import RECIPES, export
 from keras_se.preprocessing import Preprocessing, preprocessing_of
+from keras_se.training.data import load_source
+from keras_se.training.pipeline import sample
 
 
 @dataclass(frozen=True)

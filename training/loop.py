@@ -10,15 +10,15 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras_se.training.data import Source, load_source
-from keras_se.training.distribution import make_strategy, synchronize_batch_norm
-from keras_se.training.pipeline import evaluation_batches, training_batches
-from keras_se.training.recipes import Recipe
 
 from keras_se.atomic import replacing, writable_folder, write_json
 from keras_se.errors import InputError
 from keras_se.preprocessing import RECORD, Preprocessing
 from keras_se.registry import create_model
+from keras_se.training.data import Source, load_source
+from keras_se.training.distribution import make_strategy, synchronize_batch_norm
+from keras_se.training.pipeline import evaluation_batches, training_batches
+from keras_se.training.recipes import Recipe
 from keras_se.versions import installed_versions
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -80,6 +80,7 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         epochs=recipe.epochs,
         validation_data=_evaluation(source, preprocessing, recipe.batch_size, replicas),
         callbacks=_callbacks(folder),
+        shuffle=False,  # the batches are
         verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     ).history
     trained.load_weights(folder / _BEST)

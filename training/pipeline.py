@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from keras_se.training.data import Split, decode
 
 from keras_se.preprocessing import Preprocessing
 from keras_se.progress import track
+from keras_se.training.data import Split, decode
 
 Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
 

@@ -6,11 +6,11 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras_se.export import compare, export, flatbuffer
-from keras_se.export.convert import load_model, to_tflite
 
 import keras_se
 from keras_se.errors import InputError
+from keras_se.export import compare, export, flatbuffer
+from keras_se.export.convert import load_model, to_tflite
 
 
 def test_one_image_at_a_time_and_built_in_operations(trained):

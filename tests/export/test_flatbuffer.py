@@ -5,12 +5,13 @@ from collections import Counter
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+
+from keras_se.errors import InputError
 from keras_se.export import RECIPES, flatbuffer
 from keras_se.export.quantize import calibrate
 
-from keras_se.errors import InputError
 
-
+@pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
 def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
     """The trap that small networks never show: TFLite Micro reads the one as empty weights."""
     from litert_quantizer.quantizer import Quantizer

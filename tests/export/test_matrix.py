@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from keras_se.export import RECIPES, compare, flatbuffer
 from keras_se.export.engines import ENGINES
 

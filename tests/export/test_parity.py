@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from keras_se.export import compare, parity
-from keras_se.export.engines import Outputs
 
 from keras_se.errors import InputError
+from keras_se.export import compare, parity
+from keras_se.export.engines import Outputs
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+
+from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.quantize import calibrate, check_calibration, quantize
 from keras_se.export.weights import weight_error
-
-from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
 
 STATIC = ("static_wi8_ai8", "static_wi8_ai16")
@@ -22,7 +22,7 @@ def test_each_constant_is_the_float_one_rounded(trained, recipe):
     assert 0.4 < error.steps <= 0.51, error  # among 300,000 weights some are rounded by nearly half a step
 
 
-@pytest.mark.parametrize(("recipe", "dtype"), zip(STATIC, ("INT8", "INT16"), strict=True))
+@pytest.mark.parametrize(("recipe", "dtype"), list(zip(STATIC, ("INT8", "INT16"), strict=True)))
 def test_a_static_file_holds_no_float(trained, recipe, dtype):
     content = trained.files[recipe].read_bytes()
     assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()

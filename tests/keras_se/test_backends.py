@@ -107,7 +107,7 @@ def test_the_other_process_ran_on_jax(runs):
 
 
 @pytest.mark.parametrize("moment", ["after_import", "at_the_end"])
-@pytest.mark.parametrize("module", ["tensorflow", "torch", "ai_edge_litert", "keras_se.export", "keras_se.training"])
+@pytest.mark.parametrize("module", ["tensorflow", "ai_edge_litert", "keras_se.export", "keras_se.training"])
 def test_neither_tensorflow_nor_the_rooms_that_need_it_are_imported(runs, module, moment):
     _, _, record = runs
     assert "keras_se" in record[moment]

@@ -167,6 +167,14 @@ def test_alpha_scales_mobilenet_as_published(alpha, mega_macs, mega_parameters):
     assert round(network.parameters / 1e6, 1) == mega_parameters
 
 
+@pytest.mark.parametrize(("alpha", "stem", "last"), [(0.3, 9, 307), (0.01, 1, 10)])  # of 32 and 1024
+def test_alpha_rounds_down_to_at_least_one_filter(alpha, stem, last):
+    with without_values():
+        model = keras_se.create_model("se_mobilenet", input_shape=IMAGE, alpha=alpha, include_top=False)
+    assert model.get_layer("stem_conv").filters == stem
+    assert model.output_shape[-1] == last
+
+
 # Placements
 
 
@@ -344,7 +352,7 @@ def test_se_stages_restrict_se_to_a_stage(name, stage, channels):
 
 def test_leaving_se_out_of_the_last_stage_cuts_what_it_adds_from_10_to_4_percent():
     plain = PUBLISHED["se_resnet50"].plain
-    # arXiv 1709.01507, section 5.1 ("~10 %", "4 %"): to the percent that the paper prints.
+    # arXiv 1709.01507, section 4 ("~10 %", "~4 %"): to the percent that the paper prints.
     assert round(100 * (size("se_resnet50").parameters / plain - 1)) == 10
     assert round(100 * (size("se_resnet50", se_stages=(2, 3, 4)).parameters / plain - 1)) == 4
 

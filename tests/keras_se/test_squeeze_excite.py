@@ -9,10 +9,10 @@ import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
-from keras_se.export.convert import to_tflite
-from keras_se.export.flatbuffer import operations
 
 from keras_se import SqueezeExcite
+from keras_se.export.convert import to_tflite
+from keras_se.export.flatbuffer import operations
 
 SQUEEZES = {
     "avg": lambda u: u.mean((1, 2), keepdims=True),
