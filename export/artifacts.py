@@ -12,11 +12,11 @@ import numpy as np
 from keras_se.atomic import writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
-from keras_se.export.convert import input_shape, load_model, to_tflite
+from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.quantize import Ranges, calibrate, calibration_sha256, check_calibration, quantize
-from keras_se.export.recipes import Recipe, find_recipe
-from keras_se.preprocessing import Preprocessing, preprocessing_of
+from keras_se.export.recipes import RECIPES, Recipe, find_recipe
+from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
 
@@ -61,11 +61,13 @@ def export(
             missing or unfit, or `out` cannot be written.
     """
     chosen = [find_recipe(name) for name in recipes]
+    if not chosen:
+        raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
     if target not in TARGETS:
         raise InputError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
     folder = writable_folder(out)
     model, source = _model_and_hash(model_or_path)
-    shape = input_shape(model)
+    shape = image_shape(model)
     calibrated = any(recipe.calibrated for recipe in chosen)
     images = check_calibration(calibration, shape) if calibrated else None
     if preprocessing is None:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_se.errors import InputError
+from keras_se.preprocessing import image_shape
 
 
 def load_model(path: Path | str) -> keras.Model:
@@ -28,25 +29,13 @@ def load_model(path: Path | str) -> keras.Model:
     return model
 
 
-def input_shape(model: keras.Model) -> tuple[int, int, int]:
-    """Height, width and channels of the model's one image input.
-
-    Raises:
-        InputError: it has another input, or one of unknown size.
-    """
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise InputError(f"the model must take one image (batch, height, width, channels) of known size; got {shape}")
-    return shape[1], shape[2], shape[3]
-
-
 def to_tflite(model: keras.Model) -> bytes:
     """The model as a float32 .tflite file of built-in operations, for one image at a time.
 
     Raises:
         InputError: the model's input is not one image of known size.
     """
-    shape = (1, *input_shape(model))
+    shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         _float32(model).export(

@@ -119,12 +119,14 @@ class Export:
     """The device."""
     images: int = 200
     """Training images to calibrate on."""
+    skip_corrupt: bool = False
+    """Leave out the images that cannot be decoded, instead of stopping."""
     json: Json = False
 
     def run(self) -> Rows:
         from keras_se.export import export
 
-        calibration = None if self.data is None else _images(self.model, self.data, "train", self.images)[0]
+        calibration = None if self.data is None else _images(self, self.model, "train")[0]
         artifacts = export(self.model, self.out, recipes=self.recipes, target=self.target, calibration=calibration)
         found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
         return Rows(
@@ -148,6 +150,8 @@ class Parity:
     """litert (XNNPACK), litert_reference, tflm; by default each that can run the file."""
     images: int = 200
     """How many images."""
+    skip_corrupt: bool = False
+    """Leave out the images that cannot be decoded, instead of stopping."""
     json: Json = False
 
     def run(self) -> Rows:
@@ -155,7 +159,7 @@ class Parity:
 
         if not self.files:
             raise InputError("parity needs at least one .tflite file; got none")
-        images, labels = _images(self.reference, self.data, "test", self.images)
+        images, labels = _images(self, self.reference, "test")
         rows = compare_all(self.reference, self.files, images, engines=self.engines or None, labels=labels)
         return parity_rows(rows)
 
@@ -252,17 +256,18 @@ def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:
     return pairs
 
 
-def _images(model_file: Path, data: str, split: str, count: int):
-    """Images of a source as the model in the file sees them, and their labels."""
+def _images(command: Any, model_file: Path, split: str):
+    """Images of a command's data as the model in the file sees them, and their labels."""
     from keras_se.export.convert import load_model
     from keras_se.preprocessing import preprocessing_of
     from keras_se.training.data import load_source
     from keras_se.training.pipeline import sample
 
-    if count < 1:
-        raise InputError(f"images must be at least 1; got {count}")
+    if command.images < 1:
+        raise InputError(f"images must be at least 1; got {command.images}")
     preprocessing = preprocessing_of(load_model(model_file), model_file)
-    return sample(getattr(load_source(data), split), preprocessing, count)
+    source = load_source(command.data, skip_corrupt=command.skip_corrupt)
+    return sample(getattr(source, split), preprocessing, command.images)
 
 
 def _where(artifact) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Prep
     """What `model` wants: the record beside its file where there is one, else pixels in 0..1 at its input size.
 
     Raises:
-        InputError: the record is damaged, or the model's height and width are unknown.
+        InputError: the record is damaged, or the model takes no image of known size.
     """
     record = None if path is None else Path(path).with_name(RECORD)
     if record is not None and record.is_file():
@@ -58,7 +58,17 @@ def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Prep
             return Preprocessing.from_dict(json.loads(record.read_text())["preprocessing"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
-    height, width = model.input_shape[1:3]
-    if height is None or width is None:
-        raise InputError(f"the model's height and width must be known; its input is {model.input_shape}")
+    height, width, _ = image_shape(model)
     return Preprocessing(height, width)
+
+
+def image_shape(model: keras.Model) -> tuple[int, int, int]:
+    """Height, width and channels of the model's one image input.
+
+    Raises:
+        InputError: it has another input, or one of unknown size, or has not been built.
+    """
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise InputError(f"the model must take one image (batch, height, width, channels) of known size; got {shape}")
+    return shape[1], shape[2], shape[3]

@@ -26,7 +26,9 @@ class Rows:
     """Whether a verdict failed."""
 
     def show(self, console: Console) -> None:
-        table = Table(*self.columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for column in self.columns:
+            table.add_column(column, no_wrap=True)
         for row in self.cells:
             table.add_row(*row)
         console.print(table)
@@ -41,7 +43,7 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
     named = [f"FAILED {Path(row.file).name} on {row.engine}: {'; '.join(row.failures)}" for row in failed]
     return Rows(
         document=[row.to_dict() for row in parities],
-        columns=("file", "engine", "against", "max error", "dB", "agree", "accuracy", ""),
+        columns=("file", "engine", "against", "max error", "dB", "agree", "right", ""),
         cells=[_cells(row) for row in parities],
         notes=(*bounds, *named),
         failed=bool(failed),

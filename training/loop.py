@@ -108,6 +108,8 @@ def _clear(folder: Path) -> None:
 
 
 def _model(recipe: Recipe, source: Source) -> keras.Model:
+    if not recipe.model_arguments.get("include_top", True):
+        raise InputError("a model is trained with its classifier; got include_top=False")
     shape = (recipe.image_size, recipe.image_size, 3)
     try:
         return create_model(recipe.model, input_shape=shape, classes=len(source.classes), **recipe.model_arguments)

@@ -61,6 +61,8 @@ class Recipe:
         for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 1), ("step_epochs", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {name}={getattr(self, name)}")
+        if self.seed >= 2**32:
+            raise InputError(f"seed must be below 2^32; got seed={self.seed}")
         for name in ("learning_rate", "warmup_epochs", "weight_decay"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative; got {name}={getattr(self, name)}")
@@ -99,7 +101,7 @@ PRESETS: dict[str, Recipe] = {
     "digits": Recipe(
         model_arguments={"alpha": 0.25, "r": 4},
         epochs=16,
-        batch_size=64,
+        batch_size=32,
         image_size=32,
         crop=1.0,
         learning_rate=0.4,

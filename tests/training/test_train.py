@@ -231,6 +231,13 @@ def test_what_cannot_be_trained_is_refused_with_the_rule_and_the_value(tiny_reci
     assert message in str(refused.value)
 
 
+def test_a_run_that_diverges_says_so_and_leaves_no_files(tiny_recipe, tmp_path):
+    """The second update's loss is not finite."""
+    with pytest.raises(InputError, match="learning_rate"):
+        train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run"), learning_rate=1e30))
+    assert not list((tmp_path / "run").iterdir())
+
+
 def test_a_folder_below_a_file_cannot_be_written(tiny_recipe, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write in .*file/run"):

@@ -1,0 +1,373 @@
+"""Every kind of bad input through the command line: one line that names it, status 2, and nothing left behind."""
+
+import dataclasses
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_se import cli
+from keras_se.errors import InputError
+from keras_se.export import export
+from keras_se.export.convert import to_tflite
+
+SIDE = 16
+STATIC = ("--recipes", "static_wi8_ai8")
+
+
+class Place(NamedTuple):
+    """Where a case writes its input, and what it has of good files."""
+
+    root: Path
+    model: Path
+    tflite: Path
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A model of one convolution as .keras and as .tflite."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("good")
+    model = network(SIDE)
+    model.save(folder / "good.keras")
+    (folder / "good.tflite").write_bytes(to_tflite(model))
+    return folder
+
+
+@pytest.fixture
+def place(good, tmp_path):
+    return Place(tmp_path, good / "good.keras", good / "good.tflite", tmp_path / "out")
+
+
+def network(side):
+    image = keras.Input((side, side, 3), name="image")
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image))
+    return keras.Model(image, keras.layers.Dense(10, name="logits")(features), name="small")
+
+
+def images(folder, counts):
+    """Class folders of random PNGs."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for name, count in counts.items():
+        (folder / name).mkdir()
+        for number in range(count):
+            pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def text(path):
+    path.write_text("not what its name says")
+    return path
+
+
+def train(place, data, *options):
+    return ["train", "--model", "se_mobilenet", "--data", str(data), "--out", str(place.out), *options]
+
+
+def export_of(place, model, *options):
+    return ["export", str(model), "--out", str(place.out), *options]
+
+
+def parity(place, file, *options):
+    return ["parity", str(place.model), str(file), "--data", "digits", "--images", "2", *options]
+
+
+# Data.
+
+
+def missing_folder(place):
+    return train(place, place.root / "nowhere")
+
+
+def empty_class_folder(place):
+    return train(place, images(place.root / "data", {"ant": 3, "bee": 0}))
+
+
+def one_class(place):
+    return train(place, images(place.root / "data", {"ant": 3}))
+
+
+def truncated_jpeg(place):
+    data = images(place.root / "data", {"ant": 3, "bee": 3})
+    whole = place.root / "whole.jpg"
+    Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save(whole)
+    content = whole.read_bytes()
+    whole.unlink()
+    (data / "ant" / "cut.jpg").write_bytes(content[: len(content) // 2])
+    return train(place, data)
+
+
+def text_named_jpg(place):
+    data = images(place.root / "data", {"ant": 3, "bee": 3})
+    text(data / "bee" / "text.jpg")
+    return train(place, data)
+
+
+def corrupt_calibration_image(place):
+    data = images(place.root / "data", {"ant": 3, "bee": 3})
+    text(data / "bee" / "text.jpg")
+    return export_of(place, place.model, "--data", str(data), *STATIC)
+
+
+def batch_larger_than_the_data(place):
+    return train(place, images(place.root / "data", {"ant": 3, "bee": 3}), "--batch-size", "64")
+
+
+# Models and files.
+
+
+def missing_model(place):
+    return export_of(place, place.root / "nowhere.keras")
+
+
+def text_named_keras(place):
+    return export_of(place, text(place.root / "text.keras"))
+
+
+def other_zip_named_keras(place):
+    path = place.root / "zip.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "not a model")
+    return export_of(place, path)
+
+
+def truncated_keras(place):
+    path = place.root / "half.keras"
+    path.write_bytes(place.model.read_bytes()[: place.model.stat().st_size // 2])
+    return export_of(place, path)
+
+
+def folder_for_a_model(place):
+    return export_of(place, place.root)
+
+
+def model_of_unknown_size(place):
+    path = place.root / "any_size.keras"
+    network(None).save(path)
+    return export_of(place, path, "--recipes", "float32")
+
+
+def model_of_vectors(place):
+    path = place.root / "vectors.keras"
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(path)
+    return export_of(place, path, "--data", "digits", *STATIC)
+
+
+def model_that_was_never_built(place):
+    path = place.root / "unbuilt.keras"
+    with pytest.warns(UserWarning, match="not yet been built"):
+        keras.Sequential([keras.layers.Dense(2)]).save(path)
+    return export_of(place, path, "--recipes", "float32")
+
+
+def damaged_record(place):
+    path = place.root / "model.keras"
+    path.write_bytes(place.model.read_bytes())
+    (place.root / "run.json").write_text("{")
+    return export_of(place, path, "--recipes", "float32")
+
+
+def missing_tflite(place):
+    return parity(place, place.root / "nowhere.tflite")
+
+
+def tflite_cut_in_half(place):
+    path = place.root / "half.tflite"
+    content = place.tflite.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return parity(place, path)
+
+
+def text_named_tflite(place):
+    return parity(place, text(place.root / "text.tflite"))
+
+
+def tflite_of_another_size(place):
+    path = place.root / "larger.keras"
+    network(2 * SIDE).save(path)
+    return ["parity", str(path), str(place.tflite), "--data", "digits", "--images", "2"]
+
+
+# Names and numbers.
+
+
+def unknown_model(place):
+    arguments = train(place, "digits")
+    arguments[arguments.index("se_mobilenet")] = "se_mobilenet9"
+    return arguments
+
+
+def unknown_preset(place):
+    return train(place, "digits", "--recipe", "paper_vgg")
+
+
+def unknown_augmentation(place):
+    return train(place, "digits", "--augmentation", "rotate")
+
+
+def unknown_strategy(place):
+    return train(place, "digits", "--strategy", "horovod")
+
+
+def strategy_to_come(place):
+    return train(place, "digits", "--strategy", "tpu")
+
+
+def unfit_model_argument(place):
+    return train(place, "digits", "--set", "r=0")
+
+
+def model_argument_without_a_value(place):
+    return train(place, "digits", "--set", "alpha")
+
+
+def model_without_its_classifier(place):
+    return train(place, "digits", "--epochs", "3", "--set", "include_top=false")
+
+
+def seed_out_of_range(place):
+    return train(place, "digits", "--seed", str(2**32))
+
+
+def no_recipe(place):
+    return export_of(place, place.model, "--recipes")
+
+
+def unknown_recipe(place):
+    return export_of(place, place.model, "--recipes", "static_wi4_ai8")
+
+
+def unknown_target(place):
+    return export_of(place, place.model, "--recipes", "float32", "--target", "toaster")
+
+
+def static_recipe_without_data(place):
+    return export_of(place, place.model, *STATIC)
+
+
+def no_calibration_images(place):
+    return export_of(place, place.model, "--data", "digits", "--images", "0", *STATIC)
+
+
+def unknown_engine(place):
+    return parity(place, place.tflite, "--engines", "onnx")
+
+
+def no_files(place):
+    return ["parity", str(place.model), "--data", "digits"]
+
+
+# Folders.
+
+
+def below_a_file(place):
+    """`out` below a regular file: root may write anywhere else."""
+    return place._replace(out=text(place.root / "file") / "out")
+
+
+def train_where_nothing_can_be_written(place):
+    return train(below_a_file(place), "digits")
+
+
+def export_where_nothing_can_be_written(place):
+    return export_of(below_a_file(place), place.model, "--recipes", "float32")
+
+
+def quickstart_where_nothing_can_be_written(place):
+    return ["quickstart", "--out", str(below_a_file(place).out)]
+
+
+CASES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
+    missing_folder: ("nowhere", "folder of class folders"),
+    empty_class_folder: ("data/bee", "holds no image"),
+    one_class: ("/data", "at least 2 classes; it has 1"),
+    truncated_jpeg: ("1 of 7 images", "ant/cut.jpg", "--skip-corrupt"),
+    text_named_jpg: ("1 of 7 images", "bee/text.jpg", "--skip-corrupt"),
+    corrupt_calibration_image: ("1 of 7 images", "bee/text.jpg", "--skip-corrupt"),
+    batch_larger_than_the_data: ("batch_size must be at most the 4 training images; got 64",),
+    missing_model: ("no model file", "nowhere.keras"),
+    text_named_keras: ("text.keras is not a model that Keras can load",),
+    other_zip_named_keras: ("zip.keras is not a model that Keras can load",),
+    truncated_keras: ("half.keras is not a model that Keras can load",),
+    folder_for_a_model: ("no model file",),
+    model_of_unknown_size: ("known size", "None"),
+    model_of_vectors: ("the model must take one image", "(None, 4)"),
+    model_that_was_never_built: ("the model must take one image",),
+    damaged_record: ("run.json is not the record of a run",),
+    missing_tflite: ("cannot read", "nowhere.tflite"),
+    tflite_cut_in_half: ("half.tflite is damaged or cut short",),
+    text_named_tflite: ("text.tflite is not a .tflite file",),
+    tflite_of_another_size: ("good.tflite", "(n, 16, 16, 3)", "(2, 32, 32, 3)"),
+    unknown_model: ("model must be one of", "se_mobilenet9"),
+    unknown_preset: ("recipe must be one of", "paper_vgg"),
+    unknown_augmentation: ("augmentation must be one of", "rotate"),
+    unknown_strategy: ("strategy must be auto, none or mirrored", "horovod"),
+    strategy_to_come: ("strategy tpu is not supported yet",),
+    unfit_model_argument: ("r must be an integer of at least 1; got r=0",),
+    model_argument_without_a_value: ("NAME=VALUE", "'alpha'"),
+    model_without_its_classifier: ("include_top",),
+    seed_out_of_range: ("seed must be", "4294967296"),
+    no_recipe: ("recipes must name at least one",),
+    unknown_recipe: ("recipe must be one of", "static_wi4_ai8"),
+    unknown_target: ("target must be one of", "toaster"),
+    static_recipe_without_data: ("calibration images", "--data"),
+    no_calibration_images: ("images must be at least 1; got 0",),
+    unknown_engine: ("engine must be one of", "onnx"),
+    no_files: ("at least one .tflite file",),
+    train_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
+    export_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
+    quickstart_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
+}
+
+
+COMMANDS = {"quickstart": cli.Quickstart, "train": cli.Train, "export": cli.Export, "parity": cli.Parity}
+OPTIONS = {
+    name: {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command)}
+    for name, command in COMMANDS.items()
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_bad_input_is_named_in_one_line_and_leaves_nothing_behind(case, place, capsys):
+    arguments = case(place)
+    before = set(place.root.rglob("*"))
+    status = cli.run(arguments)
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    [line] = printed.err.splitlines()
+    assert line.startswith("keras-se: ")
+    for named in CASES[case]:
+        assert named in line
+    options = set(re.findall(r"--[a-z-]+", line))
+    assert options <= OPTIONS[arguments[0]]  # a remedy is one that the command knows
+    assert set(place.root.rglob("*")) - before <= {place.out}  # the folder itself, and nothing in it
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        (None, "needs calibration images, and there are none"),
+        (np.zeros((0, SIDE, SIDE, 3), np.float32), "needs calibration images, and there are none"),
+        (np.zeros((4, SIDE, SIDE, 1), np.float32), r"shape \(n, 16, 16, 3\); got \(4, 16, 16, 1\)"),
+        (np.zeros((4, 8, 8, 3), np.float32), r"shape \(n, 16, 16, 3\); got \(4, 8, 8, 3\)"),
+        (np.zeros((SIDE, SIDE, 3), np.float32), r"shape \(n, 16, 16, 3\); got \(16, 16, 3\)"),
+        (np.zeros((4, SIDE, SIDE, 3), np.uint8), "must be floats.*got uint8"),
+        (np.full((4, SIDE, SIDE, 3), np.nan, np.float32), "finite"),
+    ],
+    ids=["none", "zero", "grey", "small", "no batch", "integers", "nan"],
+)
+def test_unfit_calibration_images_are_refused_and_nothing_is_written(calibration, message, place):
+    with pytest.raises(InputError, match=message):
+        export(place.model, place.out, recipes=["float32", "static_wi8_ai8"], calibration=calibration)
+    assert not list(place.out.glob("*"))
