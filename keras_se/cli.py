@@ -7,6 +7,7 @@ standard error that says what and where.
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ def _parse(arguments: list[str]) -> Any:
     """The command, as its dataclass.
 
     Raises:
-        InputError: the arguments are wrong, with the first line of what the parser says.
+        InputError: the arguments are wrong, with the first paragraph of what the parser says.
         SystemExit: help was asked for.
     """
     printed = io.StringIO()
@@ -228,9 +229,16 @@ def _parse(arguments: list[str]) -> Any:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        lines = [line.strip("╭╮╰╯│─ ") for line in printed.getvalue().splitlines()]
-        said = next((line for line in lines[1:] if line), "the arguments are wrong")
-        raise InputError(f"{said}; see keras-se --help") from None
+        raise InputError(f"{_first_words(printed.getvalue())}; see keras-se --help") from None
+
+
+def _first_words(box: str) -> str:
+    """The first paragraph below the title of the box that the parser draws, in box characters or in ASCII."""
+    lines = [line.strip("╭╮╰╯│|+ ") for line in box.splitlines()]
+    drawn = [not line.strip("─-") for line in lines]  # rules, and empty lines
+    below = list(zip(lines, drawn, strict=True))[drawn.index(False) + 1 :]
+    words = itertools.takewhile(lambda row: not row[1], itertools.dropwhile(lambda row: row[1], below))
+    return " ".join(line for line, _ in words)
 
 
 def _known(pattern: str) -> list[str]:
