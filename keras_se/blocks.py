@@ -7,7 +7,7 @@ from typing import Any
 from keras import layers
 
 from keras_se.grouped_conv import GroupedConv2D
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.squeeze_excite import SqueezeExcite, at_least_one
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
 
@@ -36,8 +36,9 @@ class SE:
     divisor: int | None = None
 
     def __post_init__(self):
-        if self.divisor is not None and self.divisor < 1:
-            raise ValueError(f"se_divisor must be at least 1; got se_divisor={self.divisor}")
+        at_least_one("r", self.r)
+        if self.divisor is not None:
+            at_least_one("se_divisor", self.divisor)
 
     def check(self, placements: Collection[str], stages: Collection[int]) -> None:
         """Refuse what a family has no room for.
@@ -206,15 +207,14 @@ def pool_stem(x: Tensor, pool: str = "ceil") -> Tensor:
     if pool not in ("ceil", "padded"):
         raise ValueError(f"stem_pool must be ceil or padded; got stem_pool={pool!r}")
     odd = {None if size is None else size % 2 for size in x.shape[1:3]}
-    # What hangs over is one row below an even height and nothing at an odd one, which is where "same" centres.
-    if odd == {0 if pool == "ceil" else 1}:
-        padding, edge = "same", None
-    elif pool == "ceil":
-        padding, edge = "valid", None if odd == {1} else ((0, 1), (0, 1))
-    else:
-        padding, edge = "valid", 1
-    if edge is not None:
+    # The last window hangs over an even size by one and over an odd one not at all; "same" pads an even size behind,
+    # and an odd one on both sides.
+    exact = {("ceil", 0): "same", ("ceil", 1): "valid", ("padded", 1): "same"}
+    padding = exact.get((pool, *odd))
+    if padding is None:  # zeros change no maximum here
+        edge = ((0, 1), (0, 1)) if pool == "ceil" else 1
         x = layers.ZeroPadding2D(edge, data_format=CHANNELS_LAST, name="stem_pool_pad")(x)
+        padding = "valid"
     return layers.MaxPooling2D(3, 2, padding=padding, data_format=CHANNELS_LAST, name="stem_pool")(x)
 
 
