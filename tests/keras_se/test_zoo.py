@@ -21,6 +21,9 @@ from keras_se import applications
 from keras_se.blocks import Head, conv_bn, depthwise_bn, divisible, pool_stem
 from keras_se.registry import find, list_models
 
+# Keras writes variables to a file by np.array(x), of which NumPy 2 disapproves in TensorFlow's.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
 ELSEWHERE = {*list_models("se_resnet??"), *list_models("se_resnet???"), "se_mobilenet"}  # sizes: test_models.py
 
 
@@ -72,8 +75,8 @@ class Short(NamedTuple):
 
 
 SHORT = {
-    "se_resnet18": Short(lambda row: row._replace(depths=(1, 1, 1, 1))),
     "se_resnext50_32x4d": Short(lambda row: row._replace(depths=(1, 1, 1, 1))),
+    "se_resnet18": Short(lambda row: row._replace(depths=(1, 1, 1, 1))),
     "senet154": Short(lambda row: row._replace(depths=(1, 1, 1, 1))),
     "se_mobilenet": Short(lambda row: row[:3], arguments={"alpha": 0.25}),
     "mobilenet_v3_small": Short(lambda row: row._replace(blocks=row.blocks[:5])),
@@ -84,6 +87,7 @@ SHORT = {
     "se_resnet20_cifar": Short(lambda row: row._replace(depth=1)),
     "se_resnet164_cifar": Short(lambda row: row._replace(depth=1)),
 }
+ONE_A_FAMILY = [name for name in SHORT if name == next(one for one in SHORT if find(one).build is find(name).build)]
 
 
 def images(model, count=2):
@@ -197,7 +201,7 @@ def check_file(model, folder):
     model.save(folder / "model.keras")
     again = keras.models.load_model(folder / "model.keras", compile=False)
     x = images(model)
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(np.array(again(x)), np.array(model(x)))
 
 
 def check_tflite(model):
@@ -205,7 +209,7 @@ def check_tflite(model):
     engines = pytest.importorskip("keras_se.export.engines")
     content = convert.to_tflite(model)
     x = images(model)
-    assert_close(engines.ENGINES["litert"].run(content, x).values, model.predict(x, verbose=0), of=1e-4)
+    assert_close(engines.ENGINES["litert"].run(content, x).values, np.array(model(x)), of=1e-4)
     from ai_edge_litert import schema_py_generated as schema
 
     codes = schema.ModelT.InitFromPackedBuf(content).operatorCodes
@@ -220,7 +224,7 @@ def test_short_network_updates_and_keeps_in_a_file(name, tmp_path):
     check_update(model)
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", ONE_A_FAMILY)
 def test_short_network_becomes_tflite(name):
     check_tflite(short(name))
 
@@ -245,7 +249,7 @@ import keras, keras_se, numpy as np
 assert keras.backend.backend() == "jax"
 for path in map(pathlib.Path, sys.argv[1:]):
     model = keras.models.load_model(path, compile=False)
-    np.save(path.with_suffix(".jax.npy"), model.predict(np.load(path.with_suffix(".npy")), verbose=0))
+    np.save(path.with_suffix(".jax.npy"), np.array(model(np.load(path.with_suffix(".npy")))))
 """
 
 
@@ -257,7 +261,7 @@ def check_jax(models, folder):
         path = folder / f"{model.name}.keras"
         model.save(path)
         np.save(path.with_suffix(".npy"), images(model))
-        expected[path] = model.predict(images(model), verbose=0)
+        expected[path] = np.array(model(images(model)))
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
