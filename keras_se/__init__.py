@@ -22,8 +22,12 @@ from keras_se.applications import SEResNeXt101_64x4d as SEResNeXt101_64x4d
 from keras_se.applications import SEShuffleNet as SEShuffleNet
 from keras_se.applications import SEWRN16x8 as SEWRN16x8
 from keras_se.macs import macs as macs
+from keras_se.preprocessing import preprocessing_of as preprocessing_of
+from keras_se.preprocessing import save_record as save_record
 from keras_se.registry import create_model as create_model
 from keras_se.registry import list_models as list_models
+from keras_se.save_timm import save_timm as save_timm
 from keras_se.squeeze_excite import SqueezeExcite as SqueezeExcite
+from keras_se.timm_names import list_weights as list_weights
 
 __version__ = "0.1.0"

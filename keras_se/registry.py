@@ -4,6 +4,7 @@ import dataclasses
 import fnmatch
 import math
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -12,6 +13,8 @@ from keras_se import cifar, inception, inception_resnet_v2, mobilenet, mobilenet
 from keras_se.blocks import SE, Head
 from keras_se.errors import InputError
 from keras_se.macs import macs
+from keras_se.preprocessing import bring_preprocessing
+from keras_se.weights import find_weights
 
 
 class Entry(NamedTuple):
@@ -92,7 +95,7 @@ def create_model(
     *,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int | None = None,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     include_top: bool = True,
     pooling: str | None = None,
     classifier_activation: str | None = "softmax",
@@ -110,9 +113,14 @@ def create_model(
     Args:
         name: one of `list_models()`.
         input_shape: `(height, width, channels)`; height and width may be None where the family allows it. None takes
-            the size the model was published for: (224, 224, 3); 299 for Inception-ResNet-v2, 32 for CIFAR's networks.
-        classes: outputs of the classifier; None for 1000, or 10 for CIFAR's networks.
-        weights: path of a Keras `.weights.h5` file of this very model, or None for a random initialisation.
+            the size the weights or the model were published for: (224, 224, 3); 299 for Inception-ResNet-v2, 32 for
+            CIFAR's networks.
+        classes: outputs of the classifier; None for those of the weights, or 1000, or 10 for CIFAR's networks. If the
+            weights are for another number, the classifier alone keeps its initialisation, and a warning is logged.
+        weights: None for a random initialisation; the path of a Keras `.weights.h5` file of this very model, or of a
+            `.safetensors` file with the state dict of a network of timm's; or "timm/NAME@COMMIT", which is fetched
+            from the Hugging Face hub. timm's weights bring the family arguments that they need, so that the network
+            computes what timm's does, and their preprocessing: `preprocessing_of(model)` has it.
         include_top: whether to end in the classifier.
         pooling: without the top, "avg" or "max" for a `(batch, channels)` output; None keeps the feature map.
         classifier_activation: None for logits.
@@ -126,10 +134,11 @@ def create_model(
         se_stages: the stages that have SE; None for all. ResNets count them as the paper does, 2 to 5.
         se_divisor: SE's hidden units are rounded to a multiple of it; None rounds channels / r down, or to a multiple
             of 8 for MobileNetV3.
-        **family_arguments: ResNet, ResNeXt, SENet: `stride_in`, `padding`, `stem_pool`, `activation`; MobileNet:
-            `alpha`, `activation`; MobileNetV3: `alpha`, `padding`, `epsilon`, `dropout`; VGG: `dropout`. Their
-            families' functions say what they are.
-    Input of the model: `(batch, height, width, channels)`; its networks see pixels scaled to 0..1.
+        **family_arguments: ResNet, ResNeXt, SENet: `stride_in`, `padding`, `stem_pool`, `activation`,
+            `last_activation`; MobileNet: `alpha`, `activation`; MobileNetV3: `alpha`, `padding`, `epsilon`, `dropout`;
+            VGG: `dropout`. Their families' functions say what they are.
+    Input of the model: `(batch, height, width, channels)`; its networks see pixels scaled to 0..1, or as the
+        preprocessing of their weights has it.
     Output: `(batch, classes)` with the top, `(batch, channels)` with pooling, else `(batch, h, w, channels)`.
     Raises:
         ValueError: a name or value is unknown, with what is allowed.
@@ -137,18 +146,35 @@ def create_model(
     Source: arXiv 1709.01507; each family's file cites its own.
     """
     entry = find(name)
-    asked = {"placement": placement, "r": r, "gate": gate, "use_bias": use_bias, "divisor": se_divisor}
+    if se_divisor is not None:
+        family_arguments["se_divisor"] = se_divisor
+    start = find_weights(name, weights, family_arguments)
+    arguments = {**start.arguments, **family_arguments}
+    asked = {
+        "placement": placement,
+        "r": r,
+        "gate": gate,
+        "use_bias": use_bias,
+        "divisor": arguments.pop("se_divisor", None),
+    }
     given = {field: value for field, value in asked.items() if value is not None}
+    published = entry.input_shape if start.preprocessing is None else (*start.preprocessing.size, 3)
     model = entry.build(
         entry.row,
         name=name,
-        input_shape=tuple(entry.input_shape if input_shape is None else input_shape),
+        input_shape=tuple(published if input_shape is None else input_shape),
         se=dataclasses.replace(entry.se, squeeze=squeeze, stages=se_stages, **given),
-        head=Head(entry.classes if classes is None else classes, include_top, pooling, classifier_activation),
-        **family_arguments,
+        head=Head(
+            next(n for n in (classes, start.classes, entry.classes) if n is not None),
+            include_top,
+            pooling,
+            classifier_activation,
+        ),
+        **arguments,
     )
-    if weights is not None:
-        model.load_weights(weights)
+    start.load(model, entry.row)
+    if start.preprocessing is not None:
+        bring_preprocessing(model, start.preprocessing)
     return model
 
 

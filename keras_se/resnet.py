@@ -33,6 +33,8 @@ class ResNet(NamedTuple):
     groups: int = 1
     group_width: int = 64
     """Channels of each group of the 3x3 convolutions of stage 2; each stage doubles them."""
+    filters: int = 256
+    """Of the bottlenecks' last convolutions in stage 2; each stage doubles them."""
     stride_in: str = "1x1"
     """The convolution of a bottleneck that halves the resolution."""
     stem: tuple[Conv, ...] = STEM
@@ -77,6 +79,7 @@ def resnet(
     padding: str = "same",
     stem_pool: str = "ceil",
     activation: str = "relu",
+    last_activation: str | None = None,
 ) -> keras.Model:
     """A row as a model.
 
@@ -87,6 +90,7 @@ def resnet(
         padding: of the convolutions with a stride: "same", Keras's, or "symmetric", torch's and Caffe's.
         stem_pool: 3x3 with stride 2: "ceil", the paper's and timm's `legacy_` models', or "padded", timm's others.
         activation: after each convolution but a block's last, and after each addition.
+        last_activation: after a block's last convolution, before SE: None but in timm's `legacy_seresnet18` and 34.
     """
     se.check(PLACEMENTS, STAGES)
     check_padding(padding)
@@ -102,14 +106,15 @@ def resnet(
     for stage, depth in zip(STAGES, row.depths, strict=True):
         for block in range(1, depth + 1):
             stride = 2 if block == 1 and stage > 2 else 1
-            x = _residual(x, row, stride, padding, activation, se, stage, f"stage{stage}_block{block}")
+            label = f"stage{stage}_block{block}"
+            x = _residual(x, row, stride, padding, activation, last_activation, se, stage, label)
     return keras.Model(inputs, head(x, dropout=row.dropout), name=name)
 
 
-def _residual(x, row, stride, padding, activation, se, stage, name) -> Tensor:
+def _residual(x, row, stride, padding, activation, last_activation, se, stage, name) -> Tensor:
     double = 2 ** (stage - 2)
     width, groups = row.groups * row.group_width * double, row.groups
-    filters = 256 * double if row.bottleneck else width
+    filters = row.filters * double if row.bottleneck else width
     shortcut = x
     if stride > 1 or x.shape[-1] != filters:
         kernel = row.projection if stride > 1 else 1
@@ -120,11 +125,11 @@ def _residual(x, row, stride, padding, activation, se, stage, name) -> Tensor:
         y = conv_bn(y, width // row.reduce, 1, f"{name}_1", stride=first, activation=activation)
         y = conv_bn(y, width, 3, f"{name}_2", stride=second, groups=groups, activation=activation, padding=padding)
         y = se.at("3x3", y, stage, name)
-        y = conv_bn(y, filters, 1, f"{name}_3", activation=None)
+        y = conv_bn(y, filters, 1, f"{name}_3", activation=last_activation)
     else:
         y = conv_bn(y, width, 3, f"{name}_1", stride=stride, activation=activation, padding=padding)
         y = se.at("3x3", y, stage, name)  # of the two 3x3 the inner one: after the outer one is "standard"
-        y = conv_bn(y, filters, 3, f"{name}_2", activation=None)
+        y = conv_bn(y, filters, 3, f"{name}_2", activation=last_activation)
     y = se.at("standard", y, stage, name)
     shortcut = se.at("identity", shortcut, stage, name)
     y = layers.Add(name=f"{name}_add")([shortcut, y])
