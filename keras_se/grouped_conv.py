@@ -35,10 +35,11 @@ class GroupedConv2D(layers.Conv2D):
 
     def _side_by_side(self, inputs: Any) -> Any:
         kernel: Any = ops.convert_to_tensor(self.kernel)
-        parts = max(n for n in range(1, self.groups + 1) if self.groups % n == 0 and self._wide_enough(inputs, n))
-        together = self.groups // parts
+        groups = self.groups or 1
+        parts = max(n for n in range(1, groups + 1) if groups % n == 0 and _wide_enough(inputs, n))
+        together = groups // parts
         # One within a group, zero from one group to another.
-        within = np.kron(np.eye(together), np.ones((kernel.shape[-2], self.filters // self.groups)))
+        within = np.kron(np.eye(together), np.ones((kernel.shape[-2], self.filters // groups)))
         inputs_of: Any = ops.split(inputs, parts, axis=-1)
         kernels_of: Any = ops.split(kernel, parts, axis=-1)
         outputs = [
@@ -47,8 +48,9 @@ class GroupedConv2D(layers.Conv2D):
         ]
         return ops.concatenate(outputs, axis=-1)
 
-    def _wide_enough(self, inputs, parts):
-        return parts == 1 or inputs.shape[-1] // parts >= _CHANNELS
+
+def _wide_enough(inputs, parts):
+    return parts == 1 or inputs.shape[-1] // parts >= _CHANNELS
 
 
 def _on_cpu():
