@@ -39,6 +39,8 @@ class SE:
         at_least_one("r", self.r)
         if self.divisor is not None:
             at_least_one("se_divisor", self.divisor)
+        if self.stages is not None and not isinstance(self.stages, Collection):
+            raise ValueError(f"se_stages must be None or a collection of stages, as (2, 3); got {self.stages!r}")
 
     def check(self, placements: Collection[str], stages: Collection[int]) -> None:
         """Refuse what a family has no room for.

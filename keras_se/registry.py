@@ -137,12 +137,17 @@ def create_model(
     Source: arXiv 1709.01507; each family's file cites its own.
     """
     entry = find(name)
+    input_shape = entry.input_shape if input_shape is None else input_shape
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels); got {tuple(input_shape)}")
+    if weights is not None and not str(weights).endswith(".weights.h5"):
+        raise ValueError(f"weights must be None or the path of a .weights.h5 file; got {weights!r}")
     asked = {"placement": placement, "r": r, "gate": gate, "use_bias": use_bias, "divisor": se_divisor}
     given = {field: value for field, value in asked.items() if value is not None}
     model = entry.build(
         entry.row,
         name=name,
-        input_shape=tuple(entry.input_shape if input_shape is None else input_shape),
+        input_shape=tuple(input_shape),
         se=dataclasses.replace(entry.se, squeeze=squeeze, stages=se_stages, **given),
         head=Head(entry.classes if classes is None else classes, include_top, pooling, classifier_activation),
         **family_arguments,

@@ -21,9 +21,6 @@ from keras_se import applications
 from keras_se.blocks import Head, conv_bn, depthwise_bn, divisible, pool_stem
 from keras_se.registry import find, list_models
 
-# Keras writes variables to a file by np.array(x), of which NumPy 2 disapproves in TensorFlow's.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 ELSEWHERE = {*list_models("se_resnet??"), *list_models("se_resnet???"), "se_mobilenet"}  # sizes: test_models.py
 
 
