@@ -8,13 +8,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras_se.export import flatbuffer
-from keras_se.export.convert import input_shape, load_model, to_tflite
-from keras_se.export.quantize import Ranges, calibrate, calibration_sha256, check_calibration, quantize
-from keras_se.export.recipes import Recipe, find_recipe
 
 from keras_se.atomic import writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
+from keras_se.export import flatbuffer
+from keras_se.export.convert import input_shape, load_model, to_tflite
+from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.quantize import Ranges, calibrate, calibration_sha256, check_calibration, quantize
+from keras_se.export.recipes import Recipe, find_recipe
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
@@ -111,5 +112,6 @@ def _manifest(content, recipe: Recipe, target, model, source, preprocessing, ima
         "sha256": hashlib.sha256(content).hexdigest(),
         "operations": flatbuffer.operations(content),
         "dtypes": flatbuffer.dtypes(content),
+        "xnnpack_partitions": xnnpack_partitions(content),
         "versions": installed_versions(),
     }

@@ -7,12 +7,16 @@ from typing import Any
 
 import keras
 import numpy as np
+
+from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import load_model
 from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, Outputs, find_engine, run_keras
 from keras_se.export.recipes import RECIPES, Tolerance
+from keras_se.export.weights import WeightError, weight_error
 
-from keras_se.errors import InputError
+# Of a constant, in steps: half a step, and that the quantizer rounded a float32 quotient.
+_ROUNDING = 0.51
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Parity:
     """Share of the images on which both have the same first class."""
     accuracy: float | None
     """Share of the images that the candidate classifies right; None without labels."""
+    weight_steps: float | None
+    """Greatest difference of a constant from the float file's, in steps of its own scale; None without that file."""
     failures: tuple[str, ...]
     """The bounds that do not hold, each with the figure; empty when all do."""
     tolerance: str
@@ -59,6 +65,7 @@ def compare(
     *,
     engine: str = "litert",
     labels: np.ndarray | None = None,
+    float_file: Path | str | None = None,
 ) -> Parity:
     """Run the same images through both and hold the difference against its tolerance.
 
@@ -71,6 +78,8 @@ def compare(
         images: float32 `(n, height, width, channels)`, as the network sees them.
         engine: what runs the candidate: "litert" (XNNPACK), "litert_reference" or "tflm".
         labels: int `(n,)`, for the accuracy.
+        float_file: the float32 `.tflite` file that the candidate was quantized from. With it each constant must be
+            its original, rounded: one wrong weight, which drowns in the rounding of 8-bit logits, fails.
     Raises:
         InputError: a file cannot be read, the engine is unknown or cannot run the file, or the shapes do not fit.
     """
@@ -80,7 +89,7 @@ def compare(
         expected, name = _run_model(reference, images), "keras"
     else:
         expected, name = _run_file(Path(reference), images, REFERENCE_KERNELS), REFERENCE_KERNELS
-    return _parity(expected, got, candidate, name, engine, labels)
+    return _parity(expected, got, candidate, name, engine, labels, float_file)
 
 
 def compare_all(
@@ -93,21 +102,26 @@ def compare_all(
 ) -> list[Parity]:
     """Every file on every engine against the Keras model, and integer files also against the reference kernels.
 
+    If one of the files is the float32 one, the constants of the others are held to its own.
+
     Args:
         engines: names; None for each that can run the file.
     Raises:
         InputError: as `compare`.
     """
     expected = _run_model(reference, images)
+    recipes = {Path(file): recipe_of(flatbuffer.load(file)) for file in files}
+    float_file = next((file for file, recipe in recipes.items() if recipe == "float32"), None)
     rows = []
-    for file in map(Path, files):
-        recipe = recipe_of(flatbuffer.load(file))
+    for file, recipe in recipes.items():
         names = engines or [name for name, engine in ENGINES.items() if recipe not in engine.refuses]
         outputs = {name: _run_file(file, images, name) for name in names}
-        rows += [_parity(expected, got, file, "keras", name, labels) for name, got in outputs.items()]
+        rows += [_parity(expected, got, file, "keras", name, labels, float_file) for name, got in outputs.items()]
         kernels = outputs.pop(REFERENCE_KERNELS, None)
         if kernels is not None and kernels.lsb is not None:
-            rows += [_parity(kernels, got, file, REFERENCE_KERNELS, name, labels) for name, got in outputs.items()]
+            rows += [
+                _parity(kernels, got, file, REFERENCE_KERNELS, name, labels, None) for name, got in outputs.items()
+            ]
     return rows
 
 
@@ -135,7 +149,7 @@ def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
     return engine.run(flatbuffer.without_softmax(content), images)
 
 
-def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine: str, labels) -> Parity:
+def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine: str, labels, float_file) -> Parity:
     if got.values.shape != expected.values.shape:
         raise InputError(
             f"{file} must have the reference's {expected.values.shape[1]} outputs; it has {got.values.shape[1]}"
@@ -153,6 +167,9 @@ def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine:
         tolerance = recipe.tolerance if reference == "keras" else recipe.between_engines
         relative = max_abs / float(np.abs(expected.values).max())
         stated, failures = _hold(tolerance, relative, sqnr_db, agreement)
+    weights = None if float_file is None else weight_error(flatbuffer.load(float_file), flatbuffer.load(file))
+    if weights is not None:
+        failures += _hold_weights(weights)
     return Parity(
         file=str(file),
         reference=reference,
@@ -164,6 +181,7 @@ def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine:
         sqnr_db=sqnr_db,
         top1_agreement=agreement,
         accuracy=None if labels is None else float(np.mean(got.values.argmax(1) == labels)),
+        weight_steps=None if weights is None else weights.steps,
         failures=failures,
         tolerance=stated,
     )
@@ -203,3 +221,11 @@ def _hold_steps(steps: int, reason: str, max_lsb: float) -> tuple[str, tuple[str
     # Dequantized values are compared; a hundredth of a step is their rounding.
     failures = () if max_lsb <= steps + 0.01 else (f"{max_lsb:.2f} LSB, at most {steps}",)
     return f"at most {steps} LSB: {reason}", failures
+
+
+def _hold_weights(weights: WeightError) -> tuple[str, ...]:
+    if weights.compared == 0:
+        return ("no constant has the name of one in the float file",)
+    if weights.steps > _ROUNDING:
+        return (f"a constant {weights.steps:.3g} steps from the float file's, at most {_ROUNDING}: {weights.tensor}",)
+    return ()

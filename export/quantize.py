@@ -3,12 +3,14 @@
 import contextlib
 import hashlib
 import io
+import warnings
+from collections.abc import Iterator
 
 import numpy as np
-from keras_se.export.flatbuffer import inlined, input_name
-from keras_se.export.recipes import Recipe
 
 from keras_se.errors import InputError
+from keras_se.export.flatbuffer import inlined, input_name
+from keras_se.export.recipes import Recipe
 from keras_se.extras import import_extra
 from keras_se.progress import track
 
@@ -47,25 +49,33 @@ def calibrate(float_file: bytes, images: np.ndarray, input_range: tuple[float, f
         images: float32 `(n, height, width, channels)`, as the network sees them.
         input_range: the range of every image that there could be, for the input itself; the images' own when None.
     """
-    quiet = contextlib.redirect_stderr(io.StringIO())  # its bar would start anew at each image
-    calibrator = import_extra("litert_quantizer.calibrator", "edge").Calibrator(
-        float_file,
-        num_threads=2,
-        qsv_update_func=import_extra("litert_quantizer.utils.qsv_utils", "edge").min_max_update,
-    )
+    with _quietly():
+        calibrator = import_extra("litert_quantizer.calibrator", "edge").Calibrator(
+            float_file,
+            num_threads=2,
+            qsv_update_func=import_extra("litert_quantizer.utils.qsv_utils", "edge").min_max_update,
+        )
     manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
     # Which tensors to watch; every static recipe watches the same.
     manager.load_quantization_recipe(import_extra("litert_quantizer.recipe", "edge").static_wi8_ai8())
     [(signature, names)] = calibrator.get_signature_list().items()
     [name] = names["inputs"]
     for image in track(images, f"Calibrating on {len(images)} images", total=len(images)):
-        with quiet:
+        with _quietly():
             calibrator.calibrate({signature: [{name: image[None]}]}, manager)
     ranges = {name: _widened(extremes) for name, extremes in calibrator.get_model_qsvs().items()}
     if input_range is not None:
         low, high = (np.full((1, 1, 1, 1), end, "float32") for end in input_range)
         ranges[input_name(float_file)] = {"min": low, "max": high}
     return ranges
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the quantizer's bars, which start anew at each image, and its word that keeping tensors takes memory."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _widened(extremes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -81,9 +91,9 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
         ranges: of `calibrate`, for a static recipe.
     """
     if recipe.rules is None:
-        return float_file
+        return inlined(float_file)
     quantizer = import_extra("litert_quantizer.quantizer", "edge").Quantizer(float_file, recipe.rules())
-    with contextlib.redirect_stderr(io.StringIO()):
+    with _quietly():
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return inlined(bytes(result.quantized_model))
 

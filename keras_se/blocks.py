@@ -39,6 +39,8 @@ class SE:
         at_least_one("r", self.r)
         if self.divisor is not None:
             at_least_one("se_divisor", self.divisor)
+        if self.stages is not None and not isinstance(self.stages, Collection):
+            raise ValueError(f"se_stages must be None or a collection of stages, as (2, 3); got {self.stages!r}")
 
     def check(self, placements: Collection[str], stages: Collection[int]) -> None:
         """Refuse what a family has no room for.
@@ -209,7 +211,7 @@ def pool_stem(x: Tensor, pool: str = "ceil") -> Tensor:
     odd = {None if size is None else size % 2 for size in x.shape[1:3]}
     # The last window hangs over an even size by one and over an odd one not at all; "same" pads an even size behind,
     # and an odd one on both sides.
-    exact = {("ceil", 0): "same", ("ceil", 1): "valid", ("padded", 1): "same"}
+    exact: dict[tuple, str] = {("ceil", 0): "same", ("ceil", 1): "valid", ("padded", 1): "same"}
     padding = exact.get((pool, *odd))
     if padding is None:  # zeros change no maximum here
         edge = ((0, 1), (0, 1)) if pool == "ceil" else 1

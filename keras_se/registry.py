@@ -149,6 +149,10 @@ def create_model(
     if se_divisor is not None:
         family_arguments["se_divisor"] = se_divisor
     start = find_weights(name, weights, family_arguments)
+    if input_shape is None:
+        input_shape = entry.input_shape if start.preprocessing is None else (*start.preprocessing.size, 3)
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels); got {tuple(input_shape)}")
     arguments = {**start.arguments, **family_arguments}
     asked = {
         "placement": placement,
@@ -158,11 +162,10 @@ def create_model(
         "divisor": arguments.pop("se_divisor", None),
     }
     given = {field: value for field, value in asked.items() if value is not None}
-    published = entry.input_shape if start.preprocessing is None else (*start.preprocessing.size, 3)
     model = entry.build(
         entry.row,
         name=name,
-        input_shape=tuple(published if input_shape is None else input_shape),
+        input_shape=tuple(input_shape),
         se=dataclasses.replace(entry.se, squeeze=squeeze, stages=se_stages, **given),
         head=Head(
             next(n for n in (classes, start.classes, entry.classes) if n is not None),

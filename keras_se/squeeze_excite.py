@@ -121,6 +121,8 @@ def at_least_one(name, value):
 
 def _activation(name, value):
     try:
-        return keras.activations.get(value)
+        if value is not None:  # which Keras takes for "linear"
+            return keras.activations.get(value)
     except ValueError:
-        raise ValueError(f"{name} must be a Keras activation; got {name}={value!r}") from None
+        pass
+    raise ValueError(f"{name} must be a Keras activation; got {name}={value!r}")

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_se.errors import InputError
 from keras_se.progress import track
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif")  # what TensorFlow reads as every other reader does
 TEST_FOLDERS = ("test", "val", "validation")
 TEST_SHARE = 0.2  # of a source that does not divide itself
 
@@ -102,11 +102,11 @@ def _folder(folder: Path, skip_corrupt: bool) -> Source:
             raise InputError(f"{tests[0]} has a class that {folder / 'train'} has not: {unknown[0]}")
         train, test = _files(folder / "train", classes), _files(tests[0], classes, may_lack=True)
         corrupt = _corrupt([*train.images, *test.images], folder, skip_corrupt)
-        return Source(classes, _without(train, corrupt), _without(test, corrupt), corrupt)
+        return Source(classes, _without(train, corrupt, "train"), _without(test, corrupt, tests[0].name), corrupt)
     classes = _class_names(folder)
     files = _files(folder, classes)
     corrupt = _corrupt(list(files.images), folder, skip_corrupt)
-    files = _without(files, corrupt)
+    files = _without(files, corrupt, folder.name)
     divided = _divided(files.images, files.labels, classes)
     return Source(classes, divided.train, divided.test, corrupt)
 
@@ -157,8 +157,10 @@ def _decodes(path: str) -> bool:
         return False
 
 
-def _without(split: Split, corrupt: tuple[str, ...]) -> Split:
+def _without(split: Split, corrupt: tuple[str, ...], part: str) -> Split:
     keep = ~np.isin(split.images, corrupt)
+    if not keep.any():
+        raise InputError(f"no image of {part} can be decoded; mend or replace them")
     return Split(split.images[keep], split.labels[keep])
 
 

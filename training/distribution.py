@@ -1,5 +1,7 @@
 """Which devices a run uses."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -18,12 +20,18 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in devices))
     if name in ("auto", "none"):
         return tf.distribute.get_strategy()
     if name in ("multi_worker", "tpu"):
         raise InputError(f"strategy {name} is not supported yet; use auto, none or mirrored")
     raise InputError(f"strategy must be auto, none or mirrored; got {name!r}")
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    # One a process: a second one numbers its collectives from the start again, and they meet those of the first.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def synchronize_batch_norm(model: keras.Model, synchronized: bool) -> None:

@@ -3,21 +3,22 @@
 import dataclasses
 import math
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras_se.training.data import Source, load_source
-from keras_se.training.distribution import make_strategy, synchronize_batch_norm
-from keras_se.training.pipeline import evaluation_batches, training_batches
-from keras_se.training.recipes import Recipe
 
 from keras_se.atomic import replacing, writable_folder, write_json
 from keras_se.errors import InputError
 from keras_se.preprocessing import RECORD, Preprocessing
 from keras_se.registry import create_model
+from keras_se.training.data import Source, load_source
+from keras_se.training.distribution import make_strategy, synchronize_batch_norm
+from keras_se.training.pipeline import evaluation_batches, training_batches
+from keras_se.training.recipes import Recipe
 from keras_se.versions import installed_versions
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -49,7 +50,7 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         InputError: the folder holds a run or cannot be written, the data cannot be read, the model's name or an
             argument is unknown, or there are fewer training images than the batch takes.
     """
-    folder = _fresh(Path(recipe.out), overwrite)
+    folder = _free(Path(recipe.out), overwrite)
     source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
     if len(source.train) < recipe.batch_size:
         raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
@@ -66,6 +67,7 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         trained = keras.Model(model.input, model.get_layer("logits").output)  # a softmax would cost precision
         synchronize_batch_norm(model, replicas > 1)
         _compile(trained, recipe, steps := len(source.train) // recipe.batch_size)
+    _clear(folder)
     history = trained.fit(
         training_batches(
             source.train,
@@ -79,6 +81,8 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         epochs=recipe.epochs,
         validation_data=_evaluation(source, preprocessing, recipe.batch_size, replicas),
         callbacks=_callbacks(folder),
+        shuffle=False,  # the batches are
+        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     ).history
     trained.load_weights(folder / _BEST)
     (folder / _BEST).unlink()
@@ -90,14 +94,17 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
     return run
 
 
-def _fresh(folder: Path, overwrite: bool) -> Path:
-    if (folder / RECORD).exists() or (folder / MODEL).exists():
-        if not overwrite:
-            raise InputError(f"{folder} holds a run already; choose another folder with --out, or pass --overwrite")
-        for name in (RECORD, MODEL, "history.csv"):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+def _free(folder: Path, overwrite: bool) -> Path:
+    if not overwrite and any((folder / name).exists() for name in (RECORD, MODEL)):
+        raise InputError(f"{folder} holds a run already; choose another folder with --out, or pass --overwrite")
     return writable_folder(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier run, once nothing can be refused any more."""
+    for name in (RECORD, MODEL, "history.csv"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def _model(recipe: Recipe, source: Source) -> keras.Model:
@@ -114,7 +121,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
     model.compile(
         optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
 
 
@@ -122,9 +129,10 @@ def _schedule(recipe: Recipe, steps: int) -> Schedule:
     """The learning rate by update; `steps` updates an epoch."""
     peak = recipe.peak_learning_rate
     if recipe.schedule == "step":
-        ends = list(range(recipe.step_epochs, recipe.epochs, recipe.step_epochs))
+        ends = range(recipe.step_epochs, recipe.epochs + recipe.step_epochs, recipe.step_epochs)
         rates = [peak / 10**drops for drops in range(len(ends) + 1)]
-        return keras.optimizers.schedules.PiecewiseConstantDecay([end * steps for end in ends], rates)
+        # Keras counts from 0, and gives the update at a boundary the rate before it.
+        return keras.optimizers.schedules.PiecewiseConstantDecay([end * steps - 1 for end in ends], rates)
     warmup = round(recipe.warmup_epochs * steps)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else peak,
@@ -145,11 +153,9 @@ def decay_kernels(model: keras.Model, weight_decay: float) -> None:
                 variable.regularizer = keras.regularizers.L2(weight_decay / 2)
 
 
-def _evaluation(source, preprocessing, batch_size, replicas):
-    """Test batches of which none, the last one included, leaves a replica without an image."""
-    while 0 < len(source.test) % batch_size < replicas:
-        batch_size -= replicas
-    return evaluation_batches(source.test, preprocessing, classes=len(source.classes), batch_size=batch_size)
+def _evaluation(source: Source, preprocessing: Preprocessing, batch_size: int, replicas: int) -> tf.data.Dataset:
+    classes, whole = len(source.classes), replicas > 1
+    return evaluation_batches(source.test, preprocessing, classes=classes, batch_size=batch_size, whole=whole)
 
 
 def _callbacks(folder: Path) -> list[Any]:

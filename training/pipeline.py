@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from keras_se.training.data import Split, decode
 
 from keras_se.preprocessing import Preprocessing
 from keras_se.progress import track
+from keras_se.training.data import Split, decode
 
 Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
 
@@ -17,31 +17,52 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches without end: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
 
-    Each image's random numbers come from the seed and its place in the stream, so that a run can be repeated on
-    any number of threads.
+    The order and each image's random numbers come from the seed and the place in the stream: every pass over the
+    dataset starts alike, on any number of threads.
     """
     augment = AUGMENTATIONS[augmentation]
+    images, labels = tf.constant(split.images), tf.constant(split.labels)
 
-    def example(number, pixels):
-        (image, label) = pixels
+    def order(epoch):
+        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+        return tf.data.Dataset.from_tensor_slices(
+            tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=key)
+        )
+
+    def example(number, index):
         key = tf.stack([tf.constant(seed, tf.int64), number])
-        image = augment(_pixels(image), preprocessing, key)
-        return _normalise(image, preprocessing), tf.one_hot(label, classes)
+        image = augment(_pixels(tf.gather(images, index)), preprocessing, key)
+        return _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
 
-    images = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
-    images = images.shuffle(len(split), seed=seed).repeat().enumerate()
-    images = images.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return images.batch(batch_size, drop_remainder=True).prefetch(2)
+    stream = tf.data.Dataset.counter().flat_map(order).enumerate()
+    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def evaluation_batches(split: Split, preprocessing: Preprocessing, *, classes: int, batch_size: int) -> tf.data.Dataset:
-    """The images in order, each once: `(float32 (batch, height, width, 3), one-hot (batch, classes))`."""
+def evaluation_batches(
+    split: Split, preprocessing: Preprocessing, *, classes: int, batch_size: int, whole: bool = False
+) -> tf.data.Dataset:
+    """The images in order, each once: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
 
-    def example(image, label):
-        return _normalise(resize(_pixels(image), preprocessing), preprocessing), tf.one_hot(label, classes)
+    Args:
+        whole: fill the last batch up with images of no weight, for devices that must each have their share of it,
+            and give weights `(batch,)`. The real images weigh so much more than 1 that Keras's mean over all is the
+            mean over them.
+    """
+    missing = -len(split) % batch_size if whole else 0
+    indices = np.concatenate([np.arange(len(split)), np.zeros(missing, int)])
+    weights = np.full(len(indices), len(indices) / len(split), "float32")
+    weights[len(split) :] = 0
+    images, labels = tf.constant(split.images), tf.constant(split.labels)
 
-    images = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
-    return images.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+    def example(index, weight):
+        image = resize(_pixels(tf.gather(images, index)), preprocessing)
+        pair = _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
+        return (*pair, weight) if whole else pair
+
+    stream = tf.data.Dataset.from_tensor_slices((indices, weights))
+    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    return stream.batch(batch_size, drop_remainder=whole).prefetch(2)
 
 
 def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from keras_se.errors import InputError
 
@@ -55,6 +55,9 @@ class Recipe:
     """Train without the images that cannot be decoded, instead of stopping."""
 
     def __post_init__(self):
+        for name, kind in (("augmentation", Augmentation), ("schedule", Schedule)):
+            if getattr(self, name) not in get_args(kind):
+                raise InputError(f"{name} must be one of {', '.join(get_args(kind))}; got {getattr(self, name)!r}")
         for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 1), ("step_epochs", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {name}={getattr(self, name)}")

@@ -66,9 +66,7 @@ def mobilenet(epsilon, padding):
         pad_type=padding,
         act_layer=nn.Hardswish,
         norm_layer=partial(nn.BatchNorm2d, eps=epsilon),
-        se_layer=partial(
-            SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU, rd_round_fn=round_channels
-        ),
+        se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU, rd_round_fn=round_channels),
     )
 
 

@@ -1,0 +1,91 @@
+"""What takes long to make, once a session: a trained network and its files, and a larger untrained one."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+
+import keras_se
+from keras_se import cli
+from keras_se.export import RECIPES, export
+from keras_se.preprocessing import Preprocessing, preprocessing_of
+from keras_se.training.data import load_source
+from keras_se.training.pipeline import sample
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network, images that it was not calibrated on, and a file for each recipe."""
+
+    model: keras.Model
+    images: np.ndarray
+    files: dict[str, Path]
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory) -> tuple[Path, dict]:
+    """The quickstart's folder and its JSON document."""
+    folder = tmp_path_factory.mktemp("quickstart") / "out"
+    printed = folder.with_name("document.json")
+    with pytest.MonkeyPatch.context() as patch, printed.open("w") as stdout:
+        patch.setattr("sys.stdout", stdout)
+        status = cli.run(["quickstart", "--out", str(folder), "--json"])
+    assert status == 0
+    return folder, json.loads(printed.read_text())
+
+
+@pytest.fixture(scope="session")
+def trained(quickstart) -> Exported:
+    """The quickstart's quarter-width SE-MobileNet, 0.3 MB in int8, and real digits."""
+    folder, document = quickstart
+    model = keras.models.load_model(folder / "run" / "model.keras")
+    preprocessing = preprocessing_of(model, folder / "run" / "model.keras")
+    images, _ = sample(load_source("digits").test, preprocessing, 100, seed=1)
+    return Exported(model, images, {one["recipe"]: Path(one["path"]) for one in document["artifacts"]})
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory) -> Exported:
+    """An SE-ResNet-18 of 11 MB in int8, forty times what the quantizer keeps inside the flatbuffer.
+
+    Its classifier is the least-squares one on random features: it classifies digits without an hour of training.
+    """
+    keras.utils.set_random_seed(0)
+    model = keras_se.create_model("se_resnet18", input_shape=(32, 32, 3), classes=10)
+    randomise(model, seed=0)
+    source = load_source("digits")
+    preprocessing = Preprocessing(32, 32)
+    images, labels = sample(source.train, preprocessing, 600)
+    fit_classifier(model, images, labels)
+    files = export(model, tmp_path_factory.mktemp("wide"), recipes=tuple(RECIPES), calibration=images[:50])
+    tested, _ = sample(source.test, preprocessing, 48)
+    return Exported(model, tested, {artifact.recipe: artifact.path for artifact in files})
+
+
+def randomise(model: keras.Model, seed: int) -> None:
+    """Statistics and scales as of a trained network: at their initial values BN folds into nothing."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.gamma.shape
+            layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            layer.beta.assign(rng.normal(0, 0.2, shape))
+            layer.moving_mean.assign(rng.normal(0, 0.2, shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
+
+
+def fit_classifier(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
+    """Ridge regression of the classes on the network's features, as its last dense layer."""
+    dense = model.get_layer("logits")
+    features = keras.Model(model.input, dense.input).predict(images, verbose=0).astype("float64")
+    design = np.hstack([features, np.ones((len(features), 1))])
+    targets = 8.0 * np.eye(10)[labels] - 4.0
+    penalty = 0.1 * np.trace(design.T @ design) / design.shape[1] * np.eye(design.shape[1])
+    solution = np.linalg.solve(design.T @ design + penalty, design.T @ targets)
+    dense.set_weights([solution[:-1].astype("float32"), solution[-1].astype("float32")])

@@ -1,0 +1,97 @@
+"""Keras to the float file, and from there to files with manifests."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_se
+from keras_se.errors import InputError
+from keras_se.export import compare, export, flatbuffer
+from keras_se.export.convert import load_model, to_tflite
+
+
+def test_one_image_at_a_time_and_built_in_operations(trained):
+    content = trained.files["float32"].read_bytes()
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    image = graph.tensors[int(graph.inputs[0])]
+    assert list(image.shape) == [1, 32, 32, 3]
+    assert image.shapeSignature is None or list(image.shapeSignature) == [1, 32, 32, 3]
+    # 13 blocks with SE, a stem and a dense layer; the last two blocks see 1x1, whose mean is itself.
+    assert flatbuffer.operations(content) == {
+        "CONV_2D": 40,
+        "DEPTHWISE_CONV_2D": 13,
+        "FULLY_CONNECTED": 1,
+        "LOGISTIC": 13,
+        "MEAN": 12,
+        "MUL": 13,
+        "SOFTMAX": 1,
+    }
+
+
+def test_mixed_precision_leaves_no_casts():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(16, 3, dtype="mixed_float16")(image)
+    x = keras_se.SqueezeExcite(4, dtype="mixed_float16")(x)
+    model = keras.Model(image, x)
+    content = to_tflite(model)
+    assert "FLOAT16" not in flatbuffer.dtypes(content)
+    assert "CAST" not in flatbuffer.operations(content)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3)])
+def test_an_unknown_size_is_refused(shape):
+    model = keras.Sequential([keras.Input(shape), keras_se.SqueezeExcite(hidden=1)])
+    with pytest.raises(InputError, match=r"of known size; got \(None, "):
+        to_tflite(model)
+
+
+def test_a_manifest_tells_what_the_file_is(quickstart):
+    folder, document = quickstart
+    for artifact in document["artifacts"]:
+        content = (folder / artifact["path"]).read_bytes()
+        manifest = json.loads((folder / f"{artifact['path']}.json").read_text())
+        assert manifest["recipe"] == artifact["recipe"]
+        assert manifest["bytes"] == len(content)
+        assert manifest["sha256"] == hashlib.sha256(content).hexdigest()
+        trained = (folder / "run" / "model.keras").read_bytes()
+        assert manifest["model_sha256"] == hashlib.sha256(trained).hexdigest()
+        assert manifest["operations"] == flatbuffer.operations(content)
+        assert manifest["dtypes"] == flatbuffer.dtypes(content)
+        assert manifest["preprocessing"]["mean"] == [0.0, 0.0, 0.0]
+        assert {"python", "keras", "tensorflow", "litert-quantizer"} <= manifest["versions"].keys()
+        if artifact["recipe"].startswith("static"):
+            assert manifest["calibration"]["images"] == 200
+            assert len(manifest["calibration"]["sha256"]) == 64
+        else:
+            assert manifest["calibration"] is None
+
+
+def test_a_failing_recipe_leaves_no_file(trained, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="needs calibration images"):
+        export(trained.model, out, recipes=("float32", "static_wi8_ai8"))
+    assert list(out.iterdir()) == []
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    text = tmp_path / "text.keras"
+    text.write_text("not a model")
+    with pytest.raises(InputError, match="is not a model that Keras can load"):
+        load_model(text)
+    with pytest.raises(InputError, match="there is no model file"):
+        load_model(tmp_path / "missing.keras")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "shape"), [("se_resnet50", (224, 224, 3)), ("se_mobilenet", (224, 224, 3))])
+def test_full_size_networks_stay_in_one_partition(name, shape, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras_se.create_model(name, input_shape=shape)
+    images = np.random.default_rng(0).random((4, *shape), "float32")
+    for artifact in export(model, tmp_path, calibration=images):
+        assert artifact.manifest["xnnpack_partitions"] == 1
+        assert compare(model, artifact.path, images).verdict == "pass"

@@ -1,0 +1,284 @@
+"""Preprocessing against Pillow, and what augmentation may do to an image and what not."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_se.preprocessing import Preprocessing
+from keras_se.training.data import Split
+from keras_se.training.pipeline import AUGMENTATIONS, evaluation_batches, resize, sample, training_batches
+
+# Pillow rounds to whole levels after each of its two passes, half a level at most each; TensorFlow does not round.
+LEVELS = 1.01
+FLOAT32 = 1e-6  # of a value up to 1, and a few roundings
+SIDE = 32
+SQUARE = Preprocessing(SIDE, SIDE)
+
+
+def photograph(height, width, seed=0):
+    """Smooth gradients, edges and noise, uint8 `(height, width, 3)`."""
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 5)], axis=-1)
+    noise = np.random.default_rng(seed).normal(0, 20, (height, width, 3))
+    edge = np.where((x > width // 3) & (y > height // 4), 40, -40)[..., None]
+    return np.clip(128 + 70 * waves + noise + edge, 0, 255).astype(np.uint8)
+
+
+def by_pillow(pixels, preprocessing):
+    """The shorter side resized to `ceil(side / crop)` with antialiasing, the centre cropped; float, 0..255."""
+    height, width = pixels.shape[:2]
+    target = np.array([preprocessing.height, preprocessing.width])
+    ratio = max(np.ceil(target / preprocessing.crop) / [height, width])
+    tall, wide = np.round(np.array([height, width]) * ratio).astype(int)
+    resized = np.asarray(Image.fromarray(pixels).resize((wide, tall), Image.Resampling.BILINEAR), float)
+    top, left = (tall - target[0]) // 2, (wide - target[1]) // 2
+    return resized[top : top + target[0], left : left + target[1]]
+
+
+def numbered(count, side=SIDE):
+    """Images of which each has a class of its own."""
+    images = np.stack([photograph(side, side, seed) for seed in range(count)])
+    return Split(images, np.arange(count, dtype=np.int32))
+
+
+def take(dataset, count):
+    """`count` batches as `(images, classes)`, arrays."""
+    batches = [(images.numpy(), labels.numpy().argmax(1)) for images, labels in itertools.islice(dataset, count)]
+    return tuple(np.stack(part) for part in zip(*batches, strict=True))
+
+
+def training(split, *, seed=0, batch_size=4, augmentation="none"):
+    return training_batches(
+        split, SQUARE, classes=len(split), batch_size=batch_size, augmentation=augmentation, seed=seed
+    )
+
+
+def evaluation(split, preprocessing=SQUARE, *, batch_size=4):
+    return evaluation_batches(split, preprocessing, classes=len(split), batch_size=batch_size)
+
+
+def key(number):
+    return tf.constant([0, number], tf.int64)
+
+
+# Preprocessing.
+
+
+@pytest.mark.parametrize(
+    ("size", "preprocessing"),
+    [
+        ((100, 140), Preprocessing(32, 32, crop=0.875)),
+        ((140, 100), Preprocessing(32, 32, crop=0.875)),
+        ((300, 200), Preprocessing(32, 32)),
+        ((61, 47), Preprocessing(32, 32)),
+        ((33, 33), Preprocessing(32, 32)),
+        ((90, 90), Preprocessing(24, 40, crop=0.9)),
+        ((8, 8), Preprocessing(32, 32)),
+        ((20, 31), Preprocessing(64, 64, crop=0.875)),
+    ],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_resizing_and_cropping_are_what_pillow_computes(size, preprocessing):
+    pixels = photograph(*size)
+    image = resize(tf.constant(pixels), preprocessing).numpy()
+    assert image.shape == (preprocessing.height, preprocessing.width, 3)
+    np.testing.assert_allclose(image, by_pillow(pixels, preprocessing), atol=LEVELS)
+
+
+def test_resizing_without_antialiasing_would_be_seen():
+    """The bound above tells the two apart."""
+    pixels = photograph(300, 200)
+    aliased = tf.image.resize(pixels, (48, 32)).numpy()[8:40]
+    assert np.abs(aliased - by_pillow(pixels, SQUARE)).max() > 10 * LEVELS
+
+
+def test_a_cubic_kernel_stays_within_the_levels():
+    pixels = (photograph(50, 50) > 128).astype(np.uint8) * 255
+    image = resize(tf.constant(pixels), Preprocessing(SIDE, SIDE, interpolation="bicubic")).numpy()
+    assert image.min() >= 0
+    assert image.max() <= 255
+
+
+def test_a_network_trained_here_sees_the_pixel_over_255():
+    split = numbered(3)
+    images, _ = take(evaluation(split, batch_size=3), 1)
+    np.testing.assert_allclose(images[0], split.images / 255, atol=FLOAT32)
+
+
+def test_mean_and_deviation_of_the_record_normalise_each_channel():
+    split = numbered(2)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    images, _ = take(evaluation(split, Preprocessing(SIDE, SIDE, mean=mean, std=std), batch_size=2), 1)
+    expected = (split.images / 255 - np.array(mean)) / np.array(std)
+    np.testing.assert_allclose(images[0], expected, atol=10 * FLOAT32)  # values up to 2.6, over a deviation of 0.2
+
+
+def test_image_files_are_read_as_their_pixels(tmp_path):
+    split = numbered(3)
+    paths = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for path, pixels in zip(paths, split.images, strict=True):
+        Image.fromarray(pixels).save(path)
+    from_files, _ = take(evaluation(Split(np.array(paths), split.labels)), 1)
+    in_memory, _ = take(evaluation(split), 1)
+    np.testing.assert_array_equal(from_files, in_memory)
+
+
+# Batches.
+
+
+def test_evaluation_takes_each_image_once_in_order():
+    split = numbered(10)
+    batches = list(evaluation(split, batch_size=4))
+    assert [len(images) for images, _ in batches] == [4, 4, 2]
+    labels = np.concatenate([labels.numpy() for _, labels in batches])
+    np.testing.assert_array_equal(labels, np.eye(10, dtype=np.float32))
+
+
+def test_training_takes_full_batches_without_end_and_each_image_once_a_pass():
+    """25 batches of 4 are ten passes over ten images."""
+    images, classes = take(training(numbered(10)), 25)
+    assert images.shape == (25, 4, SIDE, SIDE, 3)
+    assert images.dtype == np.float32
+    passes = classes.reshape(10, 10)
+    assert all(sorted(order) == list(range(10)) for order in passes)
+    assert len({tuple(order) for order in passes}) > 5  # and in another order
+
+
+def test_labels_stay_with_their_images():
+    split = numbered(10)
+    images, classes = take(training(split), 5)
+    np.testing.assert_allclose(images, split.images[classes] / 255, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_the_seed_decides_every_batch(augmentation):
+    split = numbered(10, side=40)
+    first, again, other = (take(training(split, seed=seed, augmentation=augmentation), 5) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[1] != other[1]).any()
+
+
+def test_every_pass_over_the_batches_starts_alike():
+    """Under a strategy Keras takes a first batch for its shapes and trains on a second iterator."""
+    batches = training(numbered(10), augmentation="shift")
+    first, second = take(batches, 5), take(batches, 5)
+    np.testing.assert_array_equal(first[1], second[1])
+    np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_an_image_is_augmented_otherwise_in_each_pass():
+    images, classes = take(training(numbered(4), augmentation="shift"), 8)
+    of_one = images.reshape(-1, SIDE, SIDE, 3)[classes.reshape(-1) == 0]
+    assert len(np.unique(of_one, axis=0)) > 4
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("size", [(32, 32), (50, 41), (8, 8)])
+def test_an_augmented_image_has_the_size_and_the_range_of_every_other(augmentation, size):
+    split = Split(photograph(*size)[None], np.zeros(1, np.int32))
+    images, _ = take(training(split, augmentation=augmentation, batch_size=20), 1)
+    assert images.shape == (1, 20, SIDE, SIDE, 3)
+    assert images.min() >= 0
+    assert images.max() <= 1 + FLOAT32
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_an_operation_is_the_same_eagerly_and_in_a_dataset(augmentation):
+    image = tf.constant(photograph(50, 41))
+
+    def augmented(number):
+        return AUGMENTATIONS[augmentation](image, SQUARE, tf.stack([tf.constant(0, tf.int64), number]))
+
+    in_dataset = np.stack([one.numpy() for one in tf.data.Dataset.range(8).map(augmented)])
+    eagerly = np.stack([augmented(tf.constant(number, tf.int64)).numpy() for number in range(8)])
+    np.testing.assert_allclose(in_dataset, eagerly, atol=255 * FLOAT32)
+
+
+def test_evaluation_is_the_same_eagerly_and_in_a_dataset():
+    split, preprocessing = numbered(5, side=50), Preprocessing(SIDE, SIDE, crop=0.875)
+    eagerly, labels = sample(split, preprocessing, 5)
+    in_dataset, classes = take(evaluation(split, preprocessing, batch_size=5), 1)
+    np.testing.assert_allclose(eagerly, in_dataset[0], atol=FLOAT32)
+    np.testing.assert_array_equal(labels, classes[0])
+
+
+# What each augmentation does.
+
+
+def moved(pixels, down, right):
+    """The image shifted over black, by NumPy."""
+    out = np.zeros_like(pixels)
+    height, width = pixels.shape[:2]
+    source = pixels[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+    top, left = max(0, down), max(0, right)
+    out[top : top + source.shape[0], left : left + source.shape[1]] = source
+    return out
+
+
+def test_a_shift_only_moves_the_image_over_black_by_up_to_an_eighth():
+    pixels = photograph(SIDE, SIDE)
+    reach = range(-SIDE // 8, SIDE // 8 + 1)
+    shifts = {
+        moved(pixels, down, right).astype(np.float32).tobytes(): (down, right) for down in reach for right in reach
+    }
+    seen = [shifts[AUGMENTATIONS["shift"](tf.constant(pixels), SQUARE, key(n)).numpy().tobytes()] for n in range(150)]
+    assert {down for down, _ in seen} == {right for _, right in seen} == set(reach)
+
+
+def test_about_half_of_the_images_are_flipped():
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    pixels[:, SIDE // 2 :] = 255
+    flipped = sum(
+        AUGMENTATIONS["shift_flip"](tf.constant(pixels), SQUARE, key(n)).numpy()[16, 8, 0] == 255 for n in range(200)
+    )
+    assert abs(flipped - 100) < 36  # five standard deviations of 200 fair coins, 7.1 each
+
+
+def test_a_shift_alone_flips_nothing():
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    pixels[:, SIDE // 2 :] = 255
+    assert all(AUGMENTATIONS["shift"](tf.constant(pixels), SQUARE, key(n)).numpy()[16, 8, 0] == 0 for n in range(50))
+
+
+def test_a_resized_crop_covers_8_to_100_percent_at_an_aspect_of_3_to_4_up_to_4_to_3():
+    """Read off an image whose levels are its own coordinates."""
+    side = 256
+    y, x = np.mgrid[:side, :side].astype(np.uint8)
+    image = tf.constant(np.stack([x, y, y], axis=-1))
+    extents = []
+    for number in range(200):
+        crop = AUGMENTATIONS["resized_crop_flip"](image, SQUARE, key(number)).numpy()
+        # From the first pixel's centre to the last one's are 31 of the 32 pixels of the crop.
+        wide, tall = (np.ptp(crop[..., axis].mean(axis=axis)) * 32 / 31 for axis in (0, 1))
+        extents.append((wide, tall))
+    wide, tall = np.array(extents).T
+    area, aspect = wide * tall / side**2, wide / tall
+    slack = 1.06  # the kernel is cut off at the crop's edge, which draws the outer pixels inwards
+    assert area.min() > 0.08 / slack
+    assert area.max() < 1.0 * slack
+    assert area.min() < 0.2
+    assert area.max() > 0.8
+    assert aspect.min() > 3 / 4 / slack
+    assert aspect.max() < 4 / 3 * slack
+
+
+# Samples, for calibration and parity.
+
+
+def test_a_sample_is_drawn_with_its_seed_and_keeps_its_labels():
+    split = numbered(10)
+    images, labels = sample(split, SQUARE, 4, seed=1)
+    assert images.dtype == np.float32
+    assert len(set(labels.tolist())) == 4
+    np.testing.assert_allclose(images, split.images[labels] / 255, atol=FLOAT32)
+    np.testing.assert_array_equal(sample(split, SQUARE, 4, seed=1)[1], labels)
+    assert sample(split, SQUARE, 4, seed=2)[1].tolist() != labels.tolist()
+
+
+def test_a_sample_of_more_than_there_are_is_all_of_them():
+    _, labels = sample(numbered(3), SQUARE, 100)
+    np.testing.assert_array_equal(labels, [0, 1, 2])
