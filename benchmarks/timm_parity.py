@@ -24,12 +24,29 @@ import numpy as np
 TOLERANCE = 1e-4  # of the greatest logit: float32 rounding through 50 to 154 layers measures 1e-6 to 2e-5
 PHOTOGRAPHS = 3
 SIZE = 224
-NETWORKS = (
-    "seresnet18 seresnet34 seresnet50 seresnet101 seresnet152 seresnext50_32x4d seresnext101_32x4d seresnext101_64x4d "
-    "senet154 legacy_seresnet18 legacy_seresnet34 legacy_seresnet50 legacy_seresnet101 legacy_seresnet152 "
-    "legacy_seresnext50_32x4d legacy_seresnext101_32x4d legacy_senet154 mobilenetv3_small_100 mobilenetv3_large_100 "
-    "tf_mobilenetv3_small_100 tf_mobilenetv3_large_100"
-).split()
+NETWORKS = [
+    "seresnet18",
+    "seresnet34",
+    "seresnet50",
+    "seresnet101",
+    "seresnet152",
+    "seresnext50_32x4d",
+    "seresnext101_32x4d",
+    "seresnext101_64x4d",
+    "senet154",
+    "legacy_seresnet18",
+    "legacy_seresnet34",
+    "legacy_seresnet50",
+    "legacy_seresnet101",
+    "legacy_seresnet152",
+    "legacy_seresnext50_32x4d",
+    "legacy_seresnext101_32x4d",
+    "legacy_senet154",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "tf_mobilenetv3_small_100",
+    "tf_mobilenetv3_large_100",
+]
 
 
 def read_photographs(folder):

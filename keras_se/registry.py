@@ -151,6 +151,8 @@ def create_model(
     start = find_weights(name, weights, family_arguments)
     if input_shape is None:
         input_shape = entry.input_shape if start.preprocessing is None else (*start.preprocessing.size, 3)
+    if classes is None:
+        classes = start.classes or entry.classes
     if len(input_shape) != 3:
         raise ValueError(f"input_shape must be (height, width, channels); got {tuple(input_shape)}")
     arguments = {**start.arguments, **family_arguments}
@@ -167,12 +169,7 @@ def create_model(
         name=name,
         input_shape=tuple(input_shape),
         se=dataclasses.replace(entry.se, squeeze=squeeze, stages=se_stages, **given),
-        head=Head(
-            next(n for n in (classes, start.classes, entry.classes) if n is not None),
-            include_top,
-            pooling,
-            classifier_activation,
-        ),
+        head=Head(classes, include_top, pooling, classifier_activation),
         **arguments,
     )
     start.load(model, entry.row)

@@ -134,7 +134,7 @@ def _timm_weights(path, model, given, architecture=None, preprocessing=None) -> 
         if given[name] != arguments[name]:
             raise InputError(f"weights of {architecture} take {name}={arguments[name]!r}; got {name}={given[name]!r}")
     if preprocessing is None and PREPROCESSING in metadata:
-        preprocessing = Preprocessing.from_dict(json.loads(metadata[PREPROCESSING]))
+        preprocessing = _recorded_preprocessing(path, metadata[PREPROCESSING])
     classifier = DIALECTS[ARCHITECTURES[architecture].dialect].head[-1]
     return TimmWeights(
         arguments,
@@ -166,6 +166,13 @@ def _architecture(path, shapes, recorded, model, given) -> str:
         return all(given[argument] == arguments[argument] for argument in arguments.keys() & given.keys())
 
     return next((name for name in fitting if agrees(name)), fitting[0])
+
+
+def _recorded_preprocessing(path, fields: str) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(json.loads(fields))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} has a damaged {PREPROCESSING} in its metadata ({error!r})") from None
 
 
 def _header(path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
