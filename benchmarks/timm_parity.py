@@ -11,7 +11,8 @@ of the first photographs. In ours:
 
 loads each and prints the greatest difference of a logit over the greatest logit; its exit status is 1 if one is above
 1e-4. With --write-back the model is written by `save_timm` and must give the very tensors that were read. --remove
-removes each checkpoint when it has been compared: all of them are 2.6 GB.
+removes each checkpoint when it has been compared: all of them are 2.6 GB. What `save_timm` wrote with --keep as
+NAME.written.safetensors is loaded by timm, and its logits compared, by `timm_parity.py back FOLDER`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 TOLERANCE = 1e-4  # of the greatest logit: float32 rounding through 50 to 154 layers measures 1e-6 to 2e-5
 PHOTOGRAPHS = 3
 SIZE = 224
-NETWORKS = [
+NETWORKS = (
     "seresnet18",
     "seresnet34",
     "seresnet50",
@@ -46,7 +47,7 @@ NETWORKS = [
     "mobilenetv3_large_100",
     "tf_mobilenetv3_small_100",
     "tf_mobilenetv3_large_100",
-]
+)
 
 
 def read_photographs(folder):
@@ -97,12 +98,13 @@ def compare(arguments):
         expected = np.load(folder / f"{name}.npy")
         errors[name] = float(np.abs(model.predict(photographs, verbose=0) - expected).max() / np.abs(expected).max())
         if arguments.write_back:
-            written = folder / "written.safetensors"
+            written = folder / f"{name}.written.safetensors"
             assert save_timm(model, written) == name
             read, wrote = load_file(path), load_file(written)
             assert read.keys() == wrote.keys()
             assert all(np.array_equal(wrote[key], read[key]) for key in read if "num_batches" not in key)
-            written.unlink()
+            if not arguments.keep:
+                written.unlink()
         if arguments.remove:
             path.unlink()
         del model
@@ -110,6 +112,25 @@ def compare(arguments):
         print(f"{name:28} {errors[name]:.1e}", file=sys.stderr if arguments.json else sys.stdout, flush=True)
     if arguments.json:
         print(json.dumps(errors, indent=2))
+    return int(not errors or max(errors.values()) > TOLERANCE)
+
+
+def back(arguments):
+    import timm
+    import torch
+    from safetensors.torch import load_file
+
+    folder = Path(arguments.folder)
+    inputs = torch.from_numpy(np.load(folder / "photographs.npy").transpose(0, 3, 1, 2))
+    errors = {}
+    for path in sorted(folder.glob("*.written.safetensors")):
+        name = path.name.partition(".")[0]
+        model = timm.create_model(name).eval()
+        model.load_state_dict(load_file(path), strict=True)
+        expected = np.load(folder / f"{name}.npy")
+        with torch.no_grad():
+            errors[name] = float(np.abs(model(inputs).numpy() - expected).max() / np.abs(expected).max())
+        print(f"{name:28} {errors[name]:.1e}", flush=True)
     return int(not errors or max(errors.values()) > TOLERANCE)
 
 
@@ -123,9 +144,12 @@ def main():
     asking.set_defaults(run=ask)
     comparing = commands.add_parser("compare")
     comparing.add_argument("folder")
-    for option in ("--write-back", "--remove", "--json"):
+    for option in ("--write-back", "--keep", "--remove", "--json"):
         comparing.add_argument(option, action="store_true")
     comparing.set_defaults(run=compare)
+    backing = commands.add_parser("back")
+    backing.add_argument("folder")
+    backing.set_defaults(run=back)
     arguments = parser.parse_args()
     sys.exit(arguments.run(arguments))
 
