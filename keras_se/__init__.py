@@ -1,14 +1,33 @@
 """Squeeze-and-Excitation networks for Keras 3, from the layer to the phone."""
 
+from keras_se.applications import SEVGG16 as SEVGG16
+from keras_se.applications import MobileNetV3Large as MobileNetV3Large
+from keras_se.applications import MobileNetV3Small as MobileNetV3Small
+from keras_se.applications import SEBNInception as SEBNInception
+from keras_se.applications import SEInceptionResNetV2 as SEInceptionResNetV2
 from keras_se.applications import SEMobileNet as SEMobileNet
+from keras_se.applications import SENet154 as SENet154
 from keras_se.applications import SEResNet18 as SEResNet18
+from keras_se.applications import SEResNet20CIFAR as SEResNet20CIFAR
 from keras_se.applications import SEResNet34 as SEResNet34
 from keras_se.applications import SEResNet50 as SEResNet50
+from keras_se.applications import SEResNet56CIFAR as SEResNet56CIFAR
 from keras_se.applications import SEResNet101 as SEResNet101
+from keras_se.applications import SEResNet110CIFAR as SEResNet110CIFAR
 from keras_se.applications import SEResNet152 as SEResNet152
+from keras_se.applications import SEResNet164CIFAR as SEResNet164CIFAR
+from keras_se.applications import SEResNeXt50_32x4d as SEResNeXt50_32x4d
+from keras_se.applications import SEResNeXt101_32x4d as SEResNeXt101_32x4d
+from keras_se.applications import SEResNeXt101_64x4d as SEResNeXt101_64x4d
+from keras_se.applications import SEShuffleNet as SEShuffleNet
+from keras_se.applications import SEWRN16x8 as SEWRN16x8
 from keras_se.macs import macs as macs
+from keras_se.preprocessing import preprocessing_of as preprocessing_of
+from keras_se.preprocessing import save_record as save_record
 from keras_se.registry import create_model as create_model
 from keras_se.registry import list_models as list_models
+from keras_se.save_timm import save_timm as save_timm
 from keras_se.squeeze_excite import SqueezeExcite as SqueezeExcite
+from keras_se.timm_names import list_weights as list_weights
 
 __version__ = "0.1.0"

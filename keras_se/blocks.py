@@ -6,11 +6,13 @@ from typing import Any
 
 from keras import layers
 
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.grouped_conv import GroupedConv2D
+from keras_se.squeeze_excite import SqueezeExcite, at_least_one
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
 
 PLACEMENTS = ("standard", "pre", "post", "identity", "3x3", "none")
+PADDINGS = ("same", "symmetric")
 CHANNELS_LAST = "channels_last"
 
 
@@ -21,6 +23,8 @@ class SE:
     Placements in a residual block `x -> x + F(x)` (arXiv 1709.01507, section 6.5 and figure 5):
     standard `x + SE(F(x))`; pre `x + F(SE(x))`; post `SE(relu(x + F(x)))`; identity `SE(x) + F(x)`;
     3x3, inside F, after its 3x3 convolution; none, the plain network.
+
+    `divisor`: hidden units are rounded to a multiple of it, by `divisible`; `max(1, channels // r)` when None.
     """
 
     placement: str = "standard"
@@ -29,8 +33,12 @@ class SE:
     gate: str = "sigmoid"
     use_bias: bool = True
     stages: Collection[int] | None = None
+    divisor: int | None = None
 
     def __post_init__(self):
+        at_least_one("r", self.r)
+        if self.divisor is not None:
+            at_least_one("se_divisor", self.divisor)
         if self.stages is not None and not isinstance(self.stages, Collection):
             raise ValueError(f"se_stages must be None or a collection of stages, as (2, 3); got {self.stages!r}")
 
@@ -55,6 +63,7 @@ class SE:
             return x
         return SqueezeExcite(
             self.r,
+            hidden=None if self.divisor is None else divisible(x.shape[-1] / self.r, self.divisor),
             squeeze=self.squeeze,
             gate=self.gate,
             use_bias=self.use_bias,
@@ -78,14 +87,34 @@ class Head:
         if self.pooling not in (None, "avg", "max"):
             raise ValueError(f"pooling must be None, avg or max; got pooling={self.pooling!r}")
 
-    def __call__(self, x: Tensor, dropout: float = 0.0) -> Tensor:
-        if self.include_top or self.pooling == "avg":
+    def __call__(
+        self,
+        x: Tensor,
+        *,
+        dropout: float = 0.0,
+        hidden: tuple[int, ...] = (),
+        activation: str = "relu",
+        flatten: bool = False,
+    ) -> Tensor:
+        """The outputs.
+
+        Args:
+            dropout: before the classifier, and after each hidden layer.
+            hidden: units of the dense layers between the features and the classifier, each followed by `activation`.
+            flatten: whether the classifier sees every position of the feature map, and not its mean.
+        """
+        if self.include_top and flatten:
+            x = layers.Flatten(data_format=CHANNELS_LAST, name="flatten")(x)
+        elif self.include_top or self.pooling == "avg":
             x = layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, name="avg_pool")(x)
         elif self.pooling == "max":
             x = layers.GlobalMaxPooling2D(data_format=CHANNELS_LAST, name="max_pool")(x)
         if not self.include_top:
             return x
-        if dropout:
+        for number, units in enumerate(hidden, 1):
+            x = layers.Dense(units, activation=activation, name=f"hidden{number}")(x)
+            x = layers.Dropout(dropout, name=f"hidden{number}_dropout")(x)
+        if dropout and not hidden:
             x = layers.Dropout(dropout, name="dropout")(x)
         x = layers.Dense(self.classes, name="logits")(x)
         if self.classifier_activation is None:
@@ -93,39 +122,131 @@ class Head:
         return layers.Activation(self.classifier_activation, name="predictions")(x)
 
 
-def conv_bn(x: Tensor, filters: int, kernel: int, name: str, *, stride: int = 1, activation: str | None = "relu"):
-    """Convolution without bias, batch normalisation and, unless None, an activation.
+@dataclass(frozen=True)
+class Norm:
+    """The batch normalisation of a family. By default epsilon as in the released SE networks, torch's momentum 0.1."""
 
-    `(batch, h, w, c)` to `(batch, ceil(h / stride), ceil(w / stride), filters)`.
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    scale: bool = True
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        return layers.BatchNormalization(
+            momentum=self.momentum, epsilon=self.epsilon, scale=self.scale, name=f"{name}_bn"
+        )(x)
+
+
+NORM = Norm()
+
+
+def conv_bn(
+    x: Tensor,
+    filters: int,
+    kernel: int | tuple[int, int],
+    name: str,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    activation: str | None = "relu",
+    padding: str = "same",
+    use_bias: bool = False,
+    norm: Norm = NORM,
+) -> Tensor:
+    """Convolution, batch normalisation and, unless None, an activation.
+
+    `(batch, h, w, c)` to `(batch, ceil(h / stride), ceil(w / stride), filters)`, unless `padding` is "valid".
+    Padding: "same", of which an even input that is halved gets more below and right; "symmetric", torch's and
+    Caffe's, half the kernel on each side; or "valid".
     """
-    x = layers.Conv2D(
-        filters,
-        kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        data_format=CHANNELS_LAST,
-        name=f"{name}_conv",
-    )(x)
-    return _bn(x, name, activation)
+    x, padding = _pad(x, kernel, stride, padding, name)
+    arguments = {
+        "padding": padding,
+        "use_bias": use_bias,
+        "kernel_initializer": "he_normal",
+        "data_format": CHANNELS_LAST,
+        "name": f"{name}_conv",
+    }
+    if groups == 1:
+        x = layers.Conv2D(filters, kernel, stride, **arguments)(x)
+    else:
+        x = GroupedConv2D(filters, kernel, stride, groups=groups, **arguments)(x)
+    return _activate(norm(x, name), name, activation)
 
 
-def depthwise_bn(x: Tensor, kernel: int, name: str, *, stride: int = 1, activation: str | None = "relu"):
-    """Depthwise convolution without bias, batch normalisation and, unless None, an activation."""
+def depthwise_bn(
+    x: Tensor,
+    kernel: int,
+    name: str,
+    *,
+    stride: int = 1,
+    activation: str | None = "relu",
+    padding: str = "same",
+    norm: Norm = NORM,
+) -> Tensor:
+    """Depthwise convolution without bias, batch normalisation and, unless None, an activation; padding as above."""
+    x, padding = _pad(x, kernel, stride, padding, name)
     x = layers.DepthwiseConv2D(
         kernel,
         stride,
-        padding="same",
+        padding=padding,
         use_bias=False,
         depthwise_initializer="he_normal",
         data_format=CHANNELS_LAST,
         name=f"{name}_conv",
     )(x)
-    return _bn(x, name, activation)
+    return _activate(norm(x, name), name, activation)
 
 
-def _bn(x, name, activation):
-    # epsilon 1e-5 as in the released models; momentum 0.9 is torch's 0.1.
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+def pool_stem(x: Tensor, pool: str = "ceil") -> Tensor:
+    """Maximum over 3x3 positions, every second one, of a feature map without negative values.
+
+    "ceil": unpadded, the last window may hang over the edge: the paper's, and timm's `legacy_` models';
+    "padded": one position on each side, timm's others. They differ by a shift where the input is even.
+
+    Raises:
+        ValueError: `pool` is neither.
+    """
+    if pool not in ("ceil", "padded"):
+        raise ValueError(f"stem_pool must be ceil or padded; got stem_pool={pool!r}")
+    odd = {None if size is None else size % 2 for size in x.shape[1:3]}
+    # The last window hangs over an even size by one and over an odd one not at all; "same" pads an even size behind,
+    # and an odd one on both sides.
+    exact: dict[tuple, str] = {("ceil", 0): "same", ("ceil", 1): "valid", ("padded", 1): "same"}
+    padding = exact.get((pool, *odd))
+    if padding is None:  # zeros change no maximum here
+        edge = ((0, 1), (0, 1)) if pool == "ceil" else 1
+        x = layers.ZeroPadding2D(edge, data_format=CHANNELS_LAST, name="stem_pool_pad")(x)
+        padding = "valid"
+    return layers.MaxPooling2D(3, 2, padding=padding, data_format=CHANNELS_LAST, name="stem_pool")(x)
+
+
+def divisible(value: float, divisor: int = 8) -> int:
+    """`value` rounded to a multiple of `divisor`, at least one, and never to less than 0.9 of it.
+
+    Source: Howard et al., arXiv 1905.02244, as in the authors' code.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * value else rounded + divisor
+
+
+def check_padding(padding: str) -> None:
+    """Refuse a padding that no family has.
+
+    Raises:
+        ValueError: it is neither "same" nor "symmetric".
+    """
+    if padding not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got padding={padding!r}")
+
+
+def _pad(x, kernel, stride, padding, name):
+    """The input, padded if that cannot be left to the convolution, and the convolution's own padding."""
+    if padding != "symmetric":
+        return x, padding
+    if stride == 1 or kernel == 1:
+        return x, "same"
+    return layers.ZeroPadding2D(kernel // 2, data_format=CHANNELS_LAST, name=f"{name}_pad")(x), "valid"
+
+
+def _activate(x, name, activation):
     return x if activation is None else layers.Activation(activation, name=f"{name}_act")(x)

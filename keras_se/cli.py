@@ -26,7 +26,7 @@ Json = Annotated[bool, arg(help="One JSON document on standard output, and nothi
 
 @dataclass(frozen=True)
 class Models:
-    """List the models: trainable parameters, multiply-accumulates of one image at 224x224."""
+    """List the models: trainable parameters, multiply-accumulates of one image of the size it was published for."""
 
     pattern: Positional[str] = "*"
     """Shell-style pattern of names, as 'se_resnet*'."""

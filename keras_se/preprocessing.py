@@ -9,8 +9,10 @@ from typing import Any
 
 import keras
 
+from keras_se.atomic import write_json
 from keras_se.errors import InputError
 
+_BROUGHT = "_preprocessing_of_weights"
 RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
 
 
@@ -33,6 +35,10 @@ class Preprocessing:
             raise InputError(f"crop must be above 0 and at most 1; got crop={self.crop}")
 
     @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
     def input_range(self) -> tuple[float, float]:
         """The least and the greatest value that an input of the network can take."""
         ends = [(end - m) / s for end in (0.0, 1.0) for m, s in zip(self.mean, self.std, strict=True)]
@@ -47,7 +53,10 @@ class Preprocessing:
 
 
 def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:
-    """What `model` wants: the record beside its file where there is one, else pixels in 0..1 at its input size.
+    """What `model` wants: what is in the record beside its file; else what its weights brought; else pixels in 0..1.
+
+    What weights brought is an attribute of the very object that `create_model` made, which neither `model.save` nor
+    `keras.models.clone_model` keeps: `save_record` writes it beside the file.
 
     Raises:
         InputError: the record is damaged, or the model takes no image of known size.
@@ -58,6 +67,9 @@ def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Prep
             return Preprocessing.from_dict(json.loads(record.read_text())["preprocessing"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
+    brought = getattr(model, _BROUGHT, None)
+    if brought is not None:
+        return brought
     height, width, _ = image_shape(model)
     return Preprocessing(height, width)
 
@@ -72,3 +84,31 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise InputError(f"the model must take one image (batch, height, width, channels) of known size; got {shape}")
     return shape[1], shape[2], shape[3]
+
+
+def bring_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> None:
+    """Make `preprocessing` that of `model`, at its own height and width where they are known."""
+    height, width = (own or usual for own, usual in zip(model.input_shape[1:3], preprocessing.size, strict=True))
+    setattr(model, _BROUGHT, dataclasses.replace(preprocessing, height=height, width=width))
+
+
+def save_record(model: keras.Model, path: Path | str) -> Path:
+    """Write the record with the preprocessing of `model` beside its file, so that it holds for the file too.
+
+    Args:
+        path: of the file that `model` was or will be saved to.
+    Returns:
+        The record's path.
+    Raises:
+        InputError: the folder has the record of another preprocessing, or cannot be written.
+    """
+    record = Path(path).with_name(RECORD)
+    preprocessing = preprocessing_of(model)
+    if record.is_file():
+        if preprocessing_of(model, path) != preprocessing:
+            raise InputError(
+                f"a folder has one record, and {record} is of another preprocessing; choose another folder"
+            )
+        return record
+    write_json(record, {"model": model.name, "preprocessing": preprocessing.to_dict()})
+    return record

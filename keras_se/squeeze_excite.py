@@ -46,8 +46,8 @@ class SqueezeExcite(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.r = _at_least_one("r", r)
-        self.hidden = None if hidden is None else _at_least_one("hidden", hidden)
+        self.r = at_least_one("r", r)
+        self.hidden = None if hidden is None else at_least_one("hidden", hidden)
         if squeeze not in SQUEEZES:
             raise ValueError(f"squeeze must be one of {', '.join(SQUEEZES)}; got squeeze={squeeze!r}")
         self.squeeze = squeeze
@@ -113,7 +113,7 @@ class SqueezeExcite(keras.layers.Layer):
         }
 
 
-def _at_least_one(name, value):
+def at_least_one(name, value):
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; got {name}={value!r}")
     return value

@@ -47,4 +47,3 @@ def test_it_installs_imports_and_runs(wheel, tmp_path):
     shown = subprocess.run([sys.executable, script, "--help"], env=environment, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert all(command in shown.stdout for command in ("quickstart", "models", "train", "export", "parity"))
-
