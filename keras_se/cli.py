@@ -26,21 +26,29 @@ Json = Annotated[bool, arg(help="One JSON document on standard output, and nothi
 
 @dataclass(frozen=True)
 class Models:
-    """List the models: trainable parameters, multiply-accumulates of one image of the size it was published for."""
+    """List the models: trainable parameters, multiply-accumulates of one image, published error, published weights."""
 
     pattern: Positional[str] = "*"
     """Shell-style pattern of names, as 'se_resnet*'."""
+    markdown: bool = False
+    """The table as Markdown."""
     json: Json = False
 
     def run(self) -> Rows:
-        from keras_se.registry import size_of
+        from keras_se.progress import track
+        from keras_se.registry import find, size_of
+        from keras_se.timm_names import list_weights
 
         names = _known(self.pattern)
-        sizes = [(name, *size_of(name)) for name in names]
+        found = []
+        for name in track(names, f"Building {len(names)} models", total=len(names)):
+            parameters, macs = size_of(name)
+            sizes = {"name": name, "parameters": parameters, "macs": macs}
+            found.append({**sizes, "error": find(name).error, "weights": list_weights(name)})
         return Rows(
-            document=[{"name": name, "parameters": params, "macs": macs} for name, params, macs in sizes],
-            columns=("model", "parameters", "MACs"),
-            cells=[(name, f"{params:,}", f"{macs / 1e9:.3f} G") for name, params, macs in sizes],
+            document=found,
+            columns=("model", "parameters", "MACs", "top-1 error %", "weights"),
+            cells=[_model_cells(one, every_weight=self.markdown) for one in found],
         )
 
 
@@ -204,6 +212,8 @@ def run(arguments: list[str]) -> int:
         return 2
     if command.json:
         print(json.dumps(result.document, indent=2))
+    elif getattr(command, "markdown", False):
+        print(result.markdown())
     else:
         result.show(Console())
     return 1 if result.failed else 0
@@ -248,6 +258,17 @@ def _known(pattern: str) -> list[str]:
     if not names:
         raise InputError(f"no model matches {pattern!r}; there are {', '.join(list_models())}")
     return names
+
+
+def _model_cells(model: dict[str, Any], *, every_weight: bool) -> tuple[str, ...]:
+    weights = [name.removeprefix("timm/") for name in model["weights"]]
+    return (
+        model["name"],
+        f"{model['parameters']:,}",
+        f"{model['macs'] / 1e9:.3f} G",
+        "" if model["error"] is None else f"{model['error']:.2f}",
+        ", ".join(weights) if every_weight else str(len(weights) or ""),
+    )
 
 
 def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:

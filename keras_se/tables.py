@@ -35,6 +35,10 @@ class Rows:
         for note in self.notes:
             console.print(note, soft_wrap=True, highlight=False)
 
+    def markdown(self) -> str:
+        lines = [self.columns, ["---"] * len(self.columns), *self.cells]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
 
 def parity_rows(parities: Sequence[Any]) -> Rows:
     """Parities (`keras_se.export.Parity`), with the bounds they are held to and the ones that do not hold."""

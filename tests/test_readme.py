@@ -1,0 +1,35 @@
+"""What the README says of itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from keras_se import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_models_is_the_commands(capsys):
+    command = "keras-se models --markdown"
+    before, _, after = README.partition(f"<!-- {command} -->\n")
+    assert before != README
+    assert cli.run(command.split()[1:]) == 0
+    assert after.partition("\n<!-- end -->")[0] == capsys.readouterr().out.rstrip()
+
+
+def test_ci_runs_the_readmes_own_commands():
+    """.ci/run takes the set-up and the test command from the line that a stranger copies."""
+    [line] = [line for line in README.splitlines() if line.endswith("&& .venv/bin/pytest")]
+    assert line.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    script = ROOT / ".ci" / "run"
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    assert "README.md" in script.read_text()
+
+
+def test_the_commands_that_it_names_exist():
+    named = {line.split()[1] for line in README.splitlines() if line.startswith("keras-se ")}
+    assert {"models", "train", "export", "parity"} <= named
+    for name in named:
+        shown = subprocess.run([sys.executable, "-m", "keras_se_cli", name, "--help"], capture_output=True, text=True)
+        assert shown.returncode == 0, shown.stderr
