@@ -83,6 +83,12 @@ def input_shape(content: bytes) -> tuple[int, ...]:
     return tuple(int(side) for side in graph.tensors[graph.inputs[0]].shape)
 
 
+def ends(content: bytes) -> tuple[int, int]:
+    """How many inputs and how many outputs the file has."""
+    graph = unpack(content).subgraphs[0]
+    return len(graph.inputs), len(graph.outputs)
+
+
 def input_name(content: bytes) -> str:
     """The name of the tensor that is the file's first input."""
     graph = unpack(content).subgraphs[0]

@@ -145,6 +145,8 @@ def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
     engine, content = find_engine(name), flatbuffer.load(path)
     if (recipe := recipe_of(content)) in engine.refuses:
         raise InputError(f"engine {name} cannot run {recipe} files; got {path}")
+    if (ends := flatbuffer.ends(content)) != (1, 1):
+        raise InputError(f"{path} must take one image and give one output; it has {ends[0]} and {ends[1]}")
     _check_images(images, flatbuffer.input_shape(content)[1:], path)
     return engine.run(flatbuffer.without_softmax(content), images)
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 from keras import layers
 
 from keras_se.grouped_conv import GroupedConv2D
@@ -190,7 +191,8 @@ def depthwise_bn(
         stride,
         padding=padding,
         use_bias=False,
-        depthwise_initializer="he_normal",
+        # He's, for the k·k inputs of an output: Keras counts a depthwise kernel's channels among its fan-in.
+        depthwise_initializer=keras.initializers.VarianceScaling(2.0, mode="fan_out"),
         data_format=CHANNELS_LAST,
         name=f"{name}_conv",
     )(x)

@@ -74,6 +74,8 @@ class Train:
     """Height and width of the network's input, in pixels."""
     learning_rate: float | None = None
     """Peak, for 256 images of the global batch."""
+    warmup_epochs: float | None = None
+    """Epochs of linear rise of the learning rate; below `epochs`."""
     weight_decay: float | None = None
     """L2 decay of convolution and dense kernels."""
     label_smoothing: float | None = None
@@ -272,17 +274,21 @@ def _model_cells(model: dict[str, Any], *, every_weight: bool) -> tuple[str, ...
 
 
 def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:
-    """`("r=8", "placement=pre")` as `{"r": 8, "placement": "pre"}`: JSON where it is JSON, else text."""
+    """`("r=8", "placement=pre")` as `{"r": 8, "placement": "pre"}`: JSON or a number where it is one, else text."""
     pairs = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not (name and equals):
             raise InputError(f"--set takes NAME=VALUE, as r=8; got {argument!r}")
-        try:
-            pairs[name] = json.loads(value)
-        except ValueError:
-            pairs[name] = value
+        pairs[name] = _value(value)
     return pairs
+
+
+def _value(text: str) -> Any:
+    for read in (json.loads, float):  # JSON has no .5
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return text
 
 
 def _images(command: Any, model_file: Path, split: str):

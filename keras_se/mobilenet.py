@@ -58,8 +58,8 @@ def mobilenet(
         activation: after each convolution.
     """
     se.check(PLACEMENTS, STAGES)
-    if alpha <= 0:
-        raise ValueError(f"alpha must be above 0; got alpha={alpha}")
+    if not isinstance(alpha, (int, float)) or alpha <= 0:
+        raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
     inputs = layers.Input(input_shape, name="image")
     x = conv_bn(inputs, _width(32, alpha), 3, "stem", stride=2, activation=activation)
     for number, block in enumerate(row, 1):

@@ -94,8 +94,8 @@ def mobilenet_v3(
     """
     se.check(PLACEMENTS, STAGES)
     check_padding(padding)
-    if alpha <= 0:
-        raise ValueError(f"alpha must be above 0; got alpha={alpha}")
+    if not isinstance(alpha, (int, float)) or alpha <= 0:
+        raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
     norm = Norm(momentum=0.99, epsilon=epsilon)
     inputs = layers.Input(input_shape, name="image")
     x = conv_bn(inputs, divisible(16 * alpha), 3, "stem", stride=2, activation="hard_swish", padding=padding, norm=norm)

@@ -78,11 +78,13 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     """Height, width and channels of the model's one image input.
 
     Raises:
-        InputError: it has another input, or one of unknown size, or has not been built.
+        InputError: it has another input, or one of unknown size, or several outputs, or has not been built.
     """
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise InputError(f"the model must take one image (batch, height, width, channels) of known size; got {shape}")
+    if len(model.outputs) != 1:
+        raise InputError(f"the model must give one output; it gives {len(model.outputs)}")
     return shape[1], shape[2], shape[3]
 
 

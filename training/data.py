@@ -165,7 +165,7 @@ def _without(split: Split, corrupt: tuple[str, ...], part: str) -> Split:
 
 
 def _divided(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Source:
-    """Every fifth image of each class to the test, the same ones on every machine."""
+    """Every fifth image of each class to the test, or the last of fewer; the same ones on every machine."""
     labels = np.asarray(labels)
     every = round(1 / TEST_SHARE)
     place = np.zeros(len(labels), int)  # of each image among those of its class
@@ -176,7 +176,8 @@ def _divided(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -
                 f"class {name} must have at least 2 images, to train and to test on; it has {len(members)}"
             )
         place[members] = np.arange(len(members))
-        place[members[-1]] = every - 1  # so that a class of fewer than five is tested, too
+        if len(members) < every:
+            place[members[-1]] = every - 1
     test = place % every == every - 1
     return Source(classes, _split(images[~test], labels[~test]), _split(images[test], labels[test]))
 

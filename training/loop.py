@@ -84,6 +84,9 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         shuffle=False,  # the batches are
         verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
     ).history
+    if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
+        _clear(folder)
+        raise InputError(f"training diverged to NaN at learning_rate={recipe.learning_rate}; lower it")
     trained.load_weights(folder / _BEST)
     (folder / _BEST).unlink()
     synchronize_batch_norm(model, False)  # inference and other backends know nothing of it
@@ -102,7 +105,7 @@ def _free(folder: Path, overwrite: bool) -> Path:
 
 def _clear(folder: Path) -> None:
     """Remove an earlier run, once nothing can be refused any more."""
-    for name in (RECORD, MODEL, "history.csv"):
+    for name in (RECORD, MODEL, _BEST, "history.csv"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
@@ -167,7 +170,7 @@ def _callbacks(folder: Path) -> list[Any]:
         ),
         keras.callbacks.CSVLogger(folder / "history.csv"),
         keras.callbacks.TensorBoard(str(folder / "tensorboard")),
-        keras.callbacks.TerminateOnNaN(raise_error=True),
+        keras.callbacks.TerminateOnNaN(),
     ]
 
 

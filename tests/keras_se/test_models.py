@@ -522,8 +522,8 @@ def test_refuses_an_argument_with_the_value(name, arguments, message):
         ("se_resnet50", {"se_stages": (1,)}, "se_stages must be among 2, 3, 4, 5; got se_stages=(1,)"),
         ("se_mobilenet", {"se_stages": (0,)}, "se_stages must be among 1, 2, 3, 4, 5; got se_stages=(0,)"),
         ("se_resnet50", {"stride_in": "2x2"}, "stride_in must be 1x1 or 3x3; got stride_in='2x2'"),
-        ("se_mobilenet", {"alpha": 0}, "alpha must be above 0; got alpha=0"),
-        ("se_mobilenet", {"alpha": -0.5}, "alpha must be above 0; got alpha=-0.5"),
+        ("se_mobilenet", {"alpha": 0}, "alpha must be a number above 0; got alpha=0"),
+        ("se_mobilenet", {"alpha": -0.5}, "alpha must be a number above 0; got alpha=-0.5"),
     ],
 )
 def test_refuses_what_the_family_has_no_room_for_with_the_rule(name, arguments, message):

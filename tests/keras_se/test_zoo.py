@@ -405,7 +405,7 @@ def test_se_divisor_rounds_hidden_units():
         ("se_resnext50_32x4d", {"stride_in": "7x7"}, "stride_in must be 1x1 or 3x3; got stride_in='7x7'"),
         ("se_resnet18", {"se_divisor": 0}, "se_divisor must be an integer of at least 1; got se_divisor=0"),
         ("mobilenet_v3_small", {"padding": "torch"}, "padding must be one of same, symmetric; got padding='torch'"),
-        ("mobilenet_v3_small", {"alpha": 0}, "alpha must be above 0; got alpha=0"),
+        ("mobilenet_v3_small", {"alpha": 0}, "alpha must be a number above 0; got alpha=0"),
         ("mobilenet_v3_small", {"r": 0}, "r must be an integer of at least 1; got r=0"),
         ("mobilenet_v3_small", {"placement": "post"}, "placement must be one of 3x3, standard, pre, none"),
         ("se_shufflenet", {"placement": "identity"}, "placement must be one of standard, pre, 3x3, none"),
