@@ -174,6 +174,12 @@ def conv_bn(
     return _activate(norm(x, name), name, activation)
 
 
+def _he_depthwise() -> Any:
+    # For the k·k inputs of an output: Keras counts a depthwise kernel's channels among its fan-in. One a layer, since
+    # an initializer gives the same values whenever it is called.
+    return keras.initializers.VarianceScaling(2.0, mode="fan_out")
+
+
 def depthwise_bn(
     x: Tensor,
     kernel: int,
@@ -191,8 +197,7 @@ def depthwise_bn(
         stride,
         padding=padding,
         use_bias=False,
-        # He's, for the k·k inputs of an output: Keras counts a depthwise kernel's channels among its fan-in.
-        depthwise_initializer=keras.initializers.VarianceScaling(2.0, mode="fan_out"),
+        depthwise_initializer=_he_depthwise(),
         data_format=CHANNELS_LAST,
         name=f"{name}_conv",
     )(x)

@@ -54,7 +54,7 @@ def _resnet_names(row: ResNet, stem: str, se: str, classifier: str) -> dict[str,
 
 def _mobilenet_names(row: MobileNetV3) -> dict[str, str]:
     names = {"stem_conv": "conv_stem", "stem_bn": "bn1"}
-    number = 0
+    number = stage = 0
     # Their stages are runs of the same number of outputs.
     for stage, (_, blocks) in enumerate(groupby(row.blocks, key=lambda block: block.out)):
         for place, _ in enumerate(blocks):

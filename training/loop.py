@@ -68,6 +68,7 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         synchronize_batch_norm(model, replicas > 1)
         _compile(trained, recipe, steps := len(source.train) // recipe.batch_size)
     _clear(folder)
+    verbose: Any = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
     history = trained.fit(
         training_batches(
             source.train,
@@ -82,7 +83,7 @@ def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
         validation_data=_evaluation(source, preprocessing, recipe.batch_size, replicas),
         callbacks=_callbacks(folder),
         shuffle=False,  # the batches are
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+        verbose=verbose,
     ).history
     if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
         _clear(folder)

@@ -25,9 +25,7 @@ def training_batches(
 
     def order(epoch):
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
-        return tf.data.Dataset.from_tensor_slices(
-            tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=key)
-        )
+        return tf.data.Dataset.from_tensor_slices(tf.argsort(tf.random.stateless_uniform([len(split)], key)))
 
     def example(number, index):
         key = tf.stack([tf.constant(seed, tf.int64), number])
