@@ -43,7 +43,7 @@ def save_timm(model: keras.Model, path: str | Path) -> str:
     dialect = DIALECTS[ARCHITECTURES[architecture].dialect]
     state: dict[str, np.ndarray] = {}
     for tensor in tensors(model, dialect.names(find(model.name).row), dialect):
-        array = keras.ops.convert_to_numpy(tensor.variable).astype(np.float32)
+        array = np.asarray(keras.ops.convert_to_numpy(tensor.variable), np.float32)
         state[tensor.key] = np.ascontiguousarray(tensor.to_theirs(array))
         if tensor.axes == VECTOR and tensor.key.endswith(".running_var"):
             state[tensor.key.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
