@@ -39,11 +39,12 @@ class GroupedConv2D(layers.Conv2D):
         parts = max(n for n in range(1, groups + 1) if groups % n == 0 and _wide_enough(inputs, n))
         together = groups // parts
         # One within a group, zero from one group to another.
-        within = np.kron(np.eye(together), np.ones((kernel.shape[-2], self.filters // groups)))
+        ones = np.ones((kernel.shape[-2], self.filters // groups))
+        within: Any = ops.cast(np.kron(np.eye(together), ones), kernel.dtype)
         inputs_of: Any = ops.split(inputs, parts, axis=-1)
         kernels_of: Any = ops.split(kernel, parts, axis=-1)
         outputs = [
-            self.convolution_op(x, ops.tile(k, (1, 1, together, 1)) * ops.cast(within, k.dtype))
+            self.convolution_op(x, within * ops.tile(k, (1, 1, together, 1)))
             for x, k in zip(inputs_of, kernels_of, strict=True)
         ]
         return ops.concatenate(outputs, axis=-1)
