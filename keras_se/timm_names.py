@@ -56,8 +56,9 @@ def _mobilenet_names(row: MobileNetV3) -> dict[str, str]:
     names = {"stem_conv": "conv_stem", "stem_bn": "bn1"}
     number = stage = 0
     # Their stages are runs of the same number of outputs.
-    for stage, (_, blocks) in enumerate(groupby(row.blocks, key=lambda block: block.out)):
-        for place, _ in enumerate(blocks):
+    stages = [len(list(blocks)) for _, blocks in groupby(row.blocks, key=lambda block: block.out)]
+    for stage, depth in enumerate(stages):
+        for place in range(depth):
             number += 1
             theirs = f"blocks.{stage}.{place}"
             # The first block expands nothing; without that convolution what follows has other names.
@@ -72,7 +73,7 @@ def _mobilenet_names(row: MobileNetV3) -> dict[str, str]:
                 names[f"block{number}_{part}_conv"] = f"{theirs}.{conv}"
                 names[f"block{number}_{part}_bn"] = f"{theirs}.{bn}"
             names[f"block{number}_se"] = f"{theirs}.se"
-    last = f"blocks.{stage + 1}.0"
+    last = f"blocks.{len(stages)}.0"
     return {
         **names,
         "last_conv": f"{last}.conv",
