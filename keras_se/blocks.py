@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 from keras import layers
 
 from keras_se.grouped_conv import GroupedConv2D
@@ -174,12 +173,6 @@ def conv_bn(
     return _activate(norm(x, name), name, activation)
 
 
-def _he_depthwise() -> Any:
-    # For the k·k inputs of an output: Keras counts a depthwise kernel's channels among its fan-in. One a layer, since
-    # an initializer gives the same values whenever it is called.
-    return keras.initializers.VarianceScaling(2.0, mode="fan_out")
-
-
 def depthwise_bn(
     x: Tensor,
     kernel: int,
@@ -197,7 +190,7 @@ def depthwise_bn(
         stride,
         padding=padding,
         use_bias=False,
-        depthwise_initializer=_he_depthwise(),
+        depthwise_initializer="he_normal",
         data_format=CHANNELS_LAST,
         name=f"{name}_conv",
     )(x)
