@@ -25,7 +25,7 @@ def quickstart(out: Path) -> Rows:
     run = train(recipe, overwrite=True)
     source, model_file = load_source(recipe.data), run.folder / "model.keras"
     preprocessing = preprocessing_of(run.model, model_file)
-    calibration, _ = sample(source.train, preprocessing, 200)
+    calibration, _ = sample(source.train, preprocessing, 500)
     artifacts = export(model_file, out, recipes=tuple(RECIPES), calibration=calibration)
     images, labels = sample(source.test, preprocessing, len(source.test))
     rows = compare_all(run.model, [artifact.path for artifact in artifacts], images, labels=labels)

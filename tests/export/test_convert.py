@@ -64,7 +64,7 @@ def test_a_manifest_tells_what_the_file_is(quickstart):
         assert manifest["preprocessing"]["mean"] == [0.0, 0.0, 0.0]
         assert {"python", "keras", "tensorflow", "litert-quantizer"} <= manifest["versions"].keys()
         if artifact["recipe"].startswith("static"):
-            assert manifest["calibration"]["images"] == 200
+            assert manifest["calibration"]["images"] == 500
             assert len(manifest["calibration"]["sha256"]) == 64
         else:
             assert manifest["calibration"] is None
