@@ -120,9 +120,10 @@ def at_least_one(name, value):
 
 
 def _activation(name, value):
+    error = ValueError(f"{name} must be a Keras activation; got {name}={value!r}")
+    if value is None:  # which Keras takes for "linear"
+        raise error
     try:
-        if value is not None:  # which Keras takes for "linear"
-            return keras.activations.get(value)
+        return keras.activations.get(value)
     except ValueError:
-        pass
-    raise ValueError(f"{name} must be a Keras activation; got {name}={value!r}")
+        raise error from None

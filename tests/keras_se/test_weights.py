@@ -364,7 +364,8 @@ def test_arguments_that_would_make_the_weights_mean_something_else_are_refused(a
 
 
 def test_the_weights_own_arguments_may_be_said(tiny):
-    create(tiny("seresnet18"), golden("seresnet18"), stem_pool="padded")
+    model = create(tiny("seresnet18"), golden("seresnet18"), stem_pool="padded")
+    assert model.get_layer("stem_pool_pad").padding == ((1, 1), (1, 1))
 
 
 # The hub
