@@ -108,11 +108,22 @@ def whole(name):
 
 
 def with_random_statistics(model):
-    """The model with every bias, scale and moving statistic drawn at random; fresh ones are zeros and ones."""
+    """The model with biases and scales drawn at random, and the statistics that they give on random images.
+
+    Fresh ones are zeros and ones. With statistics of no image the activations of a hundred layers grow to 10^7, and
+    the gates turn their rounding into another network.
+    """
     rng = np.random.default_rng(0)
-    for weight in model.weights:
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for weight in model.trainable_variables:
         if len(weight.shape) == 1:
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(images(model, count=8), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
     return model
 
 
