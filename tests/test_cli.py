@@ -180,7 +180,7 @@ def test_the_installed_command_prints_the_document_and_nothing_else(tmp_path):
 
 
 def test_train_leaves_out_corrupt_images_on_demand_and_writes_the_run(image_folder, tmp_path, monkeypatch, capsys):
-    entry = registry.Entry((Separable(stage=2, out=16, stride=2),), mobilenet.mobilenet, use_bias=False)
+    entry = registry.Entry(mobilenet.mobilenet, (Separable(stage=2, out=16, stride=2),))
     monkeypatch.setitem(registry._ENTRIES, TINY, entry)
     (image_folder / "bee" / "bad.jpg").write_text("not an image")
     out = tmp_path / "run"

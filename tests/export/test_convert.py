@@ -92,6 +92,10 @@ def test_full_size_networks_stay_in_one_partition(name, shape, tmp_path):
     keras.utils.set_random_seed(0)
     model = keras_se.create_model(name, input_shape=shape)
     images = np.random.default_rng(0).random((4, *shape), "float32")
-    for artifact in export(model, tmp_path, calibration=images):
+    files = export(model, tmp_path, calibration=images)
+    for artifact in files:
         assert artifact.manifest["xnnpack_partitions"] == 1
-        assert compare(model, artifact.path, images).verdict == "pass"
+        # Of an untrained network's logits an 8-bit one says nothing; of its constants, that they are the float ones.
+        parity = compare(model, artifact.path, images, float_file=files[0].path)
+        assert parity.weight_steps <= 0.51
+        assert parity.verdict == "pass" or artifact.recipe != "float32"

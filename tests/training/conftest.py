@@ -42,7 +42,7 @@ def image_folder(tmp_path):
 def tiny_model():
     """The registry with one more name, TINY; the name."""
     rows = (Separable(stage=2, out=16, stride=2),)
-    entry = registry.Entry(rows, mobilenet.mobilenet, use_bias=False)
+    entry = registry.Entry(mobilenet.mobilenet, rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry._ENTRIES, TINY, entry)
         yield TINY

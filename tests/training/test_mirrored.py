@@ -32,7 +32,7 @@ from keras_se.training import Recipe, loop, train
 from keras_se.training.data import Split, load_source
 
 rows = (Separable(stage=2, out=16, stride=2),)
-registry._ENTRIES["se_tiny"] = registry.Entry(rows, mobilenet.mobilenet, use_bias=False)
+registry._ENTRIES["se_tiny"] = registry.Entry(mobilenet.mobilenet, rows)
 digits = load_source("digits")
 
 
