@@ -199,7 +199,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_is_to_be_replaced(run, t
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"model": "se_resnet51"}, {"batch_size": 1434}, {"strategy": "tpu"}, {"data": "nowhere"}]
+    "wrong", [{"model": "se_resnet51"}, {"batch_size": 1798}, {"strategy": "tpu"}, {"data": "nowhere"}]
 )
 def test_a_run_is_not_lost_to_arguments_that_are_wrong(tiny_recipe, wrong, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "load_source", load_source)
