@@ -60,6 +60,7 @@ def read_photographs(folder):
 
 
 def ask(arguments):
+    """Write each network's random checkpoint and timm's logits of the photographs; needs torch and timm."""
     import timm
     import torch
     from safetensors.numpy import save_file
@@ -82,6 +83,7 @@ def ask(arguments):
 
 
 def compare(arguments):
+    """Load each checkpoint into our network and print how far its logits are from timm's."""
     import keras
     from safetensors.numpy import load_file
 
@@ -116,6 +118,7 @@ def compare(arguments):
 
 
 def back(arguments):
+    """Load into timm what `save_timm` wrote, and print how far its logits are; needs torch and timm."""
     import timm
     import torch
     from safetensors.torch import load_file
