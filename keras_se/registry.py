@@ -136,7 +136,7 @@ def create_model(
             of 8 for MobileNetV3.
         **family_arguments: ResNet, ResNeXt, SENet: `stride_in`, `padding`, `stem_pool`, `activation`,
             `last_activation`; MobileNet: `alpha`, `activation`; MobileNetV3: `alpha`, `padding`, `epsilon`, `dropout`;
-            VGG: `dropout`. Their families' functions say what they are.
+            VGG: `dropout`; Inception-ResNet-v2: `modules`. Their families' functions say what they are.
     Input of the model: `(batch, height, width, channels)`; its networks see pixels scaled to 0..1, or as the
         preprocessing of their weights has it.
     Output: `(batch, classes)` with the top, `(batch, channels)` with pooling, else `(batch, h, w, channels)`.

@@ -34,7 +34,7 @@ class Published(NamedTuple):
 
 
 # With SE: osmr/imgclsmob, tensorflow2/README.md, and arXiv 1709.01507, tables 2 and 3, which give the GFLOPs too.
-# Plain: torchvision's (ResNeXt, VGG) and keras.applications' (Inception-ResNet-v2) documentation.
+# Plain: torchvision's (ResNeXt, VGG) documentation.
 # MobileNetV3: timm's results-imagenet.csv; arXiv 1905.02244, table 3.
 # CIFAR: the tables of the papers that cifar.py cites. BN-Inception: Cadene's pretrained-models.pytorch has 11,295,240
 # with its convolutions' 10,016 biases.
@@ -49,8 +49,7 @@ PUBLISHED = {
     "se_shufflenet": Published(2.4, 1.8, None, 0.137),
     "se_vgg16": Published(None, 138_365_992, 15.48, 15.47),
     "se_bn_inception": Published(None, 11_295_240 - 10_016, 2.04, 2.03),
-    # 1709.01507 has 11.75, which neither this network (13.16) nor the one of 1602.07261's figures (9.3) costs.
-    "se_inception_resnet_v2": Published(None, 55_813_192, None, None),
+    "se_inception_resnet_v2": Published(None, None, 11.76, 11.75),
     "se_resnet20_cifar": Published(None, 0.27, None, None),
     "se_resnet56_cifar": Published(None, 0.85, None, None),
     "se_resnet110_cifar": Published(None, 1.7, None, None),
@@ -171,7 +170,7 @@ def test_size_and_cost_of_the_plain_network_are_the_published_ones(name):
 
 def test_inception_resnet_v2_is_the_one_of_keras_applications():
     with keras.StatelessScope(initialize_variables=False):
-        ours = keras_se.create_model("se_inception_resnet_v2", placement="none")
+        ours = keras_se.create_model("se_inception_resnet_v2", placement="none", modules=(10, 20, 10))
         theirs = keras.applications.InceptionResNetV2(weights=None)
         kernels = [
             sorted(tuple(weight.shape) for weight in model.weights if len(weight.shape) == 4)
@@ -427,6 +426,12 @@ def test_se_divisor_rounds_hidden_units():
         ("se_bn_inception", {"placement": "3x3"}, "placement must be one of standard, pre, none in this family; got"),
         ("se_bn_inception", {"se_stages": (1,)}, "se_stages must be among 3, 4, 5; got se_stages=(1,)"),
         ("se_inception_resnet_v2", {"input_shape": (64, 64, 3)}, "height and width must be at least 75"),
+        (
+            "se_inception_resnet_v2",
+            {"modules": (5, 10)},
+            "modules must be 3 counts, of A, B and C; got modules=(5, 10)",
+        ),
+        ("se_inception_resnet_v2", {"modules": (5, 0, 5)}, "modules must be an integer of at least 1; got modules=0"),
         ("se_wrn16_8", {"se_stages": (4,)}, "se_stages must be among 1, 2, 3; got se_stages=(4,)"),
     ],
 )
