@@ -10,6 +10,8 @@ from typing import Any
 
 from keras_se.errors import InputError
 
+_UNFINISHED = ".unfinished-"
+
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
@@ -20,7 +22,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     folder = writable_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=folder)
+    handle, name = tempfile.mkstemp(prefix=f"{_UNFINISHED}{path.stem}-", suffix=path.suffix, dir=folder)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -29,6 +31,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private
         temporary.replace(path)
+        _synchronize(folder)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,6 +47,13 @@ def write_json(path: Path | str, document: Any) -> None:
     write_bytes(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
+def remove_unfinished(*folders: Path) -> None:
+    """Remove what a process that was killed while it wrote left in these folders."""
+    for folder in folders:
+        for path in folder.glob(f"{_UNFINISHED}*"):
+            path.unlink(missing_ok=True)
+
+
 def writable_folder(folder: Path | str) -> Path:
     """`folder`, made if it was missing.
 
@@ -57,6 +67,16 @@ def writable_folder(folder: Path | str) -> Path:
             return folder
     except OSError as error:
         raise InputError(f"cannot write in {folder} ({error.strerror}); choose another folder with --out") from None
+
+
+def _synchronize(folder: Path) -> None:
+    """Have the folder's entries on the disk: a file's new name is one."""
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

@@ -1,7 +1,7 @@
 """The command line: arguments in, a table or one JSON document out, and the exit status.
 
 0: done, and every verdict passed. 1: a verdict failed. 2: the arguments or the input are wrong, with one line on
-standard error that says what and where.
+standard error that says what and where. 3: another worker was lost. 143: SIGTERM, and the run can be resumed.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from keras_se.errors import InputError
+from keras_se.errors import ClusterError, InputError
 from keras_se.tables import Rows, parity_rows
 
 Json = Annotated[bool, arg(help="One JSON document on standard output, and nothing else there.")]
@@ -65,7 +65,8 @@ class Train:
     recipe: str = "small_images"
     """The preset that the other options change: paper_resnet, paper_mobile, small_images or digits."""
     strategy: str = "auto"
-    """auto (every GPU), none (one device) or mirrored (every GPU, or every logical CPU)."""
+    """auto (every GPU), none (one device), mirrored (every GPU, or every logical CPU), multi_worker (the processes of
+    TF_CONFIG or of a SLURM step) or tpu."""
     epochs: int | None = None
     """Passes over the training images."""
     batch_size: int | None = None
@@ -88,6 +89,12 @@ class Train:
     """The same seed gives the same weights on the same machine."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""
+    micro_batches: int = 1
+    """Passes over a device's share of a batch, for one update: less memory."""
+    checkpoint_steps: int = 0
+    """Updates between checkpoints; 0 for one at the end of each epoch only."""
+    resume: bool = False
+    """Go on with the unfinished run that the folder holds; begin it if there is none."""
     overwrite: bool = False
     """Replace a run that the folder holds already."""
     json: Json = False
@@ -106,12 +113,33 @@ class Train:
             # A preset's arguments are those of its own model.
             model_arguments={**(preset.model_arguments if preset.model == self.model else {}), **_pairs(self.set)},
         )
-        run = train(recipe, overwrite=self.overwrite)
+        run = train(recipe, overwrite=self.overwrite, resume=self.resume)
         return Rows(
             document={"model": str(run.folder / "model.keras"), "folder": str(run.folder), "accuracy": run.accuracy},
             columns=("file", "test accuracy"),
             cells=[(str(run.folder / "model.keras"), f"{run.accuracy:.4f}")],
         )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Run a `train` command in several processes on this machine that train together, as on a cluster."""
+
+    command: Positional[tuple[str, ...]]
+    """After --, the command: keras-se launch --workers 2 -- train --model …"""
+    workers: int = 2
+    """How many processes."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.training.launch import launch
+
+        if self.workers < 1:
+            raise InputError(f"workers must be at least 1; got {self.workers}")
+        if self.command[:1] != ("train",):
+            raise InputError(f"launch runs train: keras-se launch --workers 2 -- train …; got {list(self.command)}")
+        status = launch([*self.command, "--strategy", "multi_worker"], self.workers)
+        return Rows(document={"workers": self.workers, "status": status}, columns=(), cells=[], status=status)
 
 
 @dataclass(frozen=True)
@@ -193,6 +221,7 @@ Command = (
     Annotated[Quickstart, subcommand("quickstart")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Launch, subcommand("launch")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Parity, subcommand("parity")]
 )
@@ -209,16 +238,16 @@ def run(arguments: list[str]) -> int:
         # Whatever a library prints is not the document.
         with contextlib.redirect_stdout(sys.stderr if command.json else sys.stdout):
             result = command.run()
-    except (InputError, OSError) as error:
+    except (InputError, OSError, ClusterError) as error:
         print(f"keras-se: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, ClusterError) else 2
     if command.json:
         print(json.dumps(result.document, indent=2))
     elif getattr(command, "markdown", False):
         print(result.markdown())
     else:
         result.show(Console())
-    return 1 if result.failed else 0
+    return result.status
 
 
 def _parse(arguments: list[str]) -> Any:

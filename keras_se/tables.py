@@ -22,10 +22,12 @@ class Rows:
     cells: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
     """Lines below the table."""
-    failed: bool = False
-    """Whether a verdict failed."""
+    status: int = 0
+    """The command's exit status: 1 when a verdict failed."""
 
     def show(self, console: Console) -> None:
+        if not self.columns:
+            return
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for column in self.columns:
             table.add_column(column, no_wrap=True)
@@ -50,7 +52,7 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
         columns=("file", "engine", "against", "max error", "dB", "agree", "right", ""),
         cells=[_cells(row) for row in parities],
         notes=(*bounds, *named),
-        failed=bool(failed),
+        status=1 if failed else 0,
     )
 
 

@@ -1,9 +1,13 @@
 """Train a recipe into a run folder."""
 
+import contextlib
+import csv
 import dataclasses
+import json
 import math
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +15,24 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_se.atomic import replacing, writable_folder, write_json
-from keras_se.errors import InputError
+from keras_se.atomic import remove_unfinished, replacing, writable_folder, write_json
+from keras_se.errors import ClusterError, InputError
 from keras_se.preprocessing import RECORD, Preprocessing
 from keras_se.registry import create_model
+from keras_se.training.checkpoint import Checkpoints, Progress, assign, numbered, read_state
 from keras_se.training.data import Source, load_source
-from keras_se.training.distribution import make_strategy, synchronize_batch_norm
-from keras_se.training.pipeline import evaluation_batches, training_batches
+from keras_se.training.distributed_model import distributed
+from keras_se.training.distribution import Devices, make_devices, synchronize_batch_norm
+from keras_se.training.pipeline import WHOLE, Share, evaluation_batches, training_batches
 from keras_se.training.recipes import Recipe
+from keras_se.training.survival import Survival
 from keras_se.versions import installed_versions
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 MODEL = "model.keras"
-_BEST = "best.weights.h5"
+_BEST = "best.safetensors"
+_CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -38,77 +46,216 @@ class Run:
     """On the test images, with the weights of the best epoch."""
 
 
-def train(recipe: Recipe, *, overwrite: bool = False) -> Run:
+def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> Run:
     """Train `recipe.model` on `recipe.data` into the folder `recipe.out`.
 
     The folder holds `model.keras`, the weights of the epoch with the best test accuracy; `run.json`, the recipe, the
-    package versions, the preprocessing and the result; `history.csv`; and `tensorboard/`.
+    package versions, the preprocessing and the result; `history.csv`; and `tensorboard/`. Until the run is finished
+    it holds `checkpoints/` and the best weights so far. SIGTERM saves a checkpoint and raises SystemExit(143).
 
     Args:
         overwrite: replace a run that the folder holds already.
+        resume: go on with an unfinished run that the folder holds, to the weights that it would have had in one go,
+            bit for bit; begin it if there is none; read it if it is finished.
     Raises:
         InputError: the folder holds a run or cannot be written, the data cannot be read, the model's name or an
-            argument is unknown, or there are fewer training images than the batch takes.
+            argument is unknown, there are fewer training images than the batch takes, or the run to go on with had
+            another recipe.
+        ClusterError: another worker was lost.
     """
-    folder = _free(Path(recipe.out), overwrite)
+    folder = _free(Path(recipe.out), overwrite, resume)
+    if resume and (folder / RECORD).exists():
+        return _finished(folder)
     source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
     if len(source.train) < recipe.batch_size:
         raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
-    strategy = make_strategy(recipe.strategy)
-    replicas = strategy.num_replicas_in_sync
-    if recipe.batch_size % replicas:
-        raise InputError(f"batch_size must divide by the {replicas} devices; got {recipe.batch_size}")
+    devices = make_devices(recipe.strategy)
+    if recipe.batch_size % (devices.replicas * recipe.micro_batches):
+        raise InputError(
+            f"batch_size must divide by the {devices.replicas} devices times the {recipe.micro_batches} micro-batches; "
+            f"got {recipe.batch_size}"
+        )
     # Same seed, same weights: without it, sums in parallel are added in the order in which the threads end.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)
+    with devices.scope(), _lost_workers_named(devices):
+        return _trained(recipe, source, devices, folder, resume)
+
+
+def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, resume: bool) -> Run:
     preprocessing = Preprocessing(recipe.image_size, recipe.image_size, recipe.crop)
-    with strategy.scope():
-        model = _model(recipe, source)
-        trained = keras.Model(model.input, model.get_layer("logits").output)  # a softmax would cost precision
-        synchronize_batch_norm(model, replicas > 1)
-        _compile(trained, recipe, steps := len(source.train) // recipe.batch_size)
-    _clear(folder)
-    verbose: Any = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
-    history = trained.fit(
-        training_batches(
-            source.train,
-            preprocessing,
-            classes=len(source.classes),
-            batch_size=recipe.batch_size,
-            augmentation=recipe.augmentation,
-            seed=recipe.seed,
-        ),
-        steps_per_epoch=steps,
-        epochs=recipe.epochs,
-        validation_data=_evaluation(source, preprocessing, recipe.batch_size, replicas),
-        callbacks=_callbacks(folder),
-        shuffle=False,  # the batches are
-        verbose=verbose,
-    ).history
+    steps = len(source.train) // recipe.batch_size
+    model = _model(recipe, source)
+    trained = _compiled(model, recipe, steps, devices)
+    checkpoints = Checkpoints(folder / _CHECKPOINTS)
+    settings = {**_settings(recipe), "images": len(source.train)}
+    progress = (checkpoints.restore(trained) if resume else None) or Progress(settings=settings)
+    _check_goes_on(progress, settings, devices, folder)
+    if devices.chief:
+        remove_unfinished(folder, folder / _CHECKPOINTS)
+        if not progress.step:
+            _clear(folder)
+    survival = Survival(
+        checkpoints,
+        progress,
+        devices,
+        best=folder / _BEST,
+        history=folder / "history.csv",
+        every=recipe.checkpoint_steps,
+    )
+    with survival.listening():
+        _fit(trained, survival, _batches(recipe, source, preprocessing, devices), recipe.epochs, steps)
+    history = _by_name(progress.history)
     if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
-        _clear(folder)
+        devices.in_any_worker(False)
+        if devices.chief:
+            _clear(folder)
         raise InputError(f"training diverged to NaN at learning_rate={recipe.learning_rate}; lower it")
-    trained.load_weights(folder / _BEST)
-    (folder / _BEST).unlink()
+    devices.in_any_worker(False)  # the chief has written the best weights
+    arrays, _ = read_state(folder / _BEST)
+    assign(numbered(trained.variables), arrays, folder / _BEST)
     synchronize_batch_norm(model, False)  # inference and other backends know nothing of it
-    with replacing(folder / MODEL) as path:
-        model.save(path)
-    run = Run(model, history, folder, accuracy=max(history["val_accuracy"]))
-    write_json(folder / RECORD, _record(run, recipe, source, preprocessing))
+    run = Run(model, history, folder, accuracy=progress.best)
+    if devices.chief:
+        with replacing(folder / MODEL) as path:
+            model.save(path)
+        write_json(folder / RECORD, _record(run, recipe, source, preprocessing))
+        checkpoints.clear()
+        (folder / _BEST).unlink()
+    devices.in_any_worker(False)  # the chief has written the run
     return run
 
 
-def _free(folder: Path, overwrite: bool) -> Path:
-    if not overwrite and any((folder / name).exists() for name in (RECORD, MODEL)):
-        raise InputError(f"{folder} holds a run already; choose another folder with --out, or pass --overwrite")
+def _fit(trained: keras.Model, survival: Survival, batches: "_Batches", epochs: int, steps: int) -> None:
+    """The epochs that are left, the first of which may have begun."""
+    progress, chief = survival.progress, survival.devices.chief
+    bar: Any = 1 if sys.stdout.isatty() else 2  # or a line an epoch
+    callbacks = [survival, keras.callbacks.TerminateOnNaN()]
+    if chief:
+        callbacks.append(keras.callbacks.TensorBoard(str(survival.history.with_name("tensorboard"))))
+    fixed = {"validation_data": batches.evaluation, "validation_steps": batches.evaluation_steps}
+    common = {**fixed, "callbacks": callbacks, "shuffle": False, "verbose": bar if chief else 0}  # batches are shuffled
+    epoch, done = len(progress.history), progress.step - len(progress.history) * steps
+    if done == steps:  # killed while it was evaluated
+        measured = trained.evaluate(batches.evaluation, steps=batches.evaluation_steps, return_dict=True, verbose=0)
+        survival.set_model(trained)
+        survival.on_epoch_end(epoch, {f"val_{name}": value for name, value in measured.items()})
+    elif done:
+        remaining = batches.training(progress.step)
+        trained.fit(remaining, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=steps - done, **common)
+    epoch = len(progress.history)
+    if epoch < epochs and not trained.stop_training:
+        trained.fit(
+            batches.training(progress.step), initial_epoch=epoch, epochs=epochs, steps_per_epoch=steps, **common
+        )
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """What a worker trains on, from a step, and is tested on."""
+
+    training: Callable[[int], Any]
+    evaluation: Any
+    evaluation_steps: int
+
+
+def _batches(recipe: Recipe, source: Source, preprocessing: Preprocessing, devices: Devices) -> _Batches:
+    classes, size = len(source.classes), recipe.batch_size
+
+    def training(step: int) -> Any:
+        return _distributed_over_workers(
+            devices,
+            lambda share: training_batches(
+                source.train,
+                preprocessing,
+                classes=classes,
+                batch_size=size,
+                augmentation=recipe.augmentation,
+                seed=recipe.seed,
+                start=step * size,
+                share=share,
+            ),
+        )
+
+    evaluation = _distributed_over_workers(
+        devices,
+        lambda share: evaluation_batches(
+            source.test, preprocessing, classes=classes, batch_size=size, whole=devices.replicas > 1, share=share
+        ),
+    )
+    return _Batches(training, evaluation, -(-len(source.test) // size))
+
+
+def _distributed_over_workers(devices: Devices, batches: Callable[[Share], tf.data.Dataset]) -> Any:
+    """Each worker's share of the batches; what one process computes, Keras divides over its devices."""
+    if devices.workers == 1:
+        return batches(WHOLE)
+    share = Share(devices.worker, devices.workers, devices.replicas // devices.workers)
+    strategy: Any = devices.strategy
+    return strategy.distribute_datasets_from_function(lambda context: batches(share))
+
+
+@contextlib.contextmanager
+def _lost_workers_named(devices: Devices) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if devices.workers == 1:
+            raise
+        raise ClusterError(
+            f"worker {devices.worker} lost another of the {devices.workers} workers ({type(error).__name__}); start "
+            "them all again with --resume"
+        ) from None
+
+
+def _check_goes_on(progress: Progress, settings: dict, devices: Devices, folder: Path) -> None:
+    """Refuse another recipe than the run began with, and workers that do not see one folder."""
+    saved = progress.settings
+    for name in settings:
+        if saved.get(name) != settings[name]:
+            raise InputError(
+                f"the run in {folder} has {name}={saved.get(name)!r}; got {settings[name]!r}: go on with the same, or "
+                "start anew with --overwrite"
+            )
+    if not devices.same_in_all_workers(progress.step):
+        raise InputError(f"the workers read different checkpoints; {folder} must be a folder that all of them share")
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides on the weights; strategies only divide the work."""
+    fields = {**dataclasses.asdict(recipe), "model_arguments": dict(recipe.model_arguments)}
+    free = {"out", "strategy", "skip_corrupt", "checkpoint_steps"}
+    return {name: value for name, value in fields.items() if name not in free}
+
+
+def _free(folder: Path, overwrite: bool, resume: bool) -> Path:
+    if overwrite and resume:
+        raise InputError("a run is resumed or overwritten; got both --resume and --overwrite")
+    if not (overwrite or resume):
+        if any((folder / name).exists() for name in (RECORD, MODEL)):
+            raise InputError(f"{folder} holds a run already; choose another folder with --out, or pass --overwrite")
+        if (folder / _CHECKPOINTS).exists():
+            raise InputError(f"{folder} holds an unfinished run; go on with --resume, or pass --overwrite")
     return writable_folder(folder)
+
+
+def _finished(folder: Path) -> Run:
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    accuracy = json.loads((folder / RECORD).read_text())["test_accuracy"]
+    return Run(keras.models.load_model(folder / MODEL), _by_name(rows), folder, accuracy)
+
+
+def _by_name(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
 
 
 def _clear(folder: Path) -> None:
     """Remove an earlier run, once nothing can be refused any more."""
     for name in (RECORD, MODEL, _BEST, "history.csv"):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    for name in (_CHECKPOINTS, "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _model(recipe: Recipe, source: Source) -> keras.Model:
@@ -121,14 +268,23 @@ def _model(recipe: Recipe, source: Source) -> keras.Model:
         raise InputError(f"model {recipe.model} cannot be built: {error}") from None
 
 
-def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
+def _compiled(model: keras.Model, recipe: Recipe, steps: int, devices: Devices) -> keras.Model:
+    """The logits of `model`, since a softmax would cost precision, ready to be trained."""
+    trained = keras.Model(model.input, model.get_layer("logits").output)
+    if devices.strategy is not None:
+        synchronize_batch_norm(model, devices.replicas > 1)
+        trained = distributed(trained, micro_batches=recipe.micro_batches)
+    elif recipe.micro_batches > 1:
+        raise InputError(f"micro_batches is TensorFlow's alone; got micro_batches={recipe.micro_batches}")
     decay_kernels(model, recipe.weight_decay)
     rate: Any = _schedule(recipe, steps)
-    model.compile(
+    trained.compile(
         optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
+    trained.optimizer.build(trained.trainable_variables)  # so that a checkpoint can be read into it
+    return trained
 
 
 def _schedule(recipe: Recipe, steps: int) -> Schedule:
@@ -157,22 +313,6 @@ def decay_kernels(model: keras.Model, weight_decay: float) -> None:
         for variable in model.trainable_variables:
             if variable.name == "kernel":
                 variable.regularizer = keras.regularizers.L2(weight_decay / 2)
-
-
-def _evaluation(source: Source, preprocessing: Preprocessing, batch_size: int, replicas: int) -> tf.data.Dataset:
-    classes, whole = len(source.classes), replicas > 1
-    return evaluation_batches(source.test, preprocessing, classes=classes, batch_size=batch_size, whole=whole)
-
-
-def _callbacks(folder: Path) -> list[Any]:
-    return [
-        keras.callbacks.ModelCheckpoint(
-            folder / _BEST, monitor="val_accuracy", mode="max", save_best_only=True, save_weights_only=True
-        ),
-        keras.callbacks.CSVLogger(folder / "history.csv"),
-        keras.callbacks.TensorBoard(str(folder / "tensorboard")),
-        keras.callbacks.TerminateOnNaN(),
-    ]
 
 
 def _record(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessing) -> dict:

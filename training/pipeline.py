@@ -1,6 +1,7 @@
 """Batches for a network: preprocessing and augmentation in tf.data."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -12,13 +13,49 @@ from keras_se.training.data import Split, decode
 Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of every global batch that one of several workers reads, and into how many batches it is cut.
+
+    The parts are of equal size and in the order of the workers; the default is the whole batch in one piece.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    pieces: int = 1
+
+    def has(self, position, batch_size: int):
+        """Whether the image at this position of the stream is in it."""
+        return position // (batch_size // self.workers) % self.workers == self.worker
+
+    def piece_size(self, batch_size: int) -> int:
+        """Images in each of its batches."""
+        return batch_size // self.workers // self.pieces
+
+
+WHOLE = Share()
+
+
 def training_batches(
-    split: Split, preprocessing: Preprocessing, *, classes: int, batch_size: int, augmentation: str, seed: int
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    classes: int,
+    batch_size: int,
+    augmentation: str,
+    seed: int,
+    start: int = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches without end: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
 
     The order and each image's random numbers come from the seed and the place in the stream: every pass over the
     dataset starts alike, on any number of threads.
+
+    Args:
+        batch_size: of the global batch.
+        start: the position in the stream of the first image: those before it have been seen.
+        share: the part of each batch to read.
     """
     augment = AUGMENTATIONS[augmentation]
     images, labels = tf.constant(split.images), tf.constant(split.labels)
@@ -32,17 +69,28 @@ def training_batches(
         image = augment(_pixels(tf.gather(images, index)), preprocessing, key)
         return _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
 
-    stream = tf.data.Dataset.counter().flat_map(order).enumerate()
+    epoch, seen = divmod(start, len(split))
+    stream = tf.data.Dataset.counter(epoch).flat_map(order).skip(seen).enumerate(start)
+    if share.workers > 1:
+        stream = stream.filter(lambda number, index: share.has(number, batch_size))
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
+    return stream.batch(share.piece_size(batch_size), drop_remainder=True).prefetch(2)
 
 
 def evaluation_batches(
-    split: Split, preprocessing: Preprocessing, *, classes: int, batch_size: int, whole: bool = False
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    classes: int,
+    batch_size: int,
+    whole: bool = False,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """The images in order, each once: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
 
     Args:
+        batch_size: of the global batch.
+        share: the part of each batch to read; of a part, `whole` must be true.
         whole: fill the last batch up with images of no weight, for devices that must each have their share of it,
             and give weights `(batch,)`. The real images weigh so much more than 1 that Keras's mean over all is the
             mean over them.
@@ -51,6 +99,7 @@ def evaluation_batches(
     indices = np.concatenate([np.arange(len(split)), np.zeros(missing, int)])
     weights = np.full(len(indices), len(indices) / len(split), "float32")
     weights[len(split) :] = 0
+    own = share.has(np.arange(len(indices)), batch_size)
     images, labels = tf.constant(split.images), tf.constant(split.labels)
 
     def example(index, weight):
@@ -58,9 +107,9 @@ def evaluation_batches(
         pair = _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
         return (*pair, weight) if whole else pair
 
-    stream = tf.data.Dataset.from_tensor_slices((indices, weights))
+    stream = tf.data.Dataset.from_tensor_slices((indices[own], weights[own]))
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return stream.batch(batch_size, drop_remainder=whole).prefetch(2)
+    return stream.batch(share.piece_size(batch_size), drop_remainder=whole).prefetch(2)
 
 
 def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,16 @@ Augmentation = Literal["none", "shift", "shift_flip", "resized_crop_flip"]
 Schedule = Literal["cosine", "step"]
 Strategy = Literal["auto", "none", "mirrored", "multi_worker", "tpu"]
 
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "image_size": 1,
+    "step_epochs": 1,
+    "micro_batches": 1,
+    "checkpoint_steps": 0,
+    "seed": 0,
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -53,12 +63,16 @@ class Recipe:
     """The same seed gives the same weights on the same machine."""
     skip_corrupt: bool = False
     """Train without the images that cannot be decoded, instead of stopping."""
+    micro_batches: int = 1
+    """Passes over a device's share of a batch, for one update: less memory, the same weights."""
+    checkpoint_steps: int = 0
+    """Updates between checkpoints; 0 for one at the end of each epoch only."""
 
     def __post_init__(self):
         for name, kind in (("augmentation", Augmentation), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(kind):
                 raise InputError(f"{name} must be one of {', '.join(get_args(kind))}; got {getattr(self, name)!r}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 1), ("step_epochs", 1), ("seed", 0)):
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {name}={getattr(self, name)}")
         if self.seed >= 2**32:

@@ -1,0 +1,224 @@
+"""`distributed(model)` on two logical CPUs and in two processes against plain Keras on one device.
+
+Each mode trains in a process of its own, `distributed_cases.py`, at a deadline.
+"""
+
+import inspect
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_se.training.distributed_model import PRIVATE, distributed
+
+SCRIPT = Path(__file__).with_name("distributed_cases.py")
+DEADLINE = 300  # seconds; a collective that waits for a peer waits for ever
+# Three updates of float32 rounding apart, since sums over the batch are taken in two halves. Measured: 4e-7.
+SAME_WEIGHTS = 1e-5
+# The same in float16, whose eleven bits are 5e-4 of a value: the halves are rounded before they are added. Measured:
+# 2.4e-4.
+SAME_WEIGHTS_FLOAT16 = 1e-3
+
+MODES = ("mirrored", "worker0", "worker1")
+SAME_AS_ONE_DEVICE = (
+    "no_norm",
+    "synchronized_norm",
+    "global_clipnorm",
+    "steps_per_execution",
+    "micro_batches",
+    "average_of_weights",
+    "schedule",
+    "partial_training_batch",
+    "weighted_samples",
+    "partial_evaluation",
+)
+
+
+def start(mode, out, **environment):
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, mode, out],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What each mode's process found: `{mode: {case/name: array}}`."""
+    folder = tmp_path_factory.mktemp("modes")
+    addresses = [f"127.0.0.1:{port}" for port in random.sample(range(20_000, 30_000), 2)]
+    batches = [{"one": start("one", folder / "one.npz"), "mirrored": start("mirrored", folder / "mirrored.npz")}]
+    for processes in batches:
+        finish(processes)
+    workers = {}
+    for index in range(2):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        workers[f"worker{index}"] = start("worker", folder / f"worker{index}.npz", TF_CONFIG=json.dumps(cluster))
+    finish(workers)
+    return {mode: dict(np.load(folder / f"{mode}.npz")) for mode in ("one", *MODES)}
+
+
+def finish(processes):
+    try:
+        printed = {mode: process.communicate(timeout=DEADLINE)[0] for mode, process in processes.items()}
+    finally:
+        for process in processes.values():
+            process.kill()
+    for mode, process in processes.items():
+        assert process.returncode == 0, printed[mode]
+
+
+def of_case(found, case):
+    return {name: value for name, value in found.items() if name.startswith(f"{case}/")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", SAME_AS_ONE_DEVICE)
+def test_is_what_one_device_computes(found, mode, case):
+    expected, computed = of_case(found["one"], case), of_case(found[mode], case)
+    assert expected.keys() == computed.keys()
+    assert expected
+    for name, value in expected.items():
+        np.testing.assert_allclose(computed[name], value, rtol=0, atol=SAME_WEIGHTS, err_msg=name)
+
+
+@pytest.mark.parametrize("case", [*SAME_AS_ONE_DEVICE, "overflow", "compiled_passes", "plain_passes"])
+def test_workers_are_the_same_bit_for_bit(found, case):
+    for name, value in of_case(found["worker0"], case).items():
+        np.testing.assert_array_equal(value, found["worker1"][name], err_msg=name)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_updates_are_counted_once_for_all_replicas(found, mode):
+    assert found[mode]["schedule/iterations"] == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_local_statistics_are_averaged(found, mode):
+    """The network begins with the normalisation, so that NumPy knows what each replica saw: a half of each batch."""
+    images = inputs().reshape(3, 2, 4, 6, 6, 2).astype(float)  # updates, replicas, images
+    mean, variance = np.zeros(2), np.ones(2)
+    for update in images:
+        mean = 0.5 * mean + 0.5 * update.mean((1, 2, 3)).mean(0)
+        variance = 0.5 * variance + 0.5 * update.var((1, 2, 3)).mean(0)
+    for replica in (0, 1) if mode == "mirrored" else (0,):
+        np.testing.assert_allclose(found[mode][f"local_norm/mean{replica}"], mean, atol=SAME_WEIGHTS)
+        np.testing.assert_allclose(found[mode][f"local_norm/variance{replica}"], variance, atol=SAME_WEIGHTS)
+
+
+def inputs():
+    return np.random.default_rng(0).normal(size=(24, 6, 6, 2)).astype("float32")
+
+
+def test_replicas_are_the_same_bit_for_bit(found):
+    for name in ("mean", "variance", "kernel"):
+        one, two = (found["mirrored"][f"local_norm/{name}{replica}"] for replica in range(2))
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_overflow_on_one_replica_leaves_out_the_update_on_all(found, mode):
+    expected, computed = of_case(found["one"], "overflow"), of_case(found[mode], "overflow")
+    for name, value in expected.items():
+        assert np.isfinite(computed[name]).all()
+        np.testing.assert_allclose(computed[name], value, rtol=0, atol=SAME_WEIGHTS_FLOAT16, err_msg=name)
+    assert computed["overflow/iterations"] == 2
+    assert computed["overflow/scale"] == 2.0**14  # halved from 2^15
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_compiled_passes_are_the_plain_ones(found, mode):
+    """XLA sums in another order."""
+    plain, compiled = (of_case(found[mode], case) for case in ("plain_passes", "compiled_passes"))
+    for one, two in zip(plain.values(), compiled.values(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=0, atol=SAME_WEIGHTS)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_replicas_draw_other_numbers_the_first_its_own(found, mode):
+    """Each replica's are two rows of what dropout leaves of ones."""
+    for draw in ("first", "second"):
+        one, both = found["one"][f"random_layers/{draw}"], found[mode][f"random_layers/{draw}"]
+        np.testing.assert_array_equal(both[:2], one)
+        # Independent: of 128 positions about half are kept on one and not on the other.
+        assert 35 < np.sum((both[:2] > 0) != (both[2:] > 0)) < 93
+    assert (found[mode]["random_layers/first"] != found[mode]["random_layers/second"]).any()
+
+
+def test_misuse_is_refused_with_the_remedy(found):
+    said = {name.partition("/")[2]: str(value) for name, value in of_case(found["mirrored"], "refusals").items()}
+    assert said == {
+        "compiled_outside": "compile must be called inside the scope of the model's strategy, or its schedules count "
+        "every replica; call it in `with strategy.scope():`",
+        "built_outside": "the model must be built inside the scope of the strategy it is distributed with; 'outside' "
+        "was built outside that of MirroredStrategy: build it in `with strategy.scope():`",
+        "jit_compile": "jit_compile=True fails under a strategy; use distributed(model, jit_compile=True)",
+        "accumulation": "gradient_accumulation_steps fails under a strategy; use distributed(model, micro_batches=4), "
+        "with that many times the batch",
+        "small_batch": "a batch must have an image for each of the 2 replicas; got one of 1: use a larger batch, and "
+        "drop the rest with drop_remainder=True",
+        "small_last_batch": "a batch must have an image for each of the 2 replicas; got one of 1: use a larger batch, "
+        "and drop the rest with drop_remainder=True",
+        "small_last_batch_of_a_dataset": "each replica must get an image of every training batch; batch with "
+        "drop_remainder=True",
+        "steps_per_execution": "steps_per_epoch must be a multiple of steps_per_execution=2, over a dataset that "
+        "repeats; got steps_per_epoch=3",
+    }
+
+
+# On one device, in this process.
+
+
+def small(**arguments):
+    return distributed(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), **arguments)
+
+
+def test_without_a_strategy_it_is_plain_keras():
+    images, targets = np.random.default_rng(0).normal(size=(2, 16, 4)).astype("float32")
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    start = plain.get_weights()
+    ours = distributed(keras.models.clone_model(plain))
+    for model in (plain, ours):
+        model.set_weights(start)
+        model.compile("adam", "mse")
+        model.fit(images, targets, 8, epochs=2, shuffle=False, verbose=0)
+    for one, two in zip(plain.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert not np.array_equal(one, start[0])
+
+
+def test_a_saved_one_loads(tmp_path):
+    model = small()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(np.ones((1, 4))), model(np.ones((1, 4))))
+
+
+def test_what_is_no_graph_is_refused():
+    with pytest.raises(ValueError, match="a functional model or a built Sequential; got Sequential"):
+        distributed(keras.Sequential([keras.layers.Dense(2)]))
+    with pytest.raises(ValueError, match="micro_batches must be at least 1; got micro_batches=0"):
+        small(micro_batches=0)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in PRIVATE.items() for name in names])
+def test_the_private_names_of_keras_are_as_they_were(owner, name):
+    """Override or call of each: when Keras changes one, read distributed_model.py again."""
+    assert hasattr(owner, name), f"{owner.__name__}.{name} is gone"
+    assert str(inspect.signature(getattr(owner, name))) == PRIVATE_SIGNATURES[name], f"{owner.__name__}.{name} changed"
+
+
+PRIVATE_SIGNATURES = {
+    "_maybe_symbolic_build": "(self, iterator=None, data_batch=None)",
+    "_compute_loss": "(self, x=None, y=None, y_pred=None, sample_weight=None, training=True)",
+    "_flatten_layers": "(self, include_self=True, recursive=True)",
+    "_all_reduce_sum_gradients": "(self, grads_and_vars)",
+}

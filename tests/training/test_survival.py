@@ -1,0 +1,201 @@
+"""Runs that are killed and resumed, each in processes of its own: they end with the weights of one that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).with_name("tiny_run.py")
+DEADLINE = 240  # seconds for a process to do what is waited for, on a busy machine
+EPOCHS = 12  # of 6 updates, a checkpoint every 4: it lies within an epoch as often as at its end
+
+
+class Process:
+    """A run of tiny_run.py, which a test may kill."""
+
+    def __init__(self, folder, *, strategy="none", epochs=EPOCHS, resume=False, environment=None):
+        self.out = folder.with_suffix(f".{time.monotonic_ns()}.txt")
+        with self.out.open("w") as out:
+            self.popen = subprocess.Popen(
+                [sys.executable, SCRIPT, folder, strategy, str(epochs), *["--resume"] * resume],
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
+            )
+
+    @property
+    def text(self):
+        return self.out.read_text()
+
+    def wait_until_begun(self):
+        """Its first update is done, or it has ended."""
+        end = time.monotonic() + DEADLINE
+        while "begun" not in self.text and self.popen.poll() is None:
+            assert time.monotonic() < end, self.text
+            time.sleep(0.01)
+
+    def end(self):
+        """Its exit status, once it is there."""
+        try:
+            return self.popen.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            raise AssertionError(f"no end within {DEADLINE} s:\n{self.text}") from None
+
+
+def workers_of(folder, **arguments):
+    """Two processes that train together."""
+    addresses = [f"127.0.0.1:{port}" for port in random.sample(range(20_000, 30_000), 2)]
+    configurations = [
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)
+    ]
+    return [
+        Process(folder, strategy="multi_worker", environment={"TF_CONFIG": json.dumps(one)}, **arguments)
+        for one in configurations
+    ]
+
+
+def one_of(folder, **arguments):
+    return [Process(folder, **arguments)]
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test(monkeypatch):
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *given, **named: started.append(popen(*given, **named)) or started[-1]
+    )
+    yield
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+START = {"one device": one_of, "two workers": workers_of}
+
+
+def weights_of(folder):
+    return keras.models.load_model(folder / "model.keras").get_weights()  # not the seeds: Keras saves none
+
+
+def assert_same_run(folder, expected):
+    """Bit for bit; and nothing of what the killed processes left."""
+    for one, two in zip(weights_of(folder), weights_of(expected), strict=True):
+        np.testing.assert_array_equal(one, two)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.keras", "run.json", "history.csv", "tensorboard"}
+    rows = [(one / "history.csv").read_text().splitlines() for one in (folder, expected)]
+    assert len(rows[0]) == len(rows[1]) == EPOCHS + 1
+
+
+def finish(processes):
+    assert [process.end() for process in processes] == [0] * len(processes), processes[0].text
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder of a run that nobody killed, by how it runs."""
+    made = {}
+
+    def folder_of(how):
+        if how not in made:
+            folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+            finish(START[how](folder))
+            made[how] = folder
+        return made[how]
+
+    return folder_of
+
+
+def kill_and_resume(how, folder, kills, seed):
+    """Begin a run, kill it at random moments while it trains and begin again, until it is finished.
+
+    Returns:
+        How often it was killed, at most `kills` times.
+    """
+    rng, killed = random.Random(seed), 0
+    while True:
+        processes = START[how](folder, resume=True)
+        if killed == kills:
+            finish(processes)
+            return killed
+        processes[0].wait_until_begun()
+        time.sleep(rng.uniform(0, 0.5))
+        victim = rng.choice(processes)
+        victim.popen.kill()
+        for process in processes:
+            if process is not victim:  # it notices, or it is killed too: a node takes all its workers with it
+                process.popen.kill()
+        statuses = [process.end() for process in processes]
+        if statuses == [0] * len(processes):
+            return killed
+        killed += 1
+
+
+@pytest.mark.parametrize("how", START)
+def test_a_run_killed_at_random_ends_with_the_weights_of_one_that_was_not(how, uninterrupted, tmp_path):
+    killed = kill_and_resume(how, tmp_path / "run", kills=2, seed=0)
+    assert killed
+    assert_same_run(tmp_path / "run", uninterrupted(how))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", START)
+def test_a_hundred_kills(how, uninterrupted, tmp_path):
+    killed = runs = 0
+    while killed < 100:
+        folder = tmp_path / str(runs)
+        killed += kill_and_resume(how, folder, kills=100 - killed, seed=runs)
+        assert_same_run(folder, uninterrupted(how))
+        runs += 1
+        print(f"{killed} kills, {runs} runs", flush=True)
+
+
+def test_sigterm_saves_and_exits_with_143(uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    process = Process(folder)
+    process.wait_until_begun()
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.end() == 143
+    assert "stopped by SIGTERM after update" in process.text
+    steps = [int(path.stem.split("-")[1]) for path in sorted((folder / "checkpoints").iterdir())]
+    assert f"after update {steps[-1]};" in process.text
+    finish(one_of(folder, resume=True))
+    assert_same_run(folder, uninterrupted("one device"))
+
+
+def test_sigterm_to_one_worker_stops_both_at_the_same_update(uninterrupted, tmp_path):
+    processes = workers_of(tmp_path / "run")
+    processes[1].wait_until_begun()
+    processes[1].popen.send_signal(signal.SIGTERM)
+    assert [process.end() for process in processes] == [143, 143]
+    said = [[line for line in process.text.splitlines() if "SIGTERM" in line] for process in processes]
+    assert said[0] == said[1] != []
+    finish(workers_of(tmp_path / "run", resume=True))
+    assert_same_run(tmp_path / "run", uninterrupted("two workers"))
+
+
+def test_a_lost_worker_ends_the_other_with_a_clear_error(tmp_path):
+    processes = workers_of(tmp_path / "run", epochs=2000)
+    processes[0].wait_until_begun()
+    processes[1].popen.kill()
+    assert processes[0].end() not in (0, -signal.SIGKILL)
+    assert "worker 0 lost another of the 2 workers" in processes[0].text
+
+
+def test_a_worker_whose_peer_does_not_come_is_ended_with_a_clear_error(tmp_path):
+    cluster = {"cluster": {"worker": ["127.0.0.1:20001", "127.0.0.1:20002"]}, "task": {"type": "worker", "index": 0}}
+    environment = {"TF_CONFIG": json.dumps(cluster), "KERAS_SE_START_DEADLINE": "3"}
+    process = Process(tmp_path / "run", strategy="multi_worker", environment=environment)
+    assert process.end() == -signal.SIGKILL
+    assert "worker 0 of 2, by TF_CONFIG: 127.0.0.1:20001, 127.0.0.1:20002" in process.text
+    assert "not all of them came within 3 s" in process.text
+    assert not (tmp_path / "run" / "model.keras").exists()

@@ -1,0 +1,63 @@
+"""Trains a tiny network with SE and dropout on a few digits: `python tiny_run.py FOLDER STRATEGY EPOCHS [--resume]`.
+
+Prints `begun` after its first update. A process of its own, to be killed. STRATEGY mirrored takes two logical CPUs.
+"""
+
+import dataclasses
+import sys
+
+import keras
+import tensorflow as tf
+
+if sys.argv[2] == "mirrored" and keras.backend.backend() == "tensorflow":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from keras_se import registry
+from keras_se.blocks import conv_bn
+from keras_se.training import Recipe, loop, train
+from keras_se.training.data import Split, load_source
+
+
+def tiny(row, *, name, input_shape, se, head):
+    inputs = keras.layers.Input(input_shape)
+    x = se.at("standard", conv_bn(inputs, 16, 3, "stem", stride=2), 2, "stem")
+    return keras.Model(inputs, head(x, dropout=0.2), name=name)
+
+
+class Begun(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.said:
+            print("begun", flush=True)
+        self.said = True
+
+    said = False
+
+
+def main(folder, strategy, epochs, resume):
+    registry._ENTRIES["se_tiny"] = registry.Entry(tiny, ())
+    digits = load_source("digits")
+    few = {"train": (digits.train, 100), "test": (digits.test, 20)}
+    source = dataclasses.replace(
+        digits, **{name: Split(split.images[:count], split.labels[:count]) for name, (split, count) in few.items()}
+    )
+    loop.load_source = lambda name, **options: source
+    fit = keras.Model.fit
+    keras.Model.fit = lambda self, *given, callbacks, **rest: fit(self, *given, callbacks=[*callbacks, Begun()], **rest)
+    recipe = Recipe(
+        model="se_tiny",
+        out=folder,
+        epochs=int(epochs),
+        batch_size=16,
+        image_size=16,
+        crop=1.0,
+        augmentation="shift",
+        learning_rate=1.0,
+        strategy=strategy,
+        checkpoint_steps=4,
+    )
+    return train(recipe, resume=resume)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], resume="--resume" in sys.argv)
