@@ -219,7 +219,7 @@ def unknown_strategy(place):
     return train(place, "digits", "--strategy", "horovod")
 
 
-def strategy_to_come(place):
+def no_tpu(place):
     return train(place, "digits", "--strategy", "tpu")
 
 
@@ -311,8 +311,8 @@ CASES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     unknown_model: ("model must be one of", "se_mobilenet9"),
     unknown_preset: ("recipe must be one of", "paper_vgg"),
     unknown_augmentation: ("augmentation must be one of", "rotate"),
-    unknown_strategy: ("strategy must be auto, none or mirrored", "horovod"),
-    strategy_to_come: ("strategy tpu is not supported yet",),
+    unknown_strategy: ("strategy must be one of auto, none, mirrored, multi_worker, tpu", "horovod"),
+    no_tpu: ("this machine is attached to no TPU", "use auto, none or mirrored"),
     unfit_model_argument: ("r must be an integer of at least 1; got r=0",),
     model_argument_without_a_value: ("NAME=VALUE", "'alpha'"),
     model_without_its_classifier: ("include_top",),

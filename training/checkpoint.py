@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -90,10 +89,6 @@ class Checkpoints:
         if self.files():
             raise InputError(f"every checkpoint in {self.folder} is damaged; start anew with --overwrite")
         return None
-
-    def clear(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -134,7 +134,8 @@ class _Distributed(keras.Model):
         count = _count(x)
         images = tf.shape(tree.flatten(x)[0])[0]
         if count is None:
-            tf.debugging.assert_greater(images, 0, message=_NO_IMAGE)
+            with tf.control_dependencies([tf.debugging.assert_greater(images, 0, message=_NO_IMAGE)]):
+                x = tree.map_structure(tf.identity, x)  # so that it is asked first
         gradients, outputs, loss = self._micro_batched(x, y, weight)
         self._loss_tracker.update_state(loss * context.num_replicas_in_sync, sample_weight=images)
         if context.num_replicas_in_sync > 1:
@@ -182,7 +183,8 @@ class _Distributed(keras.Model):
         statistics = [one for one in states if tf.as_dtype(one.dtype).is_floating]
         if not statistics:
             return
-        values = [tf.cast(tf.reshape(one.value, [-1]), "float32") for one in statistics]
+        widest = "float64" if "float64" in [one.dtype for one in statistics] else "float32"
+        values = [tf.cast(tf.reshape(one.value, [-1]), widest) for one in statistics]
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(values, 0))
         sizes = [int(np.prod(one.shape)) for one in statistics]
         for one, mean in zip(statistics, tf.split(means, sizes), strict=True):

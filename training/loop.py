@@ -65,6 +65,7 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
     """
     folder = _free(Path(recipe.out), overwrite, resume)
     if resume and (folder / RECORD).exists():
+        _clear_state(folder)  # if it was killed before it could
         return _finished(folder)
     source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
     if len(source.train) < recipe.batch_size:
@@ -120,21 +121,22 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
         with replacing(folder / MODEL) as path:
             model.save(path)
         write_json(folder / RECORD, _record(run, recipe, source, preprocessing))
-        checkpoints.clear()
-        (folder / _BEST).unlink()
+        _clear_state(folder)
     devices.in_any_worker(False)  # the chief has written the run
     return run
 
 
 def _fit(trained: keras.Model, survival: Survival, batches: "_Batches", epochs: int, steps: int) -> None:
     """The epochs that are left, the first of which may have begun."""
-    progress, chief = survival.progress, survival.devices.chief
-    bar: Any = 1 if sys.stdout.isatty() else 2  # or a line an epoch
-    callbacks = [survival, keras.callbacks.TerminateOnNaN()]
-    if chief:
-        callbacks.append(keras.callbacks.TensorBoard(str(survival.history.with_name("tensorboard"))))
-    fixed = {"validation_data": batches.evaluation, "validation_steps": batches.evaluation_steps}
-    common = {**fixed, "callbacks": callbacks, "shuffle": False, "verbose": bar if chief else 0}  # batches are shuffled
+    progress = survival.progress
+    bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
+    common: dict[str, Any] = {
+        "validation_data": batches.evaluation,
+        "validation_steps": batches.evaluation_steps,
+        "callbacks": _callbacks(survival),
+        "shuffle": False,  # the batches are
+        "verbose": bar if survival.devices.chief else 0,
+    }
     epoch, done = len(progress.history), progress.step - len(progress.history) * steps
     if done == steps:  # killed while it was evaluated
         measured = trained.evaluate(batches.evaluation, steps=batches.evaluation_steps, return_dict=True, verbose=0)
@@ -148,6 +150,11 @@ def _fit(trained: keras.Model, survival: Survival, batches: "_Batches", epochs: 
         trained.fit(
             batches.training(progress.step), initial_epoch=epoch, epochs=epochs, steps_per_epoch=steps, **common
         )
+
+
+def _callbacks(survival: Survival) -> list[Any]:
+    board = [keras.callbacks.TensorBoard(str(survival.history.with_name("tensorboard")))]
+    return [survival, keras.callbacks.TerminateOnNaN(), *(board if survival.devices.chief else ())]
 
 
 @dataclass(frozen=True)
@@ -252,10 +259,16 @@ def _by_name(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
 
 def _clear(folder: Path) -> None:
     """Remove an earlier run, once nothing can be refused any more."""
-    for name in (RECORD, MODEL, _BEST, "history.csv"):
+    for name in (RECORD, MODEL, "history.csv"):
         (folder / name).unlink(missing_ok=True)
-    for name in (_CHECKPOINTS, "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    _clear_state(folder)
+
+
+def _clear_state(folder: Path) -> None:
+    """Remove what an unfinished run needs."""
+    (folder / _BEST).unlink(missing_ok=True)
+    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
 
 
 def _model(recipe: Recipe, source: Source) -> keras.Model:

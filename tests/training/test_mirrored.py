@@ -79,7 +79,7 @@ def in_a_process_of_two_devices(script):
 def found():
     return in_a_process_of_two_devices(
         """
-        from keras_se.training.distribution import make_strategy
+        from keras_se.training.distribution import make_devices
 
         initial = {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}
 
@@ -107,7 +107,7 @@ def found():
 
         one, two = run("none"), run("mirrored")
         answer({
-            "devices": make_strategy("mirrored").num_replicas_in_sync,
+            "devices": make_devices("mirrored").replicas,
             "apart": apart(one, two),
             "moved": moved(one),
             "losses": [one.history["loss"][0], two.history["loss"][0]],

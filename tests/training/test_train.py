@@ -15,7 +15,7 @@ from keras_se.preprocessing import preprocessing_of
 from keras_se.registry import create_model
 from keras_se.training import Recipe, loop, train
 from keras_se.training.data import load_source
-from keras_se.training.distribution import make_strategy, synchronize_batch_norm
+from keras_se.training.distribution import make_devices, synchronize_batch_norm
 from keras_se.training.loop import decay_kernels
 
 FLOAT32 = 1e-6  # relative: some roundings of 6e-8
@@ -161,7 +161,7 @@ class Answers(keras.callbacks.Callback):
 def test_the_weights_of_the_best_epoch_are_saved(tiny_recipe, few_digits, tmp_path, monkeypatch):
     counts = np.bincount(few_digits.test.labels)
     callbacks, answers = loop._callbacks, Answers([counts.argmax(), counts.argmin()])
-    monkeypatch.setattr(loop, "_callbacks", lambda folder: [answers, *callbacks(folder)])
+    monkeypatch.setattr(loop, "_callbacks", lambda survival: [answers, *callbacks(survival)])
     run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run"), epochs=2))
     best, last = counts.max() / counts.sum(), counts.min() / counts.sum()
     assert best > last  # else this test says nothing
@@ -220,9 +220,10 @@ def test_a_run_is_not_lost_to_arguments_that_are_wrong(tiny_recipe, wrong, tmp_p
         ({"model_arguments": {"placement": "post"}}, "placement must be one of standard, pre, 3x3, none"),
         ({"batch_size": 129}, "batch_size must be at most the 128 training images; got 129"),
         ({"crop": 0.0}, "crop must be above 0 and at most 1; got crop=0.0"),
-        ({"strategy": "multi_worker"}, "strategy multi_worker is not supported yet"),
-        ({"strategy": "tpu"}, "strategy tpu is not supported yet"),
-        ({"strategy": "parameter_server"}, "strategy must be auto, none or mirrored; got 'parameter_server'"),
+        ({"batch_size": 64, "micro_batches": 3}, "batch_size must divide by the 1 devices times the 3 micro-batches; "),
+        ({"strategy": "multi_worker"}, "multi_worker needs a cluster: set TF_CONFIG, start it with srun, or try it"),
+        ({"strategy": "tpu"}, "this machine is attached to no TPU"),
+        ({"strategy": "horovod"}, "strategy must be one of auto, none, mirrored, multi_worker, tpu; got 'horovod'"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_rule_and_the_value(tiny_recipe, wrong, message, tmp_path):
@@ -249,7 +250,7 @@ def test_a_folder_below_a_file_cannot_be_written(tiny_recipe, tmp_path):
 
 @pytest.mark.parametrize("name", ["auto", "none"])
 def test_one_device_is_no_strategy(name):
-    assert make_strategy(name).num_replicas_in_sync == 1
+    assert make_devices(name).replicas == 1
 
 
 def test_every_batch_normalisation_is_switched(tiny_model):

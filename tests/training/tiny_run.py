@@ -1,9 +1,12 @@
 """Trains a tiny network with SE and dropout on a few digits: `python tiny_run.py FOLDER STRATEGY EPOCHS [--resume]`.
 
-Prints `begun` after its first update. A process of its own, to be killed. STRATEGY mirrored takes two logical CPUs.
+Prints `begun` after its first update. A process of its own, to be killed: by itself after the update that
+KILL_AFTER_UPDATE numbers. STRATEGY mirrored takes two logical CPUs.
 """
 
 import dataclasses
+import os
+import signal
 import sys
 
 import keras
@@ -26,12 +29,14 @@ def tiny(row, *, name, input_shape, se, head):
 
 
 class Begun(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if not self.said:
-            print("begun", flush=True)
-        self.said = True
+    updates = 0
 
-    said = False
+    def on_train_batch_end(self, batch, logs=None):
+        self.updates += 1
+        if self.updates == 1:
+            print("begun", flush=True)
+        if self.updates == int(os.environ.get("KILL_AFTER_UPDATE", 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(folder, strategy, epochs, resume):

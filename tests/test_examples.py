@@ -1,0 +1,69 @@
+"""The files in examples/ do what they say, as far as this machine has what they ask for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+import yaml
+
+from keras_se import cli
+from keras_se.training.cluster import Cluster, find_cluster
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run_with_stub(script, tmp_path, name, **environment):
+    """What a program of that name, put in the way, is called with and finds in TF_CONFIG."""
+    stub = tmp_path / name
+    stub.write_text('#!/bin/bash\necho "$TF_CONFIG"\nprintf "%s\\n" "$@"\n')
+    stub.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    command = ["bash", "-c", script]
+    done = subprocess.run(
+        command, env={"PATH": path, **environment}, capture_output=True, text=True, check=True, timeout=60
+    )
+    tf_config, *arguments = done.stdout.splitlines()
+    return tf_config, arguments
+
+
+def assert_trains_on_workers(arguments):
+    command = cli._parse(arguments)
+    assert isinstance(command, cli.Train)
+    assert (command.strategy, command.resume) == ("multi_worker", True)
+
+
+def test_kubernetes_job_describes_its_cluster(tmp_path, monkeypatch):
+    service, job = yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text())
+    assert (service["kind"], job["kind"]) == ("Service", "Job")
+    spec = job["spec"]["template"]["spec"]
+    container = spec["containers"][0]
+    environment = {one["name"]: one["value"] for one in container["env"]}
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(environment["WORKERS"]) == 2
+    assert spec["subdomain"] == service["metadata"]["name"]
+    tf_config, arguments = run_with_stub(
+        container["args"][0], tmp_path, "keras-se", JOB_COMPLETION_INDEX="1", **environment
+    )
+    monkeypatch.setenv("TF_CONFIG", tf_config)
+    hosts = [f"{job['metadata']['name']}-{index}.{spec['subdomain']}:8888" for index in range(2)]
+    assert find_cluster() == Cluster(tuple(hosts), 1, "TF_CONFIG")
+    assert_trains_on_workers(arguments)
+
+
+def test_slurm_script_trains_on_workers(tmp_path):
+    _, arguments = run_with_stub((EXAMPLES / "slurm.sh").read_text(), tmp_path, "srun", TF_CONFIG="")
+    assert arguments[:2] == ["--kill-on-bad-exit=1", "keras-se"]
+    assert_trains_on_workers(arguments[2:])
+
+
+@pytest.mark.slow
+def test_ray_train_runs_two_workers(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, EXAMPLES / "ray_train.py", "--workers", "2", "--epochs", "3", "--out", folder]
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_TMPDIR": "/tmp"}
+    subprocess.run(command, env=environment, check=True, timeout=600)
+    assert json.loads((folder / "run.json").read_text())["recipe"]["strategy"] == "multi_worker"
+    assert keras.models.load_model(folder / "model.keras").output_shape == (None, 10)
