@@ -4,7 +4,7 @@ Keras 3.15 alone reduces gradients after they are clipped and checked for overfl
 statistics, draws the same dropout on all of them, and cannot run under MultiWorkerMirroredStrategy at all. Here each
 replica takes the gradients of its share of the batch; they are summed over the replicas; then the optimizer sees them.
 
-Four of Keras's private names are used, each where `PRIVATE` names it; a test fails when one of them changes.
+Keras's private names that are used stand in `PRIVATE` and `PRIVATE_ATTRIBUTES`; a test fails when one changes.
 TPUStrategy runs the same code, which nobody has tried.
 """
 
@@ -20,6 +20,7 @@ PRIVATE = {
     keras.Model: ("_maybe_symbolic_build", "_compute_loss", "_flatten_layers"),
     keras.optimizers.Optimizer: ("_all_reduce_sum_gradients",),
 }
+PRIVATE_ATTRIBUTES = ("_loss_tracker", "_distribute_strategy")  # of a compiled model
 # Replicas draw from streams this far apart: an odd number near 2^32 divided by the golden ratio, so that no two of
 # them, nor neighbouring seeds, meet.
 _SEED_STRIDE = 0x9E3779B1
@@ -150,12 +151,12 @@ class _Distributed(keras.Model):
 
     def _micro_batched(self, x, y, weight):
         """This replica's gradients, outputs and loss, the mean over its micro-batches."""
-        one_pass = tf.function(self._one_pass, jit_compile=True) if self.jit_passes else self._one_pass
+        one_pass: Any = tf.function(self._one_pass, jit_compile=True) if self.jit_passes else self._one_pass
         if self.micro_batches == 1:
             return one_pass(x, y, weight)
         results, done = [], []
         for number in range(self.micro_batches):
-            part = tree.map_structure(lambda value, n=number: self._part(value, n), (x, y, weight))
+            part: Any = tree.map_structure(lambda value, n=number: self._part(value, n), (x, y, weight))
             with tf.control_dependencies(done):  # one after another, or all would be in memory
                 gradients, outputs, loss = one_pass(*part)
             done = [one for one in gradients if one is not None]
@@ -193,7 +194,7 @@ class _Distributed(keras.Model):
     def test_step(self, data):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(x, training=False)
-        loss = self._compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=False)
+        loss: Any = self._compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=False)
         images = tf.shape(tree.flatten(x)[0])[0]
         loss = tf.where(images > 0, loss, 0.0)  # the mean over none is no number
         replicas = self.distribute_strategy.num_replicas_in_sync

@@ -139,7 +139,10 @@ def _fit(trained: keras.Model, survival: Survival, batches: "_Batches", epochs: 
     }
     epoch, done = len(progress.history), progress.step - len(progress.history) * steps
     if done == steps:  # killed while it was evaluated
-        measured = trained.evaluate(batches.evaluation, steps=batches.evaluation_steps, return_dict=True, verbose=0)
+        silent: Any = 0
+        measured = trained.evaluate(
+            batches.evaluation, steps=batches.evaluation_steps, return_dict=True, verbose=silent
+        )
         survival.set_model(trained)
         survival.on_epoch_end(epoch, {f"val_{name}": value for name, value in measured.items()})
     elif done:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -70,7 +71,7 @@ def training_batches(
         return _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
 
     epoch, seen = divmod(start, len(split))
-    stream = tf.data.Dataset.counter(epoch).flat_map(order).skip(seen).enumerate(start)
+    stream: Any = tf.data.Dataset.counter(epoch).flat_map(order).skip(seen).enumerate(start)
     if share.workers > 1:
         stream = stream.filter(lambda number, index: share.has(number, batch_size))
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -42,6 +43,10 @@ class Survival(keras.callbacks.Callback):
         self._begun_before = progress.begun  # of this epoch, in an earlier process
         self._logs: dict = {}
         self._batches = 0
+
+    @property
+    def _trained(self) -> Any:
+        return self.model
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -86,7 +91,7 @@ class Survival(keras.callbacks.Callback):
         if logs["val_accuracy"] > self.progress.best:
             self.progress.best = float(logs["val_accuracy"])
             if self.devices.chief:
-                write_state(self.best, numbered(self.model.variables))
+                write_state(self.best, numbered(self._trained.variables))
         if self.devices.chief:
             _write_rows(self.history, self.progress.history)
         self._save()
@@ -108,11 +113,11 @@ class Survival(keras.callbacks.Callback):
         raise SystemExit(TERMINATED)
 
     def _save(self) -> None:
-        if hasattr(self.model, "jax_state_sync"):  # its variables lag behind while it trains
-            self.model.jax_state_sync()
+        if hasattr(self._trained, "jax_state_sync"):  # its variables lag behind while it trains
+            self._trained.jax_state_sync()
         self.progress.begun = self._sums(self._logs)
         if self.devices.chief:
-            self.checkpoints.save(self.model, self.progress)
+            self.checkpoints.save(self._trained, self.progress)
 
     def _sums(self, means) -> dict[str, float]:
         here = {"batches": 1.0, **means} if self._batches else {}

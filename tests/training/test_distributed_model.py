@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se.training.distributed_model import PRIVATE, distributed
+from keras_se.training.distributed_model import PRIVATE, PRIVATE_ATTRIBUTES, distributed
 
 SCRIPT = Path(__file__).with_name("distributed_cases.py")
 DEADLINE = 300  # seconds; a collective that waits for a peer waits for ever
@@ -214,6 +214,13 @@ def test_the_private_names_of_keras_are_as_they_were(owner, name):
     """Override or call of each: when Keras changes one, read distributed_model.py again."""
     assert hasattr(owner, name), f"{owner.__name__}.{name} is gone"
     assert str(inspect.signature(getattr(owner, name))) == PRIVATE_SIGNATURES[name], f"{owner.__name__}.{name} changed"
+
+
+@pytest.mark.parametrize("name", PRIVATE_ATTRIBUTES)
+def test_the_private_attributes_of_a_compiled_model_are_there(name):
+    model = small()
+    model.compile("sgd", "mse")
+    assert hasattr(model, name), f"{name} is gone"
 
 
 PRIVATE_SIGNATURES = {
