@@ -15,12 +15,15 @@ from PIL import Image
 
 import keras_se
 from keras_se import cli, mobilenet, registry
+from keras_se.errors import ClusterError
 from keras_se.export import flatbuffer
 from keras_se.mobilenet import Separable
+from keras_se.training import launch
 
 COMMANDS = {"quickstart": cli.Quickstart, "models": cli.Models, "train": cli.Train, "export": cli.Export}
-COMMANDS["parity"] = cli.Parity
+COMMANDS |= {"parity": cli.Parity, "launch": cli.Launch}
 POSITIONAL = {("models", "pattern"), ("export", "model"), ("parity", "reference"), ("parity", "files")}
+POSITIONAL.add(("launch", "command"))
 TINY = "se_tiny"  # the stem and one block of SE-MobileNet
 
 
@@ -34,9 +37,9 @@ def refusal(capsys, *arguments):
     return line
 
 
-def document(capsys, *arguments, status=0):
+def document(capsys, *arguments, status=0, after=()):
     """What a command prints with --json."""
-    assert cli.run([*arguments, "--json"]) == status
+    assert cli.run([*arguments, "--json", *after]) == status
     return json.loads(capsys.readouterr().out)
 
 
@@ -201,6 +204,34 @@ def test_train_leaves_out_corrupt_images_on_demand_and_writes_the_run(image_fold
 
 
 # export and parity
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workers", "0", "--", "train"), "workers must be at least 1; got 0"),
+        (("--workers", "2", "--", "export", "x"), "launch runs train: keras-se launch --workers 2 -- train"),
+    ],
+)
+def test_launch_refuses_what_it_cannot_run(arguments, message, capsys):
+    assert message in refusal(capsys, "launch", *arguments)
+
+
+def test_launch_gives_the_workers_the_command_and_its_status_is_theirs(capsys, monkeypatch):
+    given = []
+    monkeypatch.setattr(launch, "launch", lambda command, workers: given.append((command, workers)) or 3)
+    found = document(capsys, "launch", "--workers", "3", status=3, after=("--", "train", "--model", "x", "--resume"))
+    assert given == [(["train", "--model", "x", "--resume", "--strategy", "multi_worker"], 3)]
+    assert found == {"workers": 3, "status": 3}
+
+
+def test_a_lost_worker_is_status_3(capsys, monkeypatch):
+    def lost(*given, **named):
+        raise ClusterError("worker 0 lost another")
+
+    monkeypatch.setattr("keras_se.training.train", lost)
+    assert cli.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", "x"]) == 3
+    assert capsys.readouterr().err == "keras-se: worker 0 lost another\n"
 
 
 def test_export_prints_what_it_wrote(exported, model_file):

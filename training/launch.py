@@ -47,12 +47,13 @@ def _start(command: Sequence[str], cluster: Cluster) -> subprocess.Popen:
 
 def _wait(started: list[subprocess.Popen]) -> int:
     failed, deadline = 0, float("inf")
-    while any(worker.poll() is None for worker in started) and time.monotonic() < deadline:
-        status = next((worker.returncode for worker in started if worker.returncode), 0)
-        if status and not failed:
-            failed, deadline = status, time.monotonic() + GRACE
+    while time.monotonic() < deadline:
+        statuses = [worker.poll() for worker in started]
+        if not failed and any(statuses):
+            failed, deadline = next(filter(None, statuses)), time.monotonic() + GRACE
+        if None not in statuses:
+            break
         time.sleep(0.1)
-    failed = failed or next((worker.returncode for worker in started if worker.returncode), 0)
     return 128 - failed if failed < 0 else failed
 
 
