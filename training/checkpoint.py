@@ -1,9 +1,10 @@
 """The state of a training run in files that appear whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,15 +60,21 @@ class Checkpoints:
             InputError: the folder cannot be written or the disk is full; the checkpoints before are as they were.
         """
         path = self.folder / f"step-{progress.step:09}.safetensors"
-        try:
+        with self.disk_trouble_named(path):
             write_state(path, _variables(model), json.dumps(vars(progress)))
-        except OSError as error:
-            older = [file for file in self.files() if file != path]
-            last = f"{older[-1]} is whole: make room and go on from it with --resume" if older else "it is the first"
-            raise InputError(f"checkpoint {path} cannot be written ({error.strerror}); {last}") from None
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
+
+    @contextlib.contextmanager
+    def disk_trouble_named(self, path: Path) -> Iterator[None]:
+        """Around the writing of a file of the run: says which, and what there is to go on from."""
+        try:
+            yield
+        except OSError as error:
+            whole = [f"{file.name} is whole: make room and go on from it with --resume" for file in self.files()]
+            left = whole[-1] if whole else "there is no checkpoint yet"
+            raise InputError(f"{path} cannot be written ({error.strerror}); {left}") from None
 
     def restore(self, model: keras.Model) -> Progress | None:
         """Give `model` and its optimizer the newest state that is whole, and say which are not.

@@ -91,9 +91,11 @@ class Survival(keras.callbacks.Callback):
         if logs["val_accuracy"] > self.progress.best:
             self.progress.best = float(logs["val_accuracy"])
             if self.devices.chief:
-                write_state(self.best, numbered(self._trained.variables))
+                with self.checkpoints.disk_trouble_named(self.best):
+                    write_state(self.best, numbered(self._trained.variables))
         if self.devices.chief:
-            _write_rows(self.history, self.progress.history)
+            with self.checkpoints.disk_trouble_named(self.history):
+                _write_rows(self.history, self.progress.history)
         self._save()
         if self.devices.in_any_worker(self._told_to_stop):
             self._leave()

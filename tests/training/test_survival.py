@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,8 +24,8 @@ class Process:
     """A run of tiny_run.py, which a test may kill."""
 
     def __init__(self, folder, *, strategy="none", epochs=EPOCHS, resume=False, environment=None):
-        self.out = folder.with_suffix(f".{time.monotonic_ns()}.txt")
-        with self.out.open("w") as out:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as out:
+            self.out = Path(out.name)
             self.popen = subprocess.Popen(
                 [sys.executable, SCRIPT, folder, strategy, str(epochs), *["--resume"] * resume],
                 stdout=out,
@@ -199,3 +201,23 @@ def test_a_worker_whose_peer_does_not_come_is_ended_with_a_clear_error(tmp_path)
     assert "worker 0 of 2, by TF_CONFIG: 127.0.0.1:20001, 127.0.0.1:20002" in process.text
     assert "not all of them came within 3 s" in process.text
     assert not (tmp_path / "run" / "model.keras").exists()
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(uninterrupted, tmp_path):
+    """A file system of 60 kB in memory, which only root may mount."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system; test_checkpoint.py has a full disk for everyone")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", disk], check=True)
+    try:
+        process = Process(disk / "run")
+        assert process.end() == 1
+        last = process.text.splitlines()[-1]
+        assert re.search(r"cannot be written \(No space left on device\); step-\d+.safetensors is whole", last)
+        subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
+        finish([Process(disk / "run", resume=True)])
+        assert_same_run(disk / "run", uninterrupted("one device"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
