@@ -7,7 +7,10 @@
 #SBATCH --time=24:00:00
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
-# Two minutes before its time is up the job is told to stop: it saves its state, and goes on with it when it is queued
-# again. A lost worker ends them all.
+# Two minutes before its time is up the job is told to stop: it saves its state, ends with 143, is queued again and goes
+# on. A lost worker ends them all.
 srun --kill-on-bad-exit=1 keras-se train --model se_resnet50 --recipe paper_resnet --data /shared/imagenet \
   --out /shared/run --strategy multi_worker --checkpoint-steps 1000 --resume
+status=$?
+[ $status -eq 143 ] && scontrol requeue "$SLURM_JOB_ID"
+exit $status

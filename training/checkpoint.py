@@ -48,6 +48,7 @@ class Checkpoints:
         """`keep`: how many files stay; with one, nothing is left to fall back on."""
         self.folder = folder
         self.keep = keep
+        self._whole: Path | None = None  # the one that was last written or read
 
     def files(self) -> list[Path]:
         """The checkpoints, oldest first."""
@@ -62,6 +63,7 @@ class Checkpoints:
         path = self.folder / f"step-{progress.step:09}.safetensors"
         with self.disk_trouble_named(path):
             write_state(path, _variables(model), json.dumps(vars(progress)))
+        self._whole = path
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
@@ -72,9 +74,13 @@ class Checkpoints:
         try:
             yield
         except OSError as error:
-            whole = [f"{file.name} is whole: make room and go on from it with --resume" for file in self.files()]
-            left = whole[-1] if whole else "there is no checkpoint yet"
-            raise InputError(f"{path} cannot be written ({error.strerror}); {left}") from None
+            raise InputError(f"{path} cannot be written ({error.strerror}); {self.what_is_left()}") from None
+
+    def what_is_left(self) -> str:
+        """What a user can do whose run could not write."""
+        if self._whole is None:
+            return "there is no checkpoint yet"
+        return f"{self._whole.name} is whole: make room and go on from it with --resume"
 
     def restore(self, model: keras.Model) -> Progress | None:
         """Give `model` and its optimizer the newest state that is whole, and say which are not.
@@ -92,6 +98,7 @@ class Checkpoints:
                 print(f"keras-se: {error}; trying the checkpoint before it", file=sys.stderr)
                 continue
             assign(_variables(model), arrays, path)
+            self._whole = path
             return progress
         if self.files():
             raise InputError(f"every checkpoint in {self.folder} is damaged; start anew with --overwrite")

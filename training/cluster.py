@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
@@ -14,8 +14,6 @@ import tensorflow as tf
 from keras_se.errors import InputError
 
 TF_CONFIG = "TF_CONFIG"
-SLURM_PORT = 8888
-"""Of the first worker on a node; the others on it take the next ones."""
 START_DEADLINE = 300.0
 """Seconds that workers wait for each other at the start; KERAS_SE_START_DEADLINE in the environment is another."""
 
@@ -26,7 +24,7 @@ class Cluster:
 
     workers: tuple[str, ...]
     index: int
-    source: str
+    source: str = field(compare=False)
     """What named them: TF_CONFIG or SLURM."""
 
     def __str__(self):
@@ -74,12 +72,14 @@ def _from_slurm() -> Cluster:
     try:
         # One worker a task; which GPUs it sees is SLURM's to say, so that any number of them will do here.
         tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
+        # Of the first worker on a node; the others on it take the next ones, and other jobs others.
+        port = 20_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000
         resolver: Any = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=SLURM_PORT, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+            port_base=port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
         )
         workers = tuple(resolver.cluster_spec().job_tasks("worker"))
         # Not by SLURM's rank: the resolver sorts the hosts as text, n10 before n2.
-        own = f"{os.environ['SLURMD_NODENAME']}:{SLURM_PORT + int(os.environ['SLURM_LOCALID'])}"
+        own = f"{os.environ['SLURMD_NODENAME']}:{port + int(os.environ['SLURM_LOCALID'])}"
         return Cluster(workers, workers.index(own), "SLURM")
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"SLURM's variables do not describe a step ({error!r}); start it with srun") from None
@@ -93,11 +93,19 @@ def join(cluster: Cluster) -> tf.distribute.Strategy:
     """
     os.environ[TF_CONFIG] = cluster.tf_config()
     print(f"keras-se: {cluster}", file=sys.stderr, flush=True)
-    seconds = float(os.environ.get("KERAS_SE_START_DEADLINE", START_DEADLINE))
+    seconds = _start_deadline()
     with _killed_after(
         seconds, f"keras-se: {cluster}: not all of them came within {seconds:g} s; start them all again"
     ):
         return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _start_deadline() -> float:
+    text = os.environ.get("KERAS_SE_START_DEADLINE", str(START_DEADLINE))
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"KERAS_SE_START_DEADLINE must be a number of seconds; got {text!r}") from None
 
 
 _WATCHDOG = """

@@ -16,14 +16,13 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from keras_se.training.replica_seeds import draw_apart
+
 PRIVATE = {
     keras.Model: ("_maybe_symbolic_build", "_compute_loss", "_flatten_layers"),
     keras.optimizers.Optimizer: ("_all_reduce_sum_gradients",),
 }
 PRIVATE_ATTRIBUTES = ("_loss_tracker", "_distribute_strategy")  # of a compiled model
-# Replicas draw from streams this far apart: an odd number near 2^32 divided by the golden ratio, so that no two of
-# them, nor neighbouring seeds, meet.
-_SEED_STRIDE = 0x9E3779B1
 _NO_IMAGE = "each replica must get an image of every training batch; batch with drop_remainder=True"
 
 
@@ -39,10 +38,11 @@ def distributed(model: keras.Model, *, micro_batches: int = 1, jit_compile: bool
     Args:
         model: functional, or a Sequential that is built.
         micro_batches: passes over a replica's share, whose gradients are averaged into one update, so that only
-            `1 / micro_batches` of its activations are in memory at a time.
+            `1 / micro_batches` of its activations are in memory at a time. Batch normalisation sees a micro-batch.
         jit_compile: compile each replica's forward and backward pass with XLA; the update stays outside of it.
     Raises:
-        ValueError: the model was built outside the scope, is not of one of these kinds, or `micro_batches` is below 1.
+        ValueError: the model was built outside the scope or is not of one of these kinds, `micro_batches` is below 1,
+            or batch statistics over all replicas are to be compiled.
     """
     strategy = tf.distribute.get_strategy()
     if micro_batches < 1:
@@ -54,19 +54,45 @@ def distributed(model: keras.Model, *, micro_batches: int = 1, jit_compile: bool
             f"the model must be built inside the scope of the strategy it is distributed with; {model.name!r} was "
             f"built outside that of {type(strategy).__name__}: build it in `with strategy.scope():`"
         )
+    synchronized = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+    if jit_compile and synchronized and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"jit_compile=True cannot hold batch statistics over all replicas; build {synchronized[0]!r} with "
+            "synchronized=False, or leave jit_compile out"
+        )
     sequential = isinstance(model, keras.Sequential)  # which has an `input` only once it has been called
     inputs, outputs = (model.inputs[0], model.outputs[0]) if sequential else (model.input, model.output)
     replicated = _Distributed(inputs, outputs, name=model.name)
     replicated.micro_batches = micro_batches
     replicated.jit_passes = jit_compile
-    _draw_apart(replicated)
+    draw_apart(replicated)
     return replicated
+
+
+def synchronize_batch_norm(model: keras.Model, synchronized: bool) -> None:
+    """Let every batch normalisation take its statistics over the global batch, or over its own replica's share."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = synchronized
 
 
 @keras.saving.register_keras_serializable(package="keras_se", name="Distributed")
 class _Distributed(keras.Model):
     micro_batches = 1
     jit_passes = False
+
+    def get_config(self):
+        return {**super().get_config(), "micro_batches": self.micro_batches, "jit_passes": self.jit_passes}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        own = {name: config[name] for name in ("micro_batches", "jit_passes")}
+        graph = {name: value for name, value in config.items() if name not in own}
+        model = super().from_config(graph, custom_objects=custom_objects)
+        for name, value in own.items():
+            setattr(model, name, value)
+        draw_apart(model)
+        return model
 
     def compile(self, *args: Any, **arguments: Any) -> None:
         """Keras's, inside the scope of the strategy.
@@ -220,6 +246,8 @@ class _Distributed(keras.Model):
         @graph
         def execution(iterator):
             logs = one(next(iterator))
+            if self.steps_per_execution == 1:
+                return logs
             for _ in tf.range(self.steps_per_execution - 1):
                 logs = one(next(iterator))
             return logs
@@ -241,25 +269,6 @@ class _Distributed(keras.Model):
             data_batch = tree.map_structure(lambda one: strategy.experimental_local_results(one)[0], next(batches))
             iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
-
-
-class _ReplicaSeeds(keras.random.SeedGenerator):
-    """The seeds of a generator, other ones on each replica and its own on the first."""
-
-    def next(self, ordered=True):
-        seed = super().next(ordered)
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
-            return seed
-        replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
-        return seed + tf.stack([replica * tf.constant(_SEED_STRIDE, seed.dtype), tf.zeros_like(replica)])
-
-
-def _draw_apart(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
-        for held in list(vars(layer).values()):
-            if type(held) is keras.random.SeedGenerator:
-                held.__class__ = _ReplicaSeeds  # it is tracked by its layer, which takes no other in its place
 
 
 def _count(x) -> int | None:

@@ -31,6 +31,10 @@ class Devices:
         """Whether this process is the one that writes."""
         return self.worker == 0
 
+    def wait_for_all(self) -> None:
+        """Until every worker is here."""
+        self._of_every_worker(0)
+
     def in_any_worker(self, flag: bool) -> bool:
         """Whether `flag` is true in any worker. All of them must ask, and wait here for each other."""
         return max(self._of_every_worker(float(flag))) > 0
@@ -136,10 +140,3 @@ def _sum_over_replicas(strategy) -> Callable[[tf.Tensor], Any]:
         return strategy.experimental_local_results(strategy.run(summed, args=(own,)))[0]
 
     return over_replicas
-
-
-def synchronize_batch_norm(model: keras.Model, synchronized: bool) -> None:
-    """Let every batch normalisation take its statistics over the global batch, or over its own replica's share."""
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = synchronized

@@ -18,7 +18,7 @@ def launch(command: Sequence[str], workers: int) -> int:
     """Run `keras-se COMMAND` in `workers` processes that train together, and wait for them.
 
     The first one's output is shown, and what all of them write to standard error. SIGTERM and SIGINT are passed on as
-    SIGTERM. When one fails, the others have `GRACE` seconds to notice before they are ended.
+    SIGTERM. When one fails, the others have `GRACE` seconds to end by themselves.
 
     Returns:
         The exit status of the first that failed, or 0; 128 and its number for one that a signal ended.
@@ -38,10 +38,11 @@ def launch(command: Sequence[str], workers: int) -> int:
 
 def _start(command: Sequence[str], cluster: Cluster) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "keras_se_cli", *command],
+        [sys.executable, "-P", "-m", "keras_se_cli", *command],  # not what is in this folder
         env={**os.environ, TF_CONFIG: cluster.tf_config()},
         stdout=sys.stdout.fileno() if cluster.index == 0 else subprocess.DEVNULL,
         stderr=sys.stderr.fileno(),
+        start_new_session=True,  # a terminal interrupts this process alone, which tells them to save
     )
 
 

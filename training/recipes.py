@@ -64,7 +64,7 @@ class Recipe:
     skip_corrupt: bool = False
     """Train without the images that cannot be decoded, instead of stopping."""
     micro_batches: int = 1
-    """Passes over a device's share of a batch, for one update: less memory, the same weights."""
+    """Passes over a device's share of a batch, for one update: less memory. Batch normalisation sees one pass."""
     checkpoint_steps: int = 0
     """Updates between checkpoints; 0 for one at the end of each epoch only."""
 

@@ -112,6 +112,7 @@ class Survival(keras.callbacks.Callback):
     def _leave(self) -> None:
         done = f"stopped by SIGTERM after update {self.progress.step}"
         print(f"keras-se: {done}; go on with --resume", file=sys.stderr, flush=True)
+        self.devices.wait_for_all()  # a launcher may end the others once one is gone, and the chief still writes
         raise SystemExit(TERMINATED)
 
     def _save(self) -> None:

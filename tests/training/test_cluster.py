@@ -13,6 +13,7 @@ SLURM = {  # what srun gives the second task on n10 of `srun -N 3 -n 4 --nodelis
     "SLURM_STEP_NODELIST": "n[2,9-10]",
     "SLURM_STEP_TASKS_PER_NODE": "1(x2),2",
     "SLURM_PROCID": "3",
+    "SLURM_JOB_ID": "4200123",
     "SLURMD_NODENAME": "n10",
     "SLURM_LOCALID": "1",
 }
@@ -73,7 +74,7 @@ def test_another_tf_config_is_refused_with_an_example(environment, text):
 def test_slurm_tells_the_hosts_and_which_of_them_this_is(environment):
     """Wherever the sorted list of hosts, n10 first, puts it."""
     environment(**SLURM)
-    assert find_cluster() == Cluster(("n10:8888", "n10:8889", "n2:8888", "n9:8888"), 1, "SLURM")
+    assert find_cluster() == Cluster(("n10:20123", "n10:20124", "n2:20123", "n9:20123"), 1, "SLURM")
 
 
 def test_tf_config_comes_before_slurm(environment):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from keras_se.training.distributed_model import PRIVATE, PRIVATE_ATTRIBUTES, distributed
+from keras_se.training.replica_seeds import _ReplicaSeeds
 
 SCRIPT = Path(__file__).with_name("distributed_cases.py")
 DEADLINE = 300  # seconds; a collective that waits for a peer waits for ever
@@ -161,6 +162,8 @@ def test_misuse_is_refused_with_the_remedy(found):
         "built_outside": "the model must be built inside the scope of the strategy it is distributed with; 'outside' "
         "was built outside that of MirroredStrategy: build it in `with strategy.scope():`",
         "jit_compile": "jit_compile=True fails under a strategy; use distributed(model, jit_compile=True)",
+        "compiled_statistics": "jit_compile=True cannot hold batch statistics over all replicas; build 'norm' with "
+        "synchronized=False, or leave jit_compile out",
         "accumulation": "gradient_accumulation_steps fails under a strategy; use distributed(model, micro_batches=4), "
         "with that many times the batch",
         "small_batch": "a batch must have an image for each of the 2 replicas; got one of 1: use a larger batch, and "
@@ -172,6 +175,12 @@ def test_misuse_is_refused_with_the_remedy(found):
         "steps_per_execution": "steps_per_epoch must be a multiple of steps_per_execution=2, over a dataset that "
         "repeats; got steps_per_epoch=3",
     }
+
+
+@pytest.mark.parametrize("worker", ["worker0", "worker1"])
+def test_both_workers_refuse_a_last_batch_that_is_too_small(found, worker):
+    said = str(found[worker]["refusals/small_last_batch"])
+    assert said.startswith("a batch must have an image for each of the 2 replicas; got one of 1")
 
 
 # On one device, in this process.
@@ -196,10 +205,16 @@ def test_without_a_strategy_it_is_plain_keras():
 
 
 def test_a_saved_one_loads(tmp_path):
-    model = small()
+    """With what `distributed` was asked for, and its random layers as it left them."""
+    model = distributed(
+        keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)]), micro_batches=2
+    )
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(np.ones((1, 4))), model(np.ones((1, 4))))
+    assert (loaded.micro_batches, loaded.jit_passes) == (2, False)
+    (dropout,) = [layer for layer in loaded.layers if isinstance(layer, keras.layers.Dropout)]
+    assert type(dropout.seed_generator) is _ReplicaSeeds
 
 
 def test_what_is_no_graph_is_refused():

@@ -47,7 +47,7 @@ def test_what_jax_trained_exports_under_tensorflow(models, tmp_path):
 
 
 def test_a_killed_run_goes_on(tmp_path):
-    """Through the checkpoint that the end of the first of two epochs leaves."""
+    """In the second of two epochs of six updates, from the checkpoint after the eighth."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, SCRIPT]

@@ -8,7 +8,7 @@ import pytest
 from keras_se.errors import InputError
 from keras_se.registry import list_models
 from keras_se.training import PRESETS, Recipe
-from keras_se.training.loop import _schedule
+from keras_se.training.optimization import schedule
 from keras_se.training.pipeline import AUGMENTATIONS
 
 STEPS = 10  # updates an epoch
@@ -16,7 +16,7 @@ FLOAT32 = 1e-6  # the schedules compute in float32: relative 6e-8, and a cosine 
 
 
 def rate(recipe, update):
-    return float(_schedule(recipe, STEPS)(update))
+    return float(schedule(recipe, STEPS)(update))
 
 
 def test_paper_resnet_is_section_5_of_the_paper():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from keras_se.errors import InputError
 from keras_se.training import loop, train
-from keras_se.training.checkpoint import Checkpoints
+from keras_se.training.checkpoint import Checkpoints, Progress
 from keras_se.training.distribution import make_devices
 from keras_se.training.survival import Survival
 
@@ -42,7 +43,7 @@ def fallen(recipe, monkeypatch):
         patch.setattr(loop, "_callbacks", lambda survival: [*callbacks(survival), Fall(3)])
         with pytest.raises(MemoryError):
             train(recipe)
-    return loop.Path(recipe.out)
+    return Path(recipe.out)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(fallen, recipe, tmp_path):
@@ -85,6 +86,30 @@ def test_another_recipe_does_not_go_on(fallen, recipe, change, message):
         train(dataclasses.replace(recipe, **change), resume=True)
 
 
+def test_arguments_that_json_writes_otherwise_are_the_same(recipe):
+    """A tuple comes back as a list."""
+    recipe = dataclasses.replace(recipe, model_arguments={"se_stages": (2,)}, epochs=1)
+    first = train(recipe)
+    assert train(recipe, resume=True).accuracy == first.accuracy
+    with pytest.raises(InputError, match="model_arguments must be what JSON can hold"):
+        train(dataclasses.replace(recipe, model_arguments={"se_stages": {2}}), overwrite=True)
+
+
+def test_a_finished_run_of_another_recipe_is_not_read(recipe):
+    train(dataclasses.replace(recipe, epochs=1))
+    with pytest.raises(InputError, match="has epochs=1; got 2: go on with the same"):
+        train(dataclasses.replace(recipe, epochs=2), resume=True)
+
+
+def test_a_model_of_unknown_origin_is_not_resumed_and_stays(recipe):
+    folder = Path(recipe.out)
+    folder.mkdir()
+    (folder / "model.keras").write_text("a user's own")
+    with pytest.raises(InputError, match="holds a model and nothing to resume"):
+        train(recipe, resume=True)
+    assert (folder / "model.keras").read_text() == "a user's own"
+
+
 def test_resuming_nothing_begins_and_resuming_a_finished_run_reads_it(recipe):
     first = train(recipe, resume=True)
     folder = first.folder
@@ -103,7 +128,7 @@ def test_sigterm_is_python_s_own_again_after_the_run(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     survival = Survival(
         Checkpoints(tmp_path),
-        loop.Progress(),
+        Progress(),
         make_devices("none"),
         best=tmp_path / "best",
         history=tmp_path / "history.csv",

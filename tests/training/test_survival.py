@@ -131,11 +131,8 @@ def kill_and_resume(how, folder, kills, seed):
             return killed
         processes[0].wait_until_begun()
         time.sleep(rng.uniform(0, 0.5))
-        victim = rng.choice(processes)
-        victim.popen.kill()
-        for process in processes:
-            if process is not victim:  # it notices, or it is killed too: a node takes all its workers with it
-                process.popen.kill()
+        for process in processes:  # a machine that goes down takes its workers with it
+            process.popen.kill()
         statuses = [process.end() for process in processes]
         if statuses == [0] * len(processes):
             return killed
@@ -147,6 +144,25 @@ def test_a_run_killed_at_random_ends_with_the_weights_of_one_that_was_not(how, u
     killed = kill_and_resume(how, tmp_path / "run", kills=2, seed=0)
     assert killed
     assert_same_run(tmp_path / "run", uninterrupted(how))
+
+
+MOMENTS = {
+    "before a checkpoint gets its name": "replace /step- 3",
+    "before the best weights do": "replace /best 2",
+    "before the model does": "replace /model.keras 1",
+    "before the record does": "replace /run.json 1",
+    "before the checkpoints are removed": "rmtree /checkpoints 2",  # the first time is at the start
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_killed_while_it_writes_goes_on(moment, uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    assert Process(folder, environment={"KILL_AT": MOMENTS[moment]}).end() == -signal.SIGKILL
+    left = [path.name for path in folder.rglob(".unfinished-*")]
+    assert bool(left) == MOMENTS[moment].startswith("replace")
+    finish(one_of(folder, resume=True))
+    assert_same_run(folder, uninterrupted("one device"))
 
 
 @pytest.mark.slow
@@ -185,12 +201,16 @@ def test_sigterm_to_one_worker_stops_both_at_the_same_update(uninterrupted, tmp_
     assert_same_run(tmp_path / "run", uninterrupted("two workers"))
 
 
-def test_a_lost_worker_ends_the_other_with_a_clear_error(tmp_path):
-    processes = workers_of(tmp_path / "run", epochs=2000)
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_worker_ends_the_other_with_a_clear_error_and_both_go_on(lost, uninterrupted, tmp_path):
+    folder, left = tmp_path / "run", 1 - lost
+    processes = workers_of(folder)
     processes[0].wait_until_begun()
-    processes[1].popen.kill()
-    assert processes[0].end() not in (0, -signal.SIGKILL)
-    assert "worker 0 lost another of the 2 workers" in processes[0].text
+    processes[lost].popen.kill()
+    assert processes[left].end() not in (0, -signal.SIGKILL)
+    assert f"worker {left} lost another of the 2 workers" in processes[left].text
+    finish(workers_of(folder, resume=True))
+    assert_same_run(folder, uninterrupted("two workers"))
 
 
 def test_a_worker_whose_peer_does_not_come_is_ended_with_a_clear_error(tmp_path):

@@ -15,8 +15,9 @@ from keras_se.preprocessing import preprocessing_of
 from keras_se.registry import create_model
 from keras_se.training import Recipe, loop, train
 from keras_se.training.data import load_source
-from keras_se.training.distribution import make_devices, synchronize_batch_norm
-from keras_se.training.loop import decay_kernels
+from keras_se.training.distributed_model import synchronize_batch_norm
+from keras_se.training.distribution import make_devices
+from keras_se.training.optimization import decay_kernels
 
 FLOAT32 = 1e-6  # relative: some roundings of 6e-8
 

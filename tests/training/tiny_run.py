@@ -1,11 +1,14 @@
 """Trains a tiny network with SE and dropout on a few digits: `python tiny_run.py FOLDER STRATEGY EPOCHS [--resume]`.
 
 Prints `begun` after its first update. A process of its own, to be killed: by itself after the update that
-KILL_AFTER_UPDATE numbers. STRATEGY mirrored takes two logical CPUs.
+KILL_AFTER_UPDATE numbers, or as KILL_AT says: "replace NAME N" or "rmtree NAME N" before the N-th such call on a path
+with NAME in it. STRATEGY mirrored takes two logical CPUs.
 """
 
 import dataclasses
 import os
+import pathlib
+import shutil
 import signal
 import sys
 
@@ -39,6 +42,19 @@ class Begun(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_at(function, name, count):
+    owner = {"replace": pathlib.Path, "rmtree": shutil}[function]
+    original, calls = getattr(owner, function), []
+
+    def counted(*given, **named):
+        calls.extend(value for value in given if name in str(value))
+        if len(calls) == int(count):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*given, **named)
+
+    setattr(owner, function, counted)
+
+
 def main(folder, strategy, epochs, resume):
     registry._ENTRIES["se_tiny"] = registry.Entry(tiny, ())
     digits = load_source("digits")
@@ -65,4 +81,6 @@ def main(folder, strategy, epochs, resume):
 
 
 if __name__ == "__main__":
+    if "KILL_AT" in os.environ:
+        kill_at(*os.environ["KILL_AT"].split())
     main(*sys.argv[1:4], resume="--resume" in sys.argv)
