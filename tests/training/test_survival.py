@@ -139,9 +139,9 @@ def kill_and_resume(how, folder, kills, seed):
         killed += 1
 
 
-@pytest.mark.parametrize("how", START)
+@pytest.mark.parametrize("how", ["one device", pytest.param("two workers", marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_ends_with_the_weights_of_one_that_was_not(how, uninterrupted, tmp_path):
-    killed = kill_and_resume(how, tmp_path / "run", kills=2, seed=0)
+    killed = kill_and_resume(how, tmp_path / "run", kills=1, seed=0)
     assert killed
     assert_same_run(tmp_path / "run", uninterrupted(how))
 
@@ -155,7 +155,9 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=[pytest.mark.slow] * ("checkpoint" not in name)) for name in MOMENTS]
+)
 def test_a_run_killed_while_it_writes_goes_on(moment, uninterrupted, tmp_path):
     folder = tmp_path / "run"
     assert Process(folder, environment={"KILL_AT": MOMENTS[moment]}).end() == -signal.SIGKILL
@@ -190,6 +192,7 @@ def test_sigterm_saves_and_exits_with_143(uninterrupted, tmp_path):
     assert_same_run(folder, uninterrupted("one device"))
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_worker_stops_both_at_the_same_update(uninterrupted, tmp_path):
     processes = workers_of(tmp_path / "run")
     processes[1].wait_until_begun()
@@ -201,7 +204,7 @@ def test_sigterm_to_one_worker_stops_both_at_the_same_update(uninterrupted, tmp_
     assert_same_run(tmp_path / "run", uninterrupted("two workers"))
 
 
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_lost_worker_ends_the_other_with_a_clear_error_and_both_go_on(lost, uninterrupted, tmp_path):
     folder, left = tmp_path / "run", 1 - lost
     processes = workers_of(folder)
