@@ -1,37 +1,38 @@
-"""The time of `import keras_se` over that of `import keras`, from interleaved fresh processes.
+"""The time of `import keras_se` over that of `import keras`.
 
-    python benchmarks/import_time.py --rounds 20
+    python benchmarks/import_time.py --rounds 10
 
-Both load the backend, which takes most of the time. Prints the ratio of the medians, and of each round's pair.
+Each round is a process that imports keras and then keras_se, which has nothing left to load but itself: both are of
+the same moment on the machine, whatever else it does. Prints the median of the rounds' ratios, and their extremes.
 """
 
 import argparse
 import statistics
 import subprocess
 import sys
+
+SCRIPT = """
 import time
+start = time.perf_counter()
+import keras
+middle = time.perf_counter()
+import keras_se
+end = time.perf_counter()
+print((end - start) / (middle - start))
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20, help="processes of each kind")
+    parser.add_argument("--rounds", type=int, default=10, help="processes")
     rounds = parser.parse_args().rounds
-    taken: dict[str, list[float]] = {"keras": [], "keras_se": []}
-    for module in taken:  # once unmeasured: the files come into memory
-        seconds_to_import(module)
-    for _ in range(rounds):
-        for module, seconds in taken.items():
-            seconds.append(seconds_to_import(module))
-    ratios = sorted(ours / theirs for ours, theirs in zip(taken["keras_se"], taken["keras"], strict=True))
-    of_medians = statistics.median(taken["keras_se"]) / statistics.median(taken["keras"])
-    quarter = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-    print(f"{of_medians:.3f} of the medians; by pairs, the middle half is {quarter[0]:.3f} to {quarter[1]:.3f}")
+    ratios = [ratio_in_a_process() for _ in range(rounds + 1)][1:]  # the first brings the files into memory
+    print(f"{statistics.median(ratios):.3f}, of {rounds} rounds from {min(ratios):.3f} to {max(ratios):.3f}")
 
 
-def seconds_to_import(module: str) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
+def ratio_in_a_process() -> float:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    return float(done.stdout)
 
 
 if __name__ == "__main__":
