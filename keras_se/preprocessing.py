@@ -67,11 +67,16 @@ def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Prep
             return Preprocessing.from_dict(json.loads(record.read_text())["preprocessing"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
-    brought = getattr(model, _BROUGHT, None)
+    brought = brought_preprocessing(model)
     if brought is not None:
         return brought
     height, width, _ = image_shape(model)
     return Preprocessing(height, width)
+
+
+def brought_preprocessing(model: keras.Model) -> Preprocessing | None:
+    """What the weights that `create_model` loaded want; None if there were none, or they are of unknown origin."""
+    return getattr(model, _BROUGHT, None)
 
 
 def image_shape(model: keras.Model) -> tuple[int, int, int]:

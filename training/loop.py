@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_se.errors import ClusterError, InputError
-from keras_se.preprocessing import Preprocessing
+from keras_se.preprocessing import Preprocessing, brought_preprocessing
 from keras_se.registry import create_model
 from keras_se.training import run_folder
 from keras_se.training.checkpoint import Checkpoints, Progress, assign, numbered, read_state
@@ -64,9 +64,10 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
 
 
 def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, resume: bool) -> Run:
-    preprocessing = Preprocessing(recipe.image_size, recipe.image_size, recipe.crop)
     steps = len(source.train) // recipe.batch_size
     model = _model(recipe, source)
+    size = recipe.image_size
+    preprocessing = brought_preprocessing(model) or Preprocessing(size, size, recipe.crop)
     trained = _logits(model, recipe, devices)
     compile_for(recipe, trained, steps)
     run_folder.check_shared(folder, devices)

@@ -44,7 +44,8 @@ class Recipe:
     image_size: int = 224
     """Height and width of the network's input, in pixels."""
     crop: float = 0.875
-    """In evaluation, the side of the central crop over that of the resized image."""
+    """In evaluation, the side of the central crop over that of the resized image; weights that the model starts from
+    bring their own, and their mean, standard deviation and interpolation."""
     learning_rate: float = 0.1
     """Peak, for 256 images of the global batch; scaled linearly with the batch."""
     schedule: Schedule = "cosine"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.preprocessing import preprocessing_of
+from keras_se.preprocessing import Preprocessing, bring_preprocessing, preprocessing_of
 from keras_se.registry import create_model
 from keras_se.training import Recipe, loop, train
 from keras_se.training.data import load_source
@@ -116,6 +116,26 @@ def test_the_record_has_the_preprocessing_that_every_later_step_reads(record, ru
         "std": [1.0, 1.0, 1.0],
     }
     assert preprocessing_of(run.model, run.folder / "model.keras").input_range == (0.0, 1.0)
+
+
+def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, monkeypatch):
+    """The network is trained with it, and it is in the record."""
+    brought = Preprocessing(32, 32, 0.9, "bicubic", mean=(0.5, 0.4, 0.25), std=(0.25, 0.2, 0.125))
+    build, seen = loop._model, []
+
+    def with_weights(recipe, source):
+        model = build(recipe, source)
+        bring_preprocessing(model, brought)
+        return model
+
+    batches = loop.training_batches
+    monkeypatch.setattr(loop, "_model", with_weights)
+    monkeypatch.setattr(
+        loop, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
+    )
+    run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")))
+    assert preprocessing_of(run.model, run.folder / "model.keras") == brought
+    assert seen == [brought]
 
 
 def test_the_record_names_the_classes_and_counts_the_images(record, run):
