@@ -1,6 +1,7 @@
 """A Keras model to files on disk: a .tflite per recipe, and beside each its manifest."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,25 @@ def export(
         write_bytes(path, content)
         write_json(path.with_name(f"{path.name}.json"), manifest)
     return [Artifact(path, recipe.name, target, manifest) for path, recipe, _, manifest in made]
+
+
+def preprocessing_of_file(path: Path | str) -> Preprocessing:
+    """How an image becomes an input of an exported file: by its manifest, else as pixels in 0..1.
+
+    Raises:
+        InputError: the manifest is damaged, or the file takes no image.
+    """
+    path = Path(path)
+    manifest = path.with_name(f"{path.name}.json")
+    if manifest.is_file():
+        try:
+            return Preprocessing.from_dict(json.loads(manifest.read_text())["preprocessing"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{manifest} is not a manifest ({error!r}); export the file again") from None
+    shape = flatbuffer.input_shape(flatbuffer.load(path))
+    if len(shape) != 4:
+        raise InputError(f"{path} must take one image (1, height, width, channels); its input is {shape}")
+    return Preprocessing(shape[1], shape[2])
 
 
 def _model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:

@@ -102,14 +102,15 @@ def _micro_quantization(details: Any) -> tuple[float, int]:
 
 def _each(infer, images, dtype, taken, given) -> Outputs:
     """The images one by one, quantized on the way in and dequantized on the way out; a scale of 0 means float."""
-    inputs = (_as_input(image[None], np.dtype(dtype), *taken) for image in images)
+    inputs = (quantized_input(image[None], dtype, *taken) for image in images)
     rows = [np.array(infer(image)).reshape(-1) for image in track(inputs, "Running images", total=len(images))]
     values = np.stack(rows).astype("float64")
     scale, zero = given
     return Outputs(values, None) if scale == 0 else Outputs((values - zero) * scale, scale)
 
 
-def _as_input(image, dtype, scale, zero):
+def quantized_input(image: np.ndarray, dtype: Any, scale: float, zero: int) -> np.ndarray:
+    """An image as an input of that type, scale and zero point takes it."""
     if np.issubdtype(dtype, np.floating):
         return image.astype(dtype)
     limits = np.iinfo(dtype)

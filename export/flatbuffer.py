@@ -97,10 +97,15 @@ def input_name(content: bytes) -> str:
 
 def operations(content: bytes) -> dict[str, int]:
     """How many of each operation the file has, by its name in the schema."""
+    return dict(sorted(Counter(operation_names(content)).items()))
+
+
+def operation_names(content: bytes) -> list[str]:
+    """The operations' names in the schema, in the order in which they run."""
     names = _names(schema.BuiltinOperator)
     model = unpack(content)
     used = (model.operatorCodes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
-    return dict(sorted(Counter(names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in used).items()))
+    return [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in used]
 
 
 def dtypes(content: bytes) -> dict[str, int]:

@@ -21,9 +21,9 @@ from keras_se.mobilenet import Separable
 from keras_se.training import launch
 
 COMMANDS = {"quickstart": cli.Quickstart, "models": cli.Models, "train": cli.Train, "export": cli.Export}
-COMMANDS |= {"parity": cli.Parity, "launch": cli.Launch}
+COMMANDS |= {"parity": cli.Parity, "launch": cli.Launch, "diagnose": cli.Diagnose}
 POSITIONAL = {("models", "pattern"), ("export", "model"), ("parity", "reference"), ("parity", "files")}
-POSITIONAL.add(("launch", "command"))
+POSITIONAL |= {("launch", "command"), ("diagnose", "float_file"), ("diagnose", "quantized_file")}
 TINY = "se_tiny"  # the stem and one block of SE-MobileNet
 
 
@@ -261,6 +261,26 @@ def test_parity_prints_a_row_a_file_and_engine_with_its_figures(exported, model_
     assert all(keys <= row.keys() and row["images"] == 20 for row in rows)
     of_float = [row for row in rows if row["recipe"] == "float32"]
     assert {(row["verdict"], row["max_lsb"]) for row in of_float} == {("pass", None)}
+
+
+def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, capsys):
+    picture = tmp_path / "plot.png"
+    files = [one["path"] for one in exported]
+    found = document(capsys, "diagnose", *files, "--data", "digits", "--images", "2", "--plot", str(picture))
+    assert [one["operation"] for one in found] == flatbuffer.operation_names(Path(files[1]).read_bytes())
+    assert {"tensor", "sqnr_db", "lost_db", "low", "high", "clipped", "used", "spread"} <= found[0].keys()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert cli.run(["diagnose", *files, "--data", "digits", "--images", "2", "--most", "3"]) == 0
+    table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+
+
+def test_diagnose_refuses_a_picture_that_is_none(exported, tmp_path, capsys):
+    files = [one["path"] for one in exported]
+    command = ("diagnose", *files, "--data", "digits", "--images", "1", "--plot", str(tmp_path / "plot.txt"))
+    assert "plot must be an image file, as plot.png or plot.svg; got" in refusal(capsys, *command)
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_wrong_weight_fails_the_verdict_and_the_command(exported, model_file, tmp_path, capsys):
