@@ -46,6 +46,7 @@ def test_what_jax_trained_exports_under_tensorflow(models, tmp_path):
     assert parity.verdict == "pass", parity.failures
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path):
     """In the second of two epochs of six updates, from the checkpoint after the eighth."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
