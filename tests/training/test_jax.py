@@ -11,6 +11,7 @@ import pytest
 
 from keras_se.export import compare, export
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 # Twelve updates of float32 apart, since sums over the batch are taken in two halves.
 SAME_WEIGHTS = 1e-5
@@ -46,7 +47,6 @@ def test_what_jax_trained_exports_under_tensorflow(models, tmp_path):
     assert parity.verdict == "pass", parity.failures
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path):
     """In the second of two epochs of six updates, from the checkpoint after the eighth."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}

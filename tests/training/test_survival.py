@@ -139,7 +139,8 @@ def kill_and_resume(how, folder, kills, seed):
         killed += 1
 
 
-@pytest.mark.parametrize("how", ["one device", pytest.param("two workers", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", START)
 def test_a_run_killed_at_random_ends_with_the_weights_of_one_that_was_not(how, uninterrupted, tmp_path):
     killed = kill_and_resume(how, tmp_path / "run", kills=1, seed=0)
     assert killed
