@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def wide(tmp_path_factory) -> Exported:
     """
     keras.utils.set_random_seed(0)
     model = keras_se.create_model("se_resnet18", input_shape=(32, 32, 3), classes=10)
-    randomise(model, seed=0)
+    _randomise(model, seed=0)
     source = load_source("digits")
     preprocessing = Preprocessing(32, 32)
     images, labels = sample(source.train, preprocessing, 600)
@@ -68,13 +69,19 @@ def wide(tmp_path_factory) -> Exported:
     return Exported(model, tested, {artifact.recipe: artifact.path for artifact in files})
 
 
-def randomise(model: keras.Model, seed: int) -> None:
-    """Statistics and scales as of a trained network: at their initial values BN folds into nothing."""
+@pytest.fixture(scope="session")
+def randomise() -> Callable[[keras.Model, int], None]:
+    """Gives a model statistics and scales as of a trained network: at their initial values BN folds into nothing."""
+    return _randomise
+
+
+def _randomise(model: keras.Model, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            shape = layer.gamma.shape
-            layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            shape = layer.moving_mean.shape
+            if layer.scale:
+                layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
             layer.beta.assign(rng.normal(0, 0.2, shape))
             layer.moving_mean.assign(rng.normal(0, 0.2, shape))
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))

@@ -1,0 +1,161 @@
+"""A trained model written out in Keras's own layers: SE and activations apart, normalisations folded if asked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_se.squeeze_excite import SqueezeExcite
+
+Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
+
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
+"""Layers with one kernel, a bias and an output of filters last."""
+
+
+def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
+    """The same function in layers that each become one operation of a .tflite file.
+
+    SE becomes pooling, two 1x1 convolutions, a gate and a multiplication; an activation inside a layer becomes a layer
+    behind it; swish becomes a sigmoid and a multiplication, hard sigmoid a shift, a ReLU6 and a scale. Weights are
+    copied. Layers of other kinds stay as they are.
+
+    Args:
+        model: a built functional or sequential model, channels_last.
+        fold: put each batch normalisation and rescaling, as it is at inference, into the kernel and bias of the
+            convolution before it, or into a 1x1 depthwise convolution of its own where there is none.
+    Returns:
+        A functional model of the same inputs and outputs; it shares no variable with `model`.
+    """
+    return keras.models.clone_model(
+        keras.Model(model.inputs, model.outputs, name=model.name),
+        clone_function=lambda layer: layer,
+        call_function=_Writer(fold),
+    )
+
+
+def copied(layer: layers.Layer, *args: Any, kind: type | None = None, **config: Any) -> tuple[layers.Layer, Tensor]:
+    """A layer with the same weights, and its output; `config` replaces entries of its configuration."""
+    new = (kind or type(layer)).from_config({**layer.get_config(), **config})
+    output = new(*args)
+    new.set_weights(layer.get_weights())
+    return new, output
+
+
+class _Writer:
+    """Writes one layer of the model at a time, on the tensors that the layers before it have become."""
+
+    def __init__(self, fold: bool):
+        self._fold = fold
+        # A convolution whose output nothing has been applied to yet, by that output; and the outputs, so that no
+        # other gets the same id. The first convolution drops out of the graph if only the folded one is used.
+        self._convolutions: dict[int, tuple[layers.Layer, Tensor]] = {}
+        self._outputs: list[Tensor] = []
+
+    def __call__(self, layer: layers.Layer, *args: Any, **kwargs: Any) -> Tensor:
+        for kind, write in self._RULES.items():
+            if isinstance(layer, kind):
+                return write(self, layer, *args)
+        # An operation of keras.ops has no weights, and may be called again.
+        return copied(layer, *args)[1] if isinstance(layer, layers.Layer) else layer(*args, **kwargs)
+
+    def _model(self, model: keras.Model, x: Tensor) -> Tensor:
+        inner = keras.Model(model.inputs, model.outputs)
+        whole: Any = keras.models.clone_model(
+            inner, input_tensors=[x], clone_function=lambda layer: layer, call_function=self
+        )
+        return whole.outputs[0] if len(whole.outputs) == 1 else whole.outputs
+
+    def _convolution(self, layer: layers.Layer, x: Tensor) -> Tensor:
+        # GroupedConv2D is a Conv2D that trains faster; Keras's own has the same weights.
+        kind = next(kind for kind in CONVOLUTIONS if isinstance(layer, kind))
+        new, output = copied(layer, x, kind=kind, activation="linear")
+        self._remember(output, new, x)
+        return self._activated(output, layer.activation, layer.name)
+
+    def _remember(self, output: Tensor, convolution: layers.Layer, x: Tensor) -> None:
+        self._convolutions[id(output)] = (convolution, x)
+        self._outputs.append(output)
+
+    def _activation(self, layer: layers.Layer, x: Tensor) -> Tensor:
+        return self._activated(x, layer.activation, layer.name, name=layer.name)
+
+    def _activated(self, x: Tensor, function: Callable, label: str, name: str | None = None) -> Tensor:
+        """`function` of `x` in layers of their own, of which the last has the name, else one from the label."""
+        functions = keras.activations
+        name = name or f"{label}_{function.__name__}"
+        if function is functions.linear:
+            return x
+        if function is functions.silu:
+            return layers.Multiply(name=name)([x, layers.Activation("sigmoid", name=f"{label}_sigmoid")(x)])
+        if function is functions.hard_sigmoid:
+            shifted = self._affine(x, np.array(1.0), np.array(3.0), f"{label}_shift")
+            return self._affine(layers.ReLU(6, name=f"{label}_relu6")(shifted), np.array(1 / 6), np.array(0.0), name)
+        if function in (functions.relu, functions.relu6):
+            return layers.ReLU(6 if function is functions.relu6 else None, name=name)(x)
+        return layers.Activation(function, name=name)(x)
+
+    def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
+        last = len(x.shape) - 1
+        if not self._fold or layer.axis not in (-1, last):
+            return copied(layer, x)[1]
+        scale = 1 / np.sqrt(np.asarray(layer.moving_variance, "float64") + layer.epsilon)
+        if layer.scale:
+            scale = scale * np.asarray(layer.gamma)
+        offset = -scale * np.asarray(layer.moving_mean)
+        if layer.center:
+            offset = offset + np.asarray(layer.beta)
+        return self._affine(x, scale, offset, layer.name)
+
+    def _rescaling(self, layer: layers.Layer, x: Tensor) -> Tensor:
+        if not self._fold:
+            return copied(layer, x)[1]
+        return self._affine(x, np.asarray(layer.scale, "float64"), np.asarray(layer.offset, "float64"), layer.name)
+
+    def _affine(self, x: Tensor, scale: np.ndarray, offset: np.ndarray, name: str) -> Tensor:
+        """`scale * x + offset`, one number each for a channel or for all, as a convolution.
+
+        It is the one that `x` comes from, folded, or else a depthwise one of 1x1.
+        """
+        scale, offset = (np.broadcast_to(one, x.shape[-1]) for one in (scale, offset))
+        if id(x) not in self._convolutions:
+            if len(x.shape) != 4:
+                return layers.Rescaling(scale.tolist(), offset.tolist(), name=name)(x)
+            new = layers.DepthwiseConv2D(1, data_format="channels_last", name=name)
+            output = new(x)
+            new.set_weights([scale.reshape(1, 1, -1, 1), offset])
+            self._remember(output, new, x)
+            return output
+        before, x = self._convolutions[id(x)]
+        new = type(before).from_config({**before.get_config(), "use_bias": True, "name": name})
+        output = new(x)
+        kernel, bias = np.asarray(before.kernel), np.asarray(before.bias) if before.use_bias else 0.0
+        # A depthwise kernel has its filters in two axes, channels and multiplier.
+        channels = kernel.shape[-2:] if isinstance(before, layers.DepthwiseConv2D) else kernel.shape[-1:]
+        new.set_weights([kernel * scale.reshape(channels), bias * scale + offset])
+        self._remember(output, new, x)
+        return output
+
+    def _squeeze_excite(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
+        name = layer.name
+        pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}.get(layer.squeeze)
+        squeezed = x
+        if pool is not None:
+            squeezed = pool(data_format=layer.data_format, keepdims=True, name=f"{name}_squeeze")(x)
+        gate = squeezed
+        for inner in (layer.reduce, layer.expand):
+            new, output = copied(inner, gate, activation="linear", name=f"{name}_{inner.name}")
+            self._remember(output, new, gate)
+            gate = self._activated(output, inner.activation, f"{name}_{inner.name}")
+        return layers.Multiply(name=name)([x, gate])
+
+    _RULES: dict[type, Callable] = {  # noqa: RUF012 - read only
+        keras.Model: _model,
+        layers.BatchNormalization: _normalisation,
+        layers.Activation: _activation,
+        layers.Rescaling: _rescaling,
+        SqueezeExcite: _squeeze_excite,
+        **dict.fromkeys(CONVOLUTIONS, _convolution),
+    }
