@@ -1,6 +1,6 @@
 """A trained model written out in Keras's own layers: SE and activations apart, normalisations folded if asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -36,11 +36,17 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
     )
 
 
-def copied(layer: layers.Layer, *args: Any, kind: type | None = None, **config: Any) -> tuple[layers.Layer, Tensor]:
-    """A layer with the same weights, and its output; `config` replaces entries of its configuration."""
-    new = (kind or type(layer)).from_config({**layer.get_config(), **config})
-    output = new(*args)
-    new.set_weights(layer.get_weights())
+def copied(layer: Any, *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
+    """A layer with the same weights, or an operation, and its output."""
+    return reconfigured(layer, type(layer), layer.get_config(), *args, **kwargs)
+
+
+def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
+    """A layer of another kind and configuration with the weights of `layer`, and its output."""
+    new: Any = kind.from_config(dict(config))  # pyright: ignore[reportAttributeAccessIssue]
+    output = new(*args, **kwargs)
+    if isinstance(layer, layers.Layer):
+        new.set_weights(layer.get_weights())
     return new, output
 
 
@@ -54,12 +60,11 @@ class _Writer:
         self._convolutions: dict[int, tuple[layers.Layer, Tensor]] = {}
         self._outputs: list[Tensor] = []
 
-    def __call__(self, layer: layers.Layer, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         for kind, write in self._RULES.items():
             if isinstance(layer, kind):
                 return write(self, layer, *args)
-        # An operation of keras.ops has no weights, and may be called again.
-        return copied(layer, *args)[1] if isinstance(layer, layers.Layer) else layer(*args, **kwargs)
+        return copied(layer, *args, **kwargs)[1]
 
     def _model(self, model: keras.Model, x: Tensor) -> Tensor:
         inner = keras.Model(model.inputs, model.outputs)
@@ -71,7 +76,7 @@ class _Writer:
     def _convolution(self, layer: layers.Layer, x: Tensor) -> Tensor:
         # GroupedConv2D is a Conv2D that trains faster; Keras's own has the same weights.
         kind = next(kind for kind in CONVOLUTIONS if isinstance(layer, kind))
-        new, output = copied(layer, x, kind=kind, activation="linear")
+        new, output = reconfigured(layer, kind, {**layer.get_config(), "activation": "linear"}, x)
         self._remember(output, new, x)
         return self._activated(output, layer.activation, layer.name)
 
@@ -146,7 +151,8 @@ class _Writer:
             squeezed = pool(data_format=layer.data_format, keepdims=True, name=f"{name}_squeeze")(x)
         gate = squeezed
         for inner in (layer.reduce, layer.expand):
-            new, output = copied(inner, gate, activation="linear", name=f"{name}_{inner.name}")
+            config = {**inner.get_config(), "activation": "linear", "name": f"{name}_{inner.name}"}
+            new, output = reconfigured(inner, type(inner), config, gate)
             self._remember(output, new, gate)
             gate = self._activated(output, inner.activation, f"{name}_{inner.name}")
         return layers.Multiply(name=name)([x, gate])

@@ -1,0 +1,212 @@
+"""Quantization-aware training on Keras 3: a model that computes as its int8 file will."""
+
+from collections import Counter
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_se.errors import InputError
+from keras_se.export.fake_quantization import LEAST_RANGE, FakeQuantize, RoundedWeights
+from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
+from keras_se.progress import track
+
+Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
+
+_BATCH = 16  # images at a time in calibration, where every activation is kept
+
+# What a layer's output is in the int8 file.
+_ROUNDED = (layers.Add, layers.Multiply, layers.GlobalAveragePooling2D)
+_SAME_SCALE = (
+    layers.MaxPooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.Reshape,
+    layers.Permute,
+    layers.Flatten,
+    layers.ZeroPadding2D,
+    layers.Dropout,
+)
+_FIXED = {keras.activations.sigmoid: (0.0, 255 / 256), keras.activations.tanh: (-1.0, 127 / 128)}
+"""Gates whose scale the integer kernels fix: 256 and 128 steps to one."""
+_ROUNDED_OPERATIONS = frozenset({"Add", "Multiply"})
+_SAME_SCALE_OPERATIONS = frozenset({"GetItem", "Pad", "Reshape", "Transpose"})
+"""Of keras.ops, by their class."""
+
+
+def quantize_aware(
+    model: keras.Model,
+    *,
+    calibration: np.ndarray,
+    learned: bool = True,
+    input_range: tuple[float, float] = (0.0, 1.0),
+) -> keras.Model:
+    """A Keras model to fine-tune, whose outputs are those of its int8 file.
+
+    Batch normalisations are folded, kernels rounded filter by filter, and every activation that the file will hold is
+    rounded to 256 values: SE's gate to 1/256ths, its mean in steps of its own range. `export` writes it with the
+    ranges that it was trained with.
+
+    Args:
+        model: a trained functional model of one image input; it stays as it is.
+        calibration: float `(n, height, width, channels)`, as the network sees them; the ranges start as the extremes.
+        learned: whether training moves the ranges.
+        input_range: the least and greatest value of any image.
+    Returns:
+        A functional model with the inputs and outputs of `model`; to be compiled, trained, saved and loaded as any.
+    Raises:
+        InputError: a layer has no int8 form that is known here, or the calibration images do not fit.
+    """
+    plain = written_out(model, fold=True)
+    ranges = _observed(plain, calibration)
+    return keras.models.clone_model(
+        plain,
+        clone_function=lambda layer: layer,
+        call_function=_Rounder(_readers(plain), ranges, learned, input_range),
+    )
+
+
+def is_quantization_aware(model: keras.Model) -> bool:
+    """Whether it is a model of `quantize_aware`."""
+    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+
+
+def deployed(model: keras.Model) -> keras.Model:
+    """A model of `quantize_aware` with kernels that are rounded for good and ranges that are constants."""
+    new: dict[int, layers.Layer] = {}  # a range may stand in two places
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if id(layer) in new:
+            return new[id(layer)](*args)
+        if isinstance(layer, FakeQuantize):
+            low, high = layer.range()
+            new[id(layer)] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
+            return new[id(layer)](*args)
+        if isinstance(layer, RoundedWeights):
+            new[id(layer)], output = copied(layer.layer, *args)
+            new[id(layer)].kernel.assign(layer.rounded_kernel())
+            return output
+        new[id(layer)], output = copied(layer, *args, **kwargs)
+        return output
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def _readers(model: keras.Model) -> Counter[int]:
+    """How many operations read a tensor."""
+    return Counter(id(one) for layer in _computing(model) for one in keras.tree.flatten(layer.input))
+
+
+def _computing(model: keras.Model) -> list[Any]:
+    return [layer for layer in model.operations if not isinstance(layer, layers.InputLayer)]
+
+
+def _observed(model: keras.Model, images: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The extremes of each layer's output over the images."""
+    watched = _computing(model)
+    every = keras.Model(model.inputs, [layer.output for layer in watched])
+    lows, highs = np.full(len(watched), np.inf), np.full(len(watched), -np.inf)
+    starts = range(0, len(images), _BATCH)
+    for start in track(starts, f"Calibrating on {len(images)} images", total=len(starts)):
+        outputs = every.predict_on_batch(images[start : start + _BATCH])
+        lows = np.minimum(lows, [np.min(one) for one in outputs])
+        highs = np.maximum(highs, [np.max(one) for one in outputs])
+    return {
+        layer.name: (min(float(low), 0.0), max(float(high), min(float(low), 0.0) + LEAST_RANGE, 0.0))
+        for layer, low, high in zip(watched, lows, highs, strict=True)
+    }
+
+
+class _Rounder:
+    """Writes one layer of a written-out model at a time, and the rounding of its output if the file will hold that."""
+
+    def __init__(
+        self,
+        readers: Counter[int],
+        ranges: dict[str, tuple[float, float]],
+        learned: bool,
+        input_range: tuple[float, float],
+    ):
+        self._readers, self._ranges, self._learned, self._input_range = readers, ranges, learned, input_range
+        self._roundings: dict[int, FakeQuantize] = {}  # by the tensor that they, or an operation of their scale, gave
+        self._exact: dict[int, Tensor] = {}  # the tensor before a rounding
+        self._fusable: set[int] = set()  # roundings that are not made if a ReLU follows, as the file has one operation
+        self._tensors: list[Tensor] = []  # alive, so that no other gets the same id
+
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        inputs = keras.tree.map_structure(self._entered, args)
+        if not isinstance(layer, layers.Layer):
+            return self._operation(layer, inputs, kwargs)
+        if isinstance(layer, CONVOLUTIONS):
+            inner = type(layer).from_config(layer.get_config())
+            wrapped = RoundedWeights(inner, name=layer.name, dtype=layer.dtype_policy)
+            output = wrapped(*inputs)
+            inner.set_weights(layer.get_weights())
+            return self._rounded(output, layer, fusable=True)
+        if isinstance(layer, layers.ReLU):
+            [x] = inputs
+            return self._rounded(copied(layer, self._exact[id(x)] if id(x) in self._fusable else x)[1], layer)
+        if isinstance(layer, layers.Concatenate):
+            parts = [self._joined(*one) for one in zip(*inputs, layer.input, strict=True)]
+            return self._rounded(copied(layer, parts)[1], layer)
+        if isinstance(layer, layers.AveragePooling2D):  # rounded to the values that its input has
+            return self._keep(self._rounding_of(inputs[0])(copied(layer, *inputs)[1]), self._rounding_of(inputs[0]))
+        if isinstance(layer, _SAME_SCALE):
+            return self._keep(copied(layer, *inputs)[1], self._rounding_of(inputs[0]))
+        function = getattr(layer, "activation", None)
+        if isinstance(layer, layers.Softmax) or function is keras.activations.softmax:
+            return copied(layer, *inputs)[1]
+        if isinstance(layer, layers.Activation) and function in (*_FIXED, keras.activations.hard_silu):
+            return self._rounded(copied(layer, *inputs)[1], layer, fixed=_FIXED.get(function))
+        if isinstance(layer, _ROUNDED):
+            fusable = isinstance(layer, (layers.Add, layers.Multiply))
+            return self._rounded(copied(layer, *inputs)[1], layer, fusable=fusable)
+        raise InputError(f"quantize_aware has no int8 form of a {type(layer).__name__}; got the layer {layer.name}")
+
+    def _operation(self, operation: Any, inputs: Any, kwargs: Any) -> Tensor:
+        kind = type(operation).__name__
+        if kind in _SAME_SCALE_OPERATIONS:
+            return self._keep(copied(operation, *inputs, **kwargs)[1], self._rounding_of(inputs[0]))
+        if kind in _ROUNDED_OPERATIONS:
+            return self._rounded(copied(operation, *inputs, **kwargs)[1], operation, fusable=True)
+        raise InputError(f"quantize_aware has no int8 form of the operation {kind}; got {operation.name}")
+
+    def _entered(self, x: Any) -> Any:
+        """A tensor that nothing has rounded yet is the model's input."""
+        if not isinstance(x, keras.KerasTensor):
+            return x
+        if id(x) in self._roundings:
+            return x
+        if id(x) not in self._exact:
+            low, high = self._input_range
+            rounding = FakeQuantize(min(low, 0.0), max(high, 0.0), name="input_range")
+            self._exact[id(x)] = self._keep(rounding(x), rounding)
+            self._tensors.append(x)
+        return self._exact[id(x)]
+
+    def _joined(self, x: Tensor, original: Tensor) -> Tensor:
+        """A tensor that only a concatenation reads is rounded to the steps of that, and not before."""
+        return self._exact.get(id(x), x) if self._readers[id(original)] == 1 else x
+
+    def _rounding_of(self, x: Tensor) -> FakeQuantize:
+        return self._roundings[id(x)]
+
+    def _keep(self, x: Tensor, rounding: FakeQuantize) -> Tensor:
+        self._tensors.append(x)
+        self._roundings[id(x)] = rounding
+        return x
+
+    def _rounded(self, exact: Tensor, layer: Any, *, fusable: bool = False, fixed=None) -> Tensor:
+        low, high = fixed or self._ranges[layer.name]
+        rounding = FakeQuantize(
+            low,
+            high,
+            learned=self._learned and fixed is None,
+            name=f"{layer.name}_range",
+            dtype=getattr(layer, "dtype_policy", None),
+        )
+        output = self._keep(rounding(exact), rounding)
+        self._exact[id(output)] = exact
+        if fusable:
+            self._fusable.add(id(output))
+        return output
