@@ -14,6 +14,12 @@ LEAST_RANGE = 1e-3
 _STEPS = 127  # of an int8 weight, on either side of zero
 
 
+def with_zero(low: float, high: float) -> tuple[float, float]:
+    """A range that includes zero and is wide enough to be quantized."""
+    low = min(low, 0.0)
+    return low, max(high, low + LEAST_RANGE, 0.0)
+
+
 @keras.saving.register_keras_serializable(package="keras_se")
 class FakeQuantize(layers.Layer):
     """Round to the 256 values of an int8 tensor.
@@ -49,9 +55,7 @@ class FakeQuantize(layers.Layer):
         """The least and the greatest value, as they are now."""
         if not self.learned:
             return self.low, self.high
-        low, high = np.asarray(self.ends, "float64")
-        low = min(low, 0.0)
-        return float(low), float(max(high, low + LEAST_RANGE, 0.0))
+        return with_zero(*np.asarray(self.ends, "float64").tolist())
 
     def call(self, x):
         values = tf.cast(x, "float32")

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_se.export.calibration import Ranges
 from keras_se.export.flatbuffer import operation_names, pack, unpack
-from keras_se.export.quantize import Ranges
 
 # Operations whose output has the scale of their input, and those whose scale is fixed.
 _SAME_SCALE = frozenset(
@@ -45,9 +45,8 @@ def take_ranges(content: bytes) -> tuple[bytes, Ranges]:
         for output in signature.outputs:
             output.tensorIndex = before.get(output.tensorIndex, output.tensorIndex)
     # A tensor that is only joined to others has the scale of the whole.
-    joined = {
-        int(one): int(operator.outputs[0]) for operator, name in kept if name in _JOINING for one in operator.inputs
-    }
+    joins = [operator for operator, name in kept if name == "CONCATENATION"]
+    joined = {int(one): int(operator.outputs[0]) for operator in joins for one in operator.inputs}
     for operator, name in kept:
         [output] = (int(one) for one in operator.outputs)
         if output not in ends and joined.get(output) in ends:

@@ -8,13 +8,14 @@ import numpy as np
 from keras import layers
 
 from keras_se.errors import InputError
-from keras_se.export.fake_quantization import LEAST_RANGE, FakeQuantize, RoundedWeights
+from keras_se.export.calibration import check_calibration
+from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, with_zero
 from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
+from keras_se.export.ranges import find_method
+from keras_se.preprocessing import image_shape
 from keras_se.progress import track
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
-
-_BATCH = 16  # images at a time in calibration, where every activation is kept
 
 # What a layer's output is in the int8 file.
 _ROUNDED = (layers.Add, layers.Multiply, layers.GlobalAveragePooling2D)
@@ -38,6 +39,7 @@ def quantize_aware(
     model: keras.Model,
     *,
     calibration: np.ndarray,
+    method: str = "min_max",
     learned: bool = True,
     input_range: tuple[float, float] = (0.0, 1.0),
 ) -> keras.Model:
@@ -49,7 +51,8 @@ def quantize_aware(
 
     Args:
         model: a trained functional model of one image input; it stays as it is.
-        calibration: float `(n, height, width, channels)`, as the network sees them; the ranges start as the extremes.
+        calibration: float `(n, height, width, channels)`, as the network sees them; what the ranges start from.
+        method: how the images give the ranges: a name from `keras_se.export.ranges.METHODS`.
         learned: whether training moves the ranges.
         input_range: the least and greatest value of any image.
     Returns:
@@ -58,7 +61,7 @@ def quantize_aware(
         InputError: a layer has no int8 form that is known here, or the calibration images do not fit.
     """
     plain = written_out(model, fold=True)
-    ranges = _observed(plain, calibration)
+    ranges = _observed(plain, check_calibration(calibration, image_shape(model)), method)
     return keras.models.clone_model(
         plain,
         clone_function=lambda layer: layer,
@@ -101,20 +104,15 @@ def _computing(model: keras.Model) -> list[Any]:
     return [layer for layer in model.operations if not isinstance(layer, layers.InputLayer)]
 
 
-def _observed(model: keras.Model, images: np.ndarray) -> dict[str, tuple[float, float]]:
-    """The extremes of each layer's output over the images."""
+def _observed(model: keras.Model, images: np.ndarray, method: str) -> dict[str, tuple[float, float]]:
+    """The range of each layer's output over the images."""
     watched = _computing(model)
+    observers = [find_method(method).observer() for _ in watched]
     every = keras.Model(model.inputs, [layer.output for layer in watched])
-    lows, highs = np.full(len(watched), np.inf), np.full(len(watched), -np.inf)
-    starts = range(0, len(images), _BATCH)
-    for start in track(starts, f"Calibrating on {len(images)} images", total=len(starts)):
-        outputs = every.predict_on_batch(images[start : start + _BATCH])
-        lows = np.minimum(lows, [np.min(one) for one in outputs])
-        highs = np.maximum(highs, [np.max(one) for one in outputs])
-    return {
-        layer.name: (min(float(low), 0.0), max(float(high), min(float(low), 0.0) + LEAST_RANGE, 0.0))
-        for layer, low, high in zip(watched, lows, highs, strict=True)
-    }
+    for image in track(images, f"Calibrating on {len(images)} images", total=len(images)):
+        for observer, output in zip(observers, every(image[None]), strict=True):
+            observer.add(np.asarray(output, "float32"))
+    return {layer.name: with_zero(*observer.range()) for layer, observer in zip(watched, observers, strict=True)}
 
 
 class _Rounder:
@@ -178,8 +176,7 @@ class _Rounder:
         if id(x) in self._roundings:
             return x
         if id(x) not in self._exact:
-            low, high = self._input_range
-            rounding = FakeQuantize(min(low, 0.0), max(high, 0.0), name="input_range")
+            rounding = FakeQuantize(*with_zero(*self._input_range), name="input_range")
             self._exact[id(x)] = self._keep(rounding(x), rounding)
             self._tensors.append(x)
         return self._exact[id(x)]
