@@ -16,7 +16,9 @@ from keras_se.export import flatbuffer
 from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.markers import take_ranges
 from keras_se.export.quantize import quantize
+from keras_se.export.quantize_aware import deployed, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
@@ -53,7 +55,8 @@ def export(
     Each file takes one image; static recipes take and give integers.
 
     Args:
-        model_or_path: a Keras model of one image input of known size, or a `.keras` file.
+        model_or_path: a Keras model of one image input of known size, or a `.keras` file. One of `quantize_aware`
+            brings its ranges, needs no calibration, and takes the recipe static_wi8_ai8.
         out: the folder; made if it is missing, and files of the same names are replaced.
         recipes: names from `keras_se.export.RECIPES`.
         target: the device; "phone_cpu".
@@ -75,15 +78,21 @@ def export(
     model, source = _model_and_hash(model_or_path)
     shape = image_shape(model)
     calibrated = any(recipe.calibrated for recipe in chosen)
-    images = check_calibration(calibration, shape) if calibrated else None
+    aware = is_quantization_aware(model)
+    if aware:
+        _check_aware(chosen)
+    images = check_calibration(calibration, shape) if calibrated and not aware else None
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
-    float_file = to_tflite(model)
-    ranges = None if images is None else _ranges(float_file, images, preprocessing, calibration_method)
+    if aware:
+        float_file, ranges = take_ranges(to_tflite(deployed(model)))
+    else:
+        float_file = to_tflite(model)
+        ranges = None if images is None else _ranges(float_file, images, preprocessing, calibration_method)
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         content = quantize(float_file, recipe, ranges)
-        calibrated_on = _calibration(images, calibration_method) if recipe.calibrated else None
+        calibrated_on = None if images is None or not recipe.calibrated else _calibration(images, calibration_method)
         manifest = _manifest(content, recipe, target, model.name, source, preprocessing, calibrated_on)
         made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
     for path, _, content, manifest in made:
@@ -127,6 +136,12 @@ def _ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ra
 
 def _calibration(images: np.ndarray, method: str) -> dict[str, Any]:
     return {"images": len(images), "sha256": calibration_sha256(images), "method": method}
+
+
+def _check_aware(recipes: Sequence[Recipe]) -> None:
+    others = [recipe.name for recipe in recipes if recipe.name != "static_wi8_ai8"]
+    if others:
+        raise InputError(f"a quantization-aware model was trained for static_wi8_ai8 alone; got {', '.join(others)}")
 
 
 def _manifest(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
