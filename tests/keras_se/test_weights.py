@@ -3,7 +3,6 @@
 The oracle is timm itself: golden/make_timm_golden.py has had tiny networks of its code answer two images.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -285,15 +284,36 @@ def test_a_file_cut_anywhere_is_refused_with_the_key_where_it_ends(tmp_path_fact
         assert begin <= length - HEADER_END < end
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, HEADER_END - 1), st.integers(1, 255))
-def test_a_flipped_byte_of_the_header_loads_or_is_an_input_error(tmp_path_factory, place, flip):
-    path = tmp_path_factory.mktemp("flipped") / "weights.safetensors"
-    content = bytearray(WHOLE)
-    content[place] ^= flip
-    path.write_bytes(content)
-    with contextlib.suppress(InputError):
-        find_weights("mobilenet_v3_small", path, {})
+def test_a_flipped_byte_of_the_header_loads_the_very_weights_or_is_refused_with_the_file(tiny, tmp_path):
+    """Where it is refused, nothing has been written into the model by then."""
+    name = "tf_mobilenetv3_small_100"
+    model, _, row = loaded(name, tiny)
+    right = model.get_weights()
+    zeros = [np.zeros_like(one) for one in right]
+    path = tmp_path / "weights.safetensors"
+    model.set_weights(zeros)
+
+    def refusal():
+        try:
+            find_weights(ARCHITECTURES[name].model, path, {}).load(model, row)
+        except InputError as error:
+            return str(error)
+        return None
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, HEADER_END - 1), st.integers(1, 255))
+    def check(place, flip):
+        content = bytearray(WHOLE)
+        content[place] ^= flip
+        path.write_bytes(content)
+        refused = refusal()
+        assert refused is None or str(path) in refused
+        for ours, expected in zip(model.get_weights(), right if refused is None else zeros, strict=True):
+            np.testing.assert_array_equal(ours, expected)
+        if refused is None:
+            model.set_weights(zeros)
+
+    check()
 
 
 @pytest.mark.parametrize(
