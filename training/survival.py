@@ -44,10 +44,6 @@ class Survival(keras.callbacks.Callback):
         self._logs: dict = {}
         self._batches = 0
 
-    @property
-    def _trained(self) -> Any:
-        return self.model
-
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """SIGTERM ends the run after the update that is being computed, here and in all workers."""
@@ -91,8 +87,9 @@ class Survival(keras.callbacks.Callback):
         if logs["val_accuracy"] > self.progress.best:
             self.progress.best = float(logs["val_accuracy"])
             if self.devices.chief:
+                model: Any = self.model
                 with self.checkpoints.disk_trouble_named(self.best):
-                    write_state(self.best, numbered(self._trained.variables))
+                    write_state(self.best, numbered(model.variables))
         if self.devices.chief:
             with self.checkpoints.disk_trouble_named(self.history):
                 _write_rows(self.history, self.progress.history)
@@ -116,11 +113,12 @@ class Survival(keras.callbacks.Callback):
         raise SystemExit(TERMINATED)
 
     def _save(self) -> None:
-        if hasattr(self._trained, "jax_state_sync"):  # its variables lag behind while it trains
-            self._trained.jax_state_sync()
+        model: Any = self.model
+        if hasattr(model, "jax_state_sync"):  # its variables lag behind while it trains
+            model.jax_state_sync()
         self.progress.begun = self._sums(self._logs)
         if self.devices.chief:
-            self.checkpoints.save(self._trained, self.progress)
+            self.checkpoints.save(model, self.progress)
 
     def _sums(self, means) -> dict[str, float]:
         here = {"batches": 1.0, **means} if self._batches else {}
