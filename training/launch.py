@@ -23,8 +23,7 @@ def launch(command: Sequence[str], workers: int) -> int:
     Returns:
         The exit status of the first that failed, or 0; 128 and its number for one that a signal ended.
     """
-    addresses = _free_addresses(workers)
-    started = [_start(command, Cluster(addresses, index, TF_CONFIG)) for index in range(workers)]
+    started = [_start(command, cluster) for cluster in local_clusters(workers)]
     before = {number: signal.signal(number, lambda *_: _end(started)) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return _wait(started)
@@ -34,6 +33,12 @@ def launch(command: Sequence[str], workers: int) -> int:
         for worker in started:
             worker.kill()
             worker.wait()
+
+
+def local_clusters(workers: int) -> list[Cluster]:
+    """A cluster of this machine's free ports, as each of its workers sees it."""
+    addresses = _free_addresses(workers)
+    return [Cluster(addresses, index, TF_CONFIG) for index in range(workers)]
 
 
 def _start(command: Sequence[str], cluster: Cluster) -> subprocess.Popen:

@@ -4,9 +4,7 @@ Each mode trains in a process of its own, `distributed_cases.py`, at a deadline.
 """
 
 import inspect
-import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 
 from keras_se.training.distributed_model import PRIVATE, PRIVATE_ATTRIBUTES, distributed
+from keras_se.training.launch import local_clusters
 from keras_se.training.replica_seeds import _ReplicaSeeds
 
 SCRIPT = Path(__file__).with_name("distributed_cases.py")
@@ -55,15 +54,9 @@ def start(mode, out, **environment):
 def found(tmp_path_factory):
     """What each mode's process found: `{mode: {case/name: array}}`."""
     folder = tmp_path_factory.mktemp("modes")
-    addresses = [f"127.0.0.1:{port}" for port in random.sample(range(20_000, 30_000), 2)]
-    batches = [{"one": start("one", folder / "one.npz"), "mirrored": start("mirrored", folder / "mirrored.npz")}]
-    for processes in batches:
-        finish(processes)
-    workers = {}
-    for index in range(2):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        workers[f"worker{index}"] = start("worker", folder / f"worker{index}.npz", TF_CONFIG=json.dumps(cluster))
-    finish(workers)
+    finish({mode: start(mode, folder / f"{mode}.npz") for mode in ("one", "mirrored")})
+    workers = {f"worker{cluster.index}": cluster.tf_config() for cluster in local_clusters(2)}
+    finish({mode: start("worker", folder / f"{mode}.npz", TF_CONFIG=config) for mode, config in workers.items()})
     return {mode: dict(np.load(folder / f"{mode}.npz")) for mode in ("one", *MODES)}
 
 

@@ -1,6 +1,5 @@
 """Runs that are killed and resumed, each in processes of its own: they end with the weights of one that was not."""
 
-import json
 import os
 import random
 import re
@@ -14,6 +13,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
+from keras_se.training.cluster import TF_CONFIG, Cluster
+from keras_se.training.launch import local_clusters
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 DEADLINE = 240  # seconds for a process to do what is waited for, on a busy machine
@@ -55,13 +57,9 @@ class Process:
 
 def workers_of(folder, **arguments):
     """Two processes that train together."""
-    addresses = [f"127.0.0.1:{port}" for port in random.sample(range(20_000, 30_000), 2)]
-    configurations = [
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)
-    ]
     return [
-        Process(folder, strategy="multi_worker", environment={"TF_CONFIG": json.dumps(one)}, **arguments)
-        for one in configurations
+        Process(folder, strategy="multi_worker", environment={TF_CONFIG: cluster.tf_config()}, **arguments)
+        for cluster in local_clusters(2)
     ]
 
 
@@ -206,29 +204,33 @@ def test_sigterm_to_one_worker_stops_both_at_the_same_update(uninterrupted, tmp_
 
 
 def lose_a_worker(folder, lost):
+    """Kill one of two workers while they train: the other's exit status and what it printed."""
     processes, left = workers_of(folder), 1 - lost
     processes[0].wait_until_begun()
     processes[lost].popen.kill()
-    assert processes[left].end() not in (0, -signal.SIGKILL)
-    assert f"worker {left} lost another of the 2 workers" in processes[left].text
+    return processes[left].end(), processes[left].text
 
 
 def test_a_lost_worker_ends_the_other_with_a_clear_error(tmp_path):
-    lose_a_worker(tmp_path / "run", lost=0)
+    status, text = lose_a_worker(tmp_path / "run", lost=0)
+    assert status not in (0, -signal.SIGKILL)
+    assert "worker 1 lost another of the 2 workers" in text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_both_workers_go_on_after_one_was_lost(lost, uninterrupted, tmp_path):
     folder = tmp_path / "run"
-    lose_a_worker(folder, lost)
+    status, text = lose_a_worker(folder, lost)
+    assert status not in (0, -signal.SIGKILL)
+    assert f"worker {1 - lost} lost another of the 2 workers" in text
     finish(workers_of(folder, resume=True))
     assert_same_run(folder, uninterrupted("two workers"))
 
 
 def test_a_worker_whose_peer_does_not_come_is_ended_with_a_clear_error(tmp_path):
-    cluster = {"cluster": {"worker": ["127.0.0.1:20001", "127.0.0.1:20002"]}, "task": {"type": "worker", "index": 0}}
-    environment = {"TF_CONFIG": json.dumps(cluster), "KERAS_SE_START_DEADLINE": "3"}
+    cluster = Cluster(("127.0.0.1:20001", "127.0.0.1:20002"), 0, TF_CONFIG)
+    environment = {TF_CONFIG: cluster.tf_config(), "KERAS_SE_START_DEADLINE": "3"}
     process = Process(tmp_path / "run", strategy="multi_worker", environment=environment)
     assert process.end() == -signal.SIGKILL
     assert "worker 0 of 2, by TF_CONFIG: 127.0.0.1:20001, 127.0.0.1:20002" in process.text
