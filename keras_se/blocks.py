@@ -1,125 +1,16 @@
-"""What the families are built from: convolution + BN + activation, where SE sits, and the classifier."""
+"""What the families are built from: convolution, batch normalisation and activation; the stem's pooling; widths."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from keras import layers
 
 from keras_se.grouped_conv import GroupedConv2D
-from keras_se.squeeze_excite import SqueezeExcite, at_least_one
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
 
-PLACEMENTS = ("standard", "pre", "post", "identity", "3x3", "none")
 PADDINGS = ("same", "symmetric")
 CHANNELS_LAST = "channels_last"
-
-
-@dataclass(frozen=True)
-class SE:
-    """How SE sits in a network: the arguments of `create_model` with the same names.
-
-    Placements in a residual block `x -> x + F(x)` (arXiv 1709.01507, section 6.5 and figure 5):
-    standard `x + SE(F(x))`; pre `x + F(SE(x))`; post `SE(relu(x + F(x)))`; identity `SE(x) + F(x)`;
-    3x3, inside F, after its 3x3 convolution; none, the plain network.
-
-    `divisor`: hidden units are rounded to a multiple of it, by `divisible`; `max(1, channels // r)` when None.
-    """
-
-    placement: str = "standard"
-    r: int = 16
-    squeeze: str = "avg"
-    gate: str = "sigmoid"
-    use_bias: bool = True
-    stages: Collection[int] | None = None
-    divisor: int | None = None
-
-    def __post_init__(self):
-        at_least_one("r", self.r)
-        if self.divisor is not None:
-            at_least_one("se_divisor", self.divisor)
-        if self.stages is not None and not isinstance(self.stages, Collection):
-            raise ValueError(f"se_stages must be None or a collection of stages, as (2, 3); got {self.stages!r}")
-
-    def check(self, placements: Collection[str], stages: Collection[int]) -> None:
-        """Refuse what a family has no room for.
-
-        Raises:
-            ValueError: the placement is not among `placements`, or a stage not among `stages`.
-        """
-        if self.placement not in placements:
-            raise ValueError(
-                f"placement must be one of {', '.join(placements)} in this family; got placement={self.placement!r}"
-            )
-        if self.stages is not None and not set(self.stages) <= set(stages):
-            raise ValueError(
-                f"se_stages must be among {', '.join(map(str, stages))}; got se_stages={tuple(self.stages)}"
-            )
-
-    def at(self, placement: str, x: Tensor, stage: int, name: str) -> Tensor:
-        """`x` rescaled, if this is where SE sits and the stage has it; else `x` itself."""
-        if placement != self.placement or (self.stages is not None and stage not in self.stages):
-            return x
-        return SqueezeExcite(
-            self.r,
-            hidden=None if self.divisor is None else divisible(x.shape[-1] / self.r, self.divisor),
-            squeeze=self.squeeze,
-            gate=self.gate,
-            use_bias=self.use_bias,
-            data_format=CHANNELS_LAST,
-            name=f"{name}_se",
-        )(x)
-
-
-@dataclass(frozen=True)
-class Head:
-    """What follows the last feature map: the arguments of `create_model` with the same names."""
-
-    classes: int = 1000
-    include_top: bool = True
-    pooling: str | None = None
-    classifier_activation: str | None = "softmax"
-
-    def __post_init__(self):
-        if self.include_top and self.classes < 1:
-            raise ValueError(f"classes must be at least 1; got classes={self.classes}")
-        if self.pooling not in (None, "avg", "max"):
-            raise ValueError(f"pooling must be None, avg or max; got pooling={self.pooling!r}")
-
-    def __call__(
-        self,
-        x: Tensor,
-        *,
-        dropout: float = 0.0,
-        hidden: tuple[int, ...] = (),
-        activation: str = "relu",
-        flatten: bool = False,
-    ) -> Tensor:
-        """The outputs.
-
-        Args:
-            dropout: before the classifier, and after each hidden layer.
-            hidden: units of the dense layers between the features and the classifier, each followed by `activation`.
-            flatten: whether the classifier sees every position of the feature map, and not its mean.
-        """
-        if self.include_top and flatten:
-            x = layers.Flatten(data_format=CHANNELS_LAST, name="flatten")(x)
-        elif self.include_top or self.pooling == "avg":
-            x = layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, name="avg_pool")(x)
-        elif self.pooling == "max":
-            x = layers.GlobalMaxPooling2D(data_format=CHANNELS_LAST, name="max_pool")(x)
-        if not self.include_top:
-            return x
-        for number, units in enumerate(hidden, 1):
-            x = layers.Dense(units, activation=activation, name=f"hidden{number}")(x)
-            x = layers.Dropout(dropout, name=f"hidden{number}_dropout")(x)
-        if dropout and not hidden:
-            x = layers.Dropout(dropout, name="dropout")(x)
-        x = layers.Dense(self.classes, name="logits")(x)
-        if self.classifier_activation is None:
-            return x
-        return layers.Activation(self.classifier_activation, name="predictions")(x)
 
 
 @dataclass(frozen=True)

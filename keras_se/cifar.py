@@ -10,7 +10,9 @@ from typing import NamedTuple
 import keras
 from keras import layers, ops
 
-from keras_se.blocks import CHANNELS_LAST, NORM, PLACEMENTS, SE, Head, Tensor, conv_bn
+from keras_se.blocks import CHANNELS_LAST, NORM, Tensor, conv_bn
+from keras_se.head import Head
+from keras_se.placement import PLACEMENTS, SE
 
 STAGES = (1, 2, 3)  # 32x32, 16x16, 8x8
 

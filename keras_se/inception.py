@@ -9,7 +9,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_se.blocks import CHANNELS_LAST, SE, Head, Tensor, conv_bn
+from keras_se.blocks import CHANNELS_LAST, Tensor, conv_bn
+from keras_se.head import Head
+from keras_se.placement import SE
 
 STAGES = (3, 4, 5)
 PLACEMENTS = ("standard", "pre", "none")

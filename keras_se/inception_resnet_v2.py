@@ -12,7 +12,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_se.blocks import CHANNELS_LAST, SE, Head, Norm, Tensor, conv_bn
+from keras_se.blocks import CHANNELS_LAST, Norm, Tensor, conv_bn
+from keras_se.head import Head
+from keras_se.placement import SE
 from keras_se.squeeze_excite import at_least_one
 
 STAGES = (1, 2, 3)  # the modules A, B and C, each with the one that makes its resolution

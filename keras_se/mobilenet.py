@@ -9,7 +9,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_se.blocks import SE, Head, conv_bn, depthwise_bn
+from keras_se.blocks import conv_bn, depthwise_bn
+from keras_se.head import Head
+from keras_se.placement import SE
 
 STAGES = (1, 2, 3, 4, 5)  # output strides 2, 4, 8, 16, 32
 PLACEMENTS = ("standard", "pre", "3x3", "none")  # without an addition there is no shortcut and no "after it"

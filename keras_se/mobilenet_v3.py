@@ -9,7 +9,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_se.blocks import SE, Head, Norm, Tensor, check_padding, conv_bn, depthwise_bn, divisible
+from keras_se.blocks import Norm, Tensor, check_padding, conv_bn, depthwise_bn, divisible
+from keras_se.head import Head
+from keras_se.placement import SE
 
 STAGES = (1, 2, 3, 4, 5)  # output strides 2, 4, 8, 16, 32
 PLACEMENTS = ("3x3", "standard", "pre", "none")  # a block without an addition has no shortcut and no "after it"

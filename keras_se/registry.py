@@ -10,9 +10,10 @@ from typing import NamedTuple
 import keras
 
 from keras_se import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
-from keras_se.blocks import SE, Head
 from keras_se.errors import InputError
+from keras_se.head import Head
 from keras_se.macs import macs
+from keras_se.placement import SE
 from keras_se.preprocessing import bring_preprocessing
 from keras_se.weights import find_weights
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_se.blocks import PLACEMENTS, SE, Head, Tensor, check_padding, conv_bn, pool_stem
+from keras_se.blocks import Tensor, check_padding, conv_bn, pool_stem
+from keras_se.head import Head
+from keras_se.placement import PLACEMENTS, SE
 
 STAGES = (2, 3, 4, 5)  # the papers' conv2_x to conv5_x
 

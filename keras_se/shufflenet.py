@@ -9,7 +9,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from keras_se.blocks import CHANNELS_LAST, SE, Head, Tensor, conv_bn, depthwise_bn, pool_stem
+from keras_se.blocks import CHANNELS_LAST, Tensor, conv_bn, depthwise_bn, pool_stem
+from keras_se.head import Head
+from keras_se.placement import SE
 
 STAGES = (2, 3, 4)
 PLACEMENTS = ("standard", "pre", "3x3", "none")  # where units concatenate there is nothing to add to

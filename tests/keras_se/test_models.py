@@ -12,8 +12,9 @@ import pytest
 
 import keras_se
 from keras_se import SqueezeExcite
-from keras_se.blocks import SE, Head
+from keras_se.head import Head
 from keras_se.mobilenet import Separable, mobilenet
+from keras_se.placement import SE
 from keras_se.resnet import ResNet, resnet
 
 IMAGE = (32, 32, 3)
