@@ -138,6 +138,7 @@ def back(arguments):
 
 
 def main():
+    """Run the command named; its exit status, where it compares, is 1 for a difference above the tolerance."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     asking = commands.add_parser("ask")

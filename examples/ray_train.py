@@ -14,6 +14,7 @@ from keras_se.training import PRESETS
 
 
 def main() -> None:
+    """Train on as many of Ray's workers as asked for, begun again up to three times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, help="the run's folder, absolute")
     parser.add_argument("--workers", type=int, default=2)
