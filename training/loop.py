@@ -3,8 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from keras_se.training.data import Source, load_source
 from keras_se.training.distributed_model import distributed, synchronize_batch_norm
 from keras_se.training.distribution import Devices, make_devices
 from keras_se.training.optimization import compile_for
-from keras_se.training.pipeline import WHOLE, Share, evaluation_batches, training_batches
 from keras_se.training.recipes import Recipe
 from keras_se.training.run_folder import Run
 from keras_se.training.survival import Survival
+from keras_se.training.worker_batches import WorkerBatches, worker_batches
 
 
 def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> Run:
@@ -90,7 +89,7 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
         every=recipe.checkpoint_steps,
     )
     with survival.listening(), _full_disk_named(folder, checkpoints):
-        _fit(trained, survival, _batches(recipe, source, preprocessing, devices), recipe.epochs, steps)
+        _fit(trained, survival, worker_batches(recipe, source, preprocessing, devices), recipe.epochs, steps)
     history = run_folder.by_name(progress.history)
     if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
         if devices.chief:
@@ -109,7 +108,7 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     return run
 
 
-def _fit(trained: keras.Model, survival: Survival, batches: "_Batches", epochs: int, steps: int) -> None:
+def _fit(trained: keras.Model, survival: Survival, batches: WorkerBatches, epochs: int, steps: int) -> None:
     """The epochs that are left, the first of which may have begun."""
     progress = survival.progress
     bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
@@ -141,51 +140,6 @@ def _fit(trained: keras.Model, survival: Survival, batches: "_Batches", epochs: 
 def _callbacks(survival: Survival) -> list[Any]:
     board = [keras.callbacks.TensorBoard(str(survival.history.with_name(run_folder.TENSORBOARD)))]
     return [survival, keras.callbacks.TerminateOnNaN(), *(board if survival.devices.chief else ())]
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """What a worker trains on, from a step, and is tested on."""
-
-    training: Callable[[int], Any]
-    evaluation: Any
-    evaluation_steps: int
-
-
-def _batches(recipe: Recipe, source: Source, preprocessing: Preprocessing, devices: Devices) -> _Batches:
-    classes, size = len(source.classes), recipe.batch_size
-
-    def training(step: int) -> Any:
-        return _distributed_over_workers(
-            devices,
-            lambda share: training_batches(
-                source.train,
-                preprocessing,
-                classes=classes,
-                batch_size=size,
-                augmentation=recipe.augmentation,
-                seed=recipe.seed,
-                start=step * size,
-                share=share,
-            ),
-        )
-
-    evaluation = _distributed_over_workers(
-        devices,
-        lambda share: evaluation_batches(
-            source.test, preprocessing, classes=classes, batch_size=size, whole=devices.replicas > 1, share=share
-        ),
-    )
-    return _Batches(training, evaluation, -(-len(source.test) // size))
-
-
-def _distributed_over_workers(devices: Devices, batches: Callable[[Share], tf.data.Dataset]) -> Any:
-    """Each worker's share of the batches; what one process computes, Keras divides over its devices."""
-    if devices.workers == 1:
-        return batches(WHOLE)
-    share = Share(devices.worker, devices.workers, devices.replicas // devices.workers)
-    strategy: Any = devices.strategy
-    return strategy.distribute_datasets_from_function(lambda context: batches(share))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing, bring_preprocessing, preprocessing_of
 from keras_se.registry import create_model
-from keras_se.training import Recipe, loop, train
+from keras_se.training import Recipe, loop, train, worker_batches
 from keras_se.training.data import load_source
 from keras_se.training.distributed_model import synchronize_batch_norm
 from keras_se.training.distribution import make_devices
@@ -128,10 +128,10 @@ def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, 
         bring_preprocessing(model, brought)
         return model
 
-    batches = loop.training_batches
+    batches = worker_batches.training_batches
     monkeypatch.setattr(loop, "_model", with_weights)
     monkeypatch.setattr(
-        loop, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
+        worker_batches, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
     )
     run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")))
     assert preprocessing_of(run.model, run.folder / "model.keras") == brought
