@@ -38,7 +38,6 @@ class FakeQuantize(layers.Layer):
     """
 
     def __init__(self, low: float, high: float, *, learned: bool = False, **kwargs):
-        # The ends stay float32 under mixed precision: float16 has no more steps than they need to be told apart by.
         super().__init__(autocast=False, **kwargs)
         if not low <= 0 <= high or high - low < LEAST_RANGE:
             raise ValueError(f"a range must include 0 and be {LEAST_RANGE} wide at least; got {low} to {high}")
@@ -48,7 +47,10 @@ class FakeQuantize(layers.Layer):
     def build(self, input_shape):
         if self.learned:
             self.ends = self.add_weight(
-                shape=(2,), dtype="float32", initializer=lambda shape, dtype: ops.array([self.low, self.high], dtype)
+                shape=(2,),
+                dtype="float32",
+                autocast=False,  # bfloat16 has no more bits than the values that the range divides into
+                initializer=lambda shape, dtype: ops.array([self.low, self.high], dtype),
             )
 
     def range(self) -> tuple[float, float]:
@@ -86,7 +88,8 @@ class RoundedWeights(layers.Wrapper):
     """
 
     def __init__(self, layer: layers.Layer, **kwargs):
-        super().__init__(layer, autocast=False, **kwargs)
+        # Under mixed precision the weights are rounded in float32, and `layer` computes in its own type.
+        super().__init__(layer, autocast=False, **{**kwargs, "dtype": "float32"})
 
     def call(self, x):
         kernel = self.layer.kernel

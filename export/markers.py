@@ -32,6 +32,8 @@ def take_ranges(content: bytes) -> tuple[bytes, Ranges]:
     for operator, name in zip(graph.operators, names, strict=True):
         if name == "QUANTIZE":
             source, marked = int(operator.inputs[0]), int(operator.outputs[0])
+            if source in before:
+                raise ValueError(f"a range must belong to one operation; got two in a row at {_name(graph, source)}")
             before[marked] = source
             ends[source] = _ends(graph.tensors[marked].quantization)
         elif name == "DEQUANTIZE" and int(operator.inputs[0]) in before:

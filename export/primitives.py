@@ -30,7 +30,7 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
         A functional model of the same inputs and outputs; it shares no variable with `model`.
     """
     return keras.models.clone_model(
-        keras.Model(model.inputs, model.outputs, name=model.name),
+        _functional(model),
         clone_function=lambda layer: layer,
         call_function=_Writer(fold),
     )
@@ -50,6 +50,13 @@ def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, 
     return new, output
 
 
+def _functional(model: keras.Model) -> keras.Model:
+    """The model as a functional one of its own, not yet compiled."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
 class _Writer:
     """Writes one layer of the model at a time, on the tensors that the layers before it have become."""
 
@@ -61,17 +68,17 @@ class _Writer:
         self._outputs: list[Tensor] = []
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        self._dtype = getattr(layer, "dtype_policy", None)
         for kind, write in self._RULES.items():
             if isinstance(layer, kind):
                 return write(self, layer, *args)
         return copied(layer, *args, **kwargs)[1]
 
     def _model(self, model: keras.Model, x: Tensor) -> Tensor:
-        inner = keras.Model(model.inputs, model.outputs)
         whole: Any = keras.models.clone_model(
-            inner, input_tensors=[x], clone_function=lambda layer: layer, call_function=self
+            _functional(model), input_tensors=x, clone_function=lambda layer: layer, call_function=self
         )
-        return whole.outputs[0] if len(whole.outputs) == 1 else whole.outputs
+        return whole.output
 
     def _convolution(self, layer: layers.Layer, x: Tensor) -> Tensor:
         # GroupedConv2D is a Conv2D that trains faster; Keras's own has the same weights.
@@ -94,13 +101,15 @@ class _Writer:
         if function is functions.linear:
             return x
         if function is functions.silu:
-            return layers.Multiply(name=name)([x, layers.Activation("sigmoid", name=f"{label}_sigmoid")(x)])
+            gate = layers.Activation("sigmoid", dtype=self._dtype, name=f"{label}_sigmoid")(x)
+            return layers.Multiply(dtype=self._dtype, name=name)([x, gate])
         if function is functions.hard_sigmoid:
             shifted = self._affine(x, np.array(1.0), np.array(3.0), f"{label}_shift")
-            return self._affine(layers.ReLU(6, name=f"{label}_relu6")(shifted), np.array(1 / 6), np.array(0.0), name)
+            clipped = layers.ReLU(6, dtype=self._dtype, name=f"{label}_relu6")(shifted)
+            return self._affine(clipped, np.array(1 / 6), np.array(0.0), name)
         if function in (functions.relu, functions.relu6):
-            return layers.ReLU(6 if function is functions.relu6 else None, name=name)(x)
-        return layers.Activation(function, name=name)(x)
+            return layers.ReLU(6 if function is functions.relu6 else None, dtype=self._dtype, name=name)(x)
+        return layers.Activation(function, dtype=self._dtype, name=name)(x)
 
     def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
         last = len(x.shape) - 1
@@ -127,8 +136,8 @@ class _Writer:
         scale, offset = (np.broadcast_to(one, x.shape[-1]) for one in (scale, offset))
         if id(x) not in self._convolutions:
             if len(x.shape) != 4:
-                return layers.Rescaling(scale.tolist(), offset.tolist(), name=name)(x)
-            new = layers.DepthwiseConv2D(1, data_format="channels_last", name=name)
+                return layers.Rescaling(scale.tolist(), offset.tolist(), dtype=self._dtype, name=name)(x)
+            new = layers.DepthwiseConv2D(1, data_format="channels_last", dtype=self._dtype, name=name)
             output = new(x)
             new.set_weights([scale.reshape(1, 1, -1, 1), offset])
             self._remember(output, new, x)
@@ -148,14 +157,15 @@ class _Writer:
         pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}.get(layer.squeeze)
         squeezed = x
         if pool is not None:
-            squeezed = pool(data_format=layer.data_format, keepdims=True, name=f"{name}_squeeze")(x)
+            arguments = {"data_format": layer.data_format, "keepdims": True, "dtype": self._dtype}
+            squeezed = pool(**arguments, name=f"{name}_squeeze")(x)
         gate = squeezed
         for inner in (layer.reduce, layer.expand):
             config = {**inner.get_config(), "activation": "linear", "name": f"{name}_{inner.name}"}
             new, output = reconfigured(inner, type(inner), config, gate)
             self._remember(output, new, gate)
             gate = self._activated(output, inner.activation, f"{name}_{inner.name}")
-        return layers.Multiply(name=name)([x, gate])
+        return layers.Multiply(dtype=self._dtype, name=name)([x, gate])
 
     _RULES: dict[type, Callable] = {  # noqa: RUF012 - read only
         keras.Model: _model,

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from keras_se.errors import InputError
@@ -18,7 +19,8 @@ from keras_se.progress import track
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
 
 # What a layer's output is in the int8 file.
-_ROUNDED = (layers.Add, layers.Multiply, layers.GlobalAveragePooling2D)
+_MEAN = layers.GlobalAveragePooling2D
+_ROUNDED = (layers.Add, layers.Multiply, _MEAN)
 _SAME_SCALE = (
     layers.MaxPooling2D,
     layers.GlobalMaxPooling2D,
@@ -108,11 +110,15 @@ def _observed(model: keras.Model, images: np.ndarray, method: str) -> dict[str, 
     """The range of each layer's output over the images."""
     watched = _computing(model)
     observers = [find_method(method).observer() for _ in watched]
-    every = keras.Model(model.inputs, [layer.output for layer in watched])
+    every = tf.function(keras.Model(model.input, [layer.output for layer in watched]))
     for image in track(images, f"Calibrating on {len(images)} images", total=len(images)):
         for observer, output in zip(observers, every(image[None]), strict=True):
             observer.add(np.asarray(output, "float32"))
     return {layer.name: with_zero(*observer.range()) for layer, observer in zip(watched, observers, strict=True)}
+
+
+def _is_identity(layer: layers.Layer) -> bool:
+    return isinstance(layer, _MEAN) and layer.keepdims and layer.input.shape[1:3] == (1, 1)
 
 
 class _Rounder:
@@ -137,7 +143,7 @@ class _Rounder:
             return self._operation(layer, inputs, kwargs)
         if isinstance(layer, CONVOLUTIONS):
             inner = type(layer).from_config(layer.get_config())
-            wrapped = RoundedWeights(inner, name=layer.name, dtype=layer.dtype_policy)
+            wrapped = RoundedWeights(inner, name=layer.name)
             output = wrapped(*inputs)
             inner.set_weights(layer.get_weights())
             return self._rounded(output, layer, fusable=True)
@@ -149,7 +155,8 @@ class _Rounder:
             return self._rounded(copied(layer, parts)[1], layer)
         if isinstance(layer, layers.AveragePooling2D):  # rounded to the values that its input has
             return self._keep(self._rounding_of(inputs[0])(copied(layer, *inputs)[1]), self._rounding_of(inputs[0]))
-        if isinstance(layer, _SAME_SCALE):
+        # The converter leaves out the mean of one position.
+        if isinstance(layer, _SAME_SCALE) or _is_identity(layer):
             return self._keep(copied(layer, *inputs)[1], self._rounding_of(inputs[0]))
         function = getattr(layer, "activation", None)
         if isinstance(layer, layers.Softmax) or function is keras.activations.softmax:

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_se
+from keras_se.export import quantize_aware
 from keras_se.training import distributed
 
 MODE, OUT = sys.argv[1:]
@@ -123,6 +125,18 @@ def case_compiled_passes():
 
 def case_plain_passes():
     return trained(compiled(lambda: with_norm(False)))
+
+
+def case_quantization_aware():
+    """One update: in a later one a rounding of sums may become one of a step."""
+    model = compiled(
+        lambda: quantize_aware(
+            network(convolution(padding="same"), keras_se.SqueezeExcite(2), keras.layers.GlobalAveragePooling2D()),
+            calibration=X,
+            input_range=(-4.0, 4.0),
+        )
+    )
+    return trained(model, images=BATCH)
 
 
 def case_schedule():

@@ -37,6 +37,7 @@ SAME_AS_ONE_DEVICE = (
     "partial_training_batch",
     "weighted_samples",
     "partial_evaluation",
+    "quantization_aware",
 )
 
 

@@ -1,0 +1,237 @@
+"""A quantization-aware model and its int8 file compute the same."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_se
+from keras_se.errors import InputError
+from keras_se.export import export, flatbuffer, quantize_aware
+from keras_se.export.engines import find_engine, run_keras
+from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights
+from keras_se.export.tensors import each_images_tensors
+
+# Rounding in the middle between two steps goes either way; a hundredth of a step is float32's share.
+ONE_STEP = 1.01
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def aware(trained) -> keras.Model:
+    """The quickstart's network, trained on for some updates."""
+    model = quantize_aware(trained.model, calibration=trained.images[:50])
+    fit(model, trained.images)
+    return model
+
+
+def fit(model, images, epochs=2):
+    """Some updates towards the classes that the model gives already."""
+    labels = np.eye(model.output_shape[-1], dtype="float32")[model.predict(images, verbose=0).argmax(1)]
+    model.compile(keras.optimizers.SGD(0.001, momentum=0.9), "categorical_crossentropy")
+    return model.fit(images, labels, batch_size=16, epochs=epochs, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def int8(aware, tmp_path_factory):
+    [artifact] = export(aware, tmp_path_factory.mktemp("aware"), recipes=("static_wi8_ai8",))
+    return artifact
+
+
+def logits(path, images, engine):
+    return find_engine(engine).run(flatbuffer.without_softmax(flatbuffer.load(path)), images)
+
+
+def steps_apart(model, path, images, engine):
+    got = logits(path, images, engine)
+    return np.abs(got.values - run_keras(model, images).values) / got.lsb
+
+
+@pytest.mark.parametrize("engine", ["litert", "litert_reference", "tflm"])
+def test_logits_of_a_small_file_are_within_a_step(engine, randomise, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, use_bias=False)(x))
+    x = keras.layers.GlobalAveragePooling2D()(keras_se.SqueezeExcite(4)(keras.layers.ReLU()(x)))
+    model = keras.Model(inputs, keras.layers.Dense(10)(x))
+    randomise(model, 0)
+    images = RNG.random((64, 16, 16, 3)).astype("float32")
+    aware = quantize_aware(model, calibration=images)
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    assert steps_apart(aware, artifact.path, images, engine).max() <= ONE_STEP
+
+
+@pytest.mark.parametrize("engine", ["litert", "litert_reference", "tflm"])
+def test_a_deep_file_has_the_models_classes(aware, int8, trained, engine):
+    """A step more or less in one of 92 operations becomes up to 26 of the logits' steps here; in the median, one."""
+    got = logits(int8.path, trained.images, engine).values
+    chosen = run_keras(aware, trained.images).values.argmax(1)
+    assert np.mean(got[np.arange(len(got)), chosen] == got.max(1)) >= 0.995
+    assert np.median(steps_apart(aware, int8.path, trained.images, engine)) <= ONE_STEP
+
+
+def test_the_file_holds_integers_only(int8):
+    assert set(flatbuffer.dtypes(int8.path.read_bytes())) == {"INT8", "INT32"}
+    assert int8.manifest["xnnpack_partitions"] == 1
+
+
+def test_each_operation_is_within_a_step_on_the_same_inputs(aware, int8, trained):
+    compared = operations_apart(aware, int8.path.read_bytes(), trained.images[:3])
+    assert len(compared) == len(flatbuffer.operation_names(int8.path.read_bytes())) - 1  # the softmax is not rounded
+    assert {name: steps for name, steps in compared.items() if steps > ONE_STEP} == {}
+
+
+def operations_apart(model, content, images):
+    """By layer, the greatest difference in steps between the file's tensor and the model's, on the file's inputs."""
+    roundings = {layer.name: layer for layer in model.layers if isinstance(layer, FakeQuantize)}
+    tensors = {layer_of(name): name for name in reversed(activations(content))}
+    found = {}
+    for values in each_images_tensors(content, images, list(tensors.values()), resolver="BUILTIN_REF"):
+        for name, rounding in roundings.items():
+            layer = name.removesuffix("_range")
+            if layer not in tensors:
+                continue
+            sources = sources_of(rounding.input)
+            inputs = [real(values[tensors.get(source.removesuffix("_range"), tensors[None])]) for source in sources]
+            part = keras.Model([roundings[source].output for source in sources], rounding.output)
+            got = values[tensors[layer]]
+            apart = np.abs(np.asarray(part(inputs)) - real(got)).max() / got.scale
+            found[name] = max(found.get(name, 0.0), float(apart))
+    return found
+
+
+def activations(content):
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    indices = [*graph.inputs, *(operator.outputs[0] for operator in graph.operators)]
+    return [graph.tensors[index].name.decode() for index in indices]
+
+
+def real(tensor):
+    return ((tensor.values.astype("float64") - tensor.zero) * tensor.scale).astype("float32")
+
+
+def layer_of(tensor):
+    """The layer whose name a tensor of a file has, `model_1/LAYER_1/Operation;…`; None of the input."""
+    parts = tensor.split(";")[0].split("/")
+    return parts[1].removesuffix("_1") if len(parts) > 1 else None
+
+
+def sources_of(tensor):
+    """The roundings that a tensor is computed from, with none between."""
+    layer = tensor._keras_history.operation
+    if isinstance(layer, FakeQuantize):
+        return [layer.name]
+    found = [source for one in keras.tree.flatten(layer.input) for source in sources_of(one)]
+    return list(dict.fromkeys(found))
+
+
+def test_ranges_and_weights_go_through_a_file(aware, trained, tmp_path):
+    aware.save(tmp_path / "aware.keras")
+    again = keras.models.load_model(tmp_path / "aware.keras")
+    np.testing.assert_array_equal(again(trained.images), aware(trained.images))
+    [before], [after] = (
+        export(one, tmp_path / name, recipes=("static_wi8_ai8",))
+        for one, name in ((aware, "a"), (tmp_path / "aware.keras", "b"))
+    )
+    assert before.path.read_bytes() == after.path.read_bytes()
+
+
+def test_training_lowers_the_loss_and_moves_weights_and_ranges(trained):
+    model = quantize_aware(trained.model, calibration=trained.images[:20])
+    before = [np.array(weight) for weight in model.get_weights()]
+    losses = fit(model, trained.images, epochs=4).history["loss"]
+    assert losses[-1] < losses[0]
+    ends = [layer.ends for layer in model.layers if isinstance(layer, FakeQuantize) and layer.learned]
+    assert len(ends) > 60
+    moved = [
+        variable.path
+        for variable, weight in zip(model.weights, before, strict=True)
+        if not np.array_equal(variable, weight)
+    ]
+    assert sum("range" in path for path in moved) > 10
+    assert sum("kernel" in path for path in moved) == sum("kernel" in variable.path for variable in model.weights)
+
+
+def test_frozen_ranges_are_those_of_the_calibration(trained):
+    model = quantize_aware(trained.model, calibration=trained.images[:20], learned=False)
+    assert not [weight.path for weight in model.weights if "range" in weight.path]
+    assert all(isinstance(layer, (FakeQuantize, RoundedWeights)) or not layer.weights for layer in model.layers)
+    exact = keras.Model(trained.model.input, trained.model.get_layer("stem_act").output)
+    assert model.get_layer("stem_act_range").range()[1] == pytest.approx(exact.predict(trained.images[:20]).max(), 1e-5)
+
+
+def test_the_gate_has_256_steps_to_one_and_the_mean_a_range_of_its_own(aware):
+    assert aware.get_layer("block1_se_expand_sigmoid_range").range() == (0.0, 255 / 256)
+    mean, before = aware.get_layer("block1_se_squeeze_range"), aware.get_layer("block1_pointwise_act_range")
+    assert mean.range()[1] < before.range()[1]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_and_exports(policy, tmp_path):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=4, alpha=0.1, r=2)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    images = RNG.random((16, 32, 32, 3)).astype("float32")
+    aware = quantize_aware(model, calibration=images)
+    assert np.isfinite(fit(aware, images).history["loss"]).all()
+    computing = [layer.layer if isinstance(layer, RoundedWeights) else layer for layer in aware.layers]
+    computing = [layer for layer in computing if layer.name not in ("image", "input_range")]
+    assert {layer.compute_dtype for layer in computing} == {policy.removeprefix("mixed_")}
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+
+
+NETWORKS = {
+    "mobilenet_v3_small": {},
+    "se_shufflenet": {},
+    "se_bn_inception": {},
+    "se_resnet20_cifar": {},
+    "se_resnet164_cifar": {},
+    "se_inception_resnet_v2": {"modules": (1, 1, 1)},
+    "se_resnext50_32x4d": {"se_stages": (2,)},
+    "se_vgg16": {},
+}
+PIXELS = {"se_inception_resnet_v2": 80}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_operation_of_other_networks_is_within_a_step(name, randomise, tmp_path):
+    keras.utils.set_random_seed(0)
+    size = PIXELS.get(name, 32)
+    model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10, **NETWORKS[name])
+    randomise(model, 0)
+    images = RNG.random((16, size, size, 3)).astype("float32")
+    aware = quantize_aware(model, calibration=images)
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    content = artifact.path.read_bytes()
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+    compared = operations_apart(aware, content, images[:2])
+    assert len(compared) > 0.6 * len(flatbuffer.operation_names(content))
+    assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
+
+
+def test_a_layer_without_an_int8_form_is_named():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.LayerNormalization(name="odd_one")(keras.layers.Conv2D(4, 3)(inputs)))
+    with pytest.raises(InputError, match="no int8 form of a LayerNormalization; got the layer odd_one"):
+        quantize_aware(model, calibration=RNG.random((2, 8, 8, 3)).astype("float32"))
+
+
+def test_other_formats_are_refused(aware, tmp_path):
+    with pytest.raises(InputError, match="trained for static_wi8_ai8 alone; got float32, float16"):
+        export(aware, tmp_path / "out", recipes=("float32", "static_wi8_ai8", "float16"))
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("images", [None, np.zeros((0, 32, 32, 3), "float32"), np.zeros((2, 8, 8, 3), "float32")])
+def test_unfit_calibration_images_are_refused(trained, images):
+    with pytest.raises(InputError, match="calibration images"):
+        quantize_aware(trained.model, calibration=images)
+
+
+def test_an_unknown_calibration_method_is_refused(trained):
+    with pytest.raises(InputError, match=r"calibration_method must be one of .* got 'entropy'"):
+        quantize_aware(trained.model, calibration=trained.images[:2], method="entropy")
