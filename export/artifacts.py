@@ -13,9 +13,11 @@ import numpy as np
 from keras_se.atomic import writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
+from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.quantize import Ranges, calibrate, calibration_sha256, check_calibration, quantize
+from keras_se.export.quantize import quantize
+from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
@@ -42,6 +44,7 @@ def export(
     recipes: Sequence[str] = ("float32", "static_wi8_ai8"),
     target: str = "phone_cpu",
     calibration: np.ndarray | None = None,
+    calibration_method: str = "min_max",
     preprocessing: Preprocessing | None = None,
 ) -> list[Artifact]:
     """Convert a model once to float and from there to each recipe.
@@ -55,6 +58,7 @@ def export(
         recipes: names from `keras_se.export.RECIPES`.
         target: the device; "phone_cpu".
         calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
+        calibration_method: how they give the ranges of the activations: a name from `keras_se.export.ranges.METHODS`.
         preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
             pixels in 0..1 if the calibration images lie there.
     Raises:
@@ -66,6 +70,7 @@ def export(
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
     if target not in TARGETS:
         raise InputError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
+    find_method(calibration_method)
     folder = writable_folder(out)
     model, source = _model_and_hash(model_or_path)
     shape = image_shape(model)
@@ -74,11 +79,12 @@ def export(
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
     float_file = to_tflite(model)
-    ranges = None if images is None else _ranges(float_file, images, preprocessing)
+    ranges = None if images is None else _ranges(float_file, images, preprocessing, calibration_method)
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         content = quantize(float_file, recipe, ranges)
-        manifest = _manifest(content, recipe, target, model.name, source, preprocessing, images)
+        calibrated_on = _calibration(images, calibration_method) if recipe.calibrated else None
+        manifest = _manifest(content, recipe, target, model.name, source, preprocessing, calibrated_on)
         made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
     for path, _, content, manifest in made:
         write_bytes(path, content)
@@ -112,17 +118,18 @@ def _model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
 
 
-def _ranges(float_file, images, preprocessing: Preprocessing) -> Ranges:
+def _ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
     low, high = preprocessing.input_range
     # Images from outside the record's range are another preprocessing: then their own extremes stand.
     inside = low <= images.min() and images.max() <= high
-    return calibrate(float_file, images, (low, high) if inside else None)
+    return calibrate(float_file, images, (low, high) if inside else None, method=method)
 
 
-def _manifest(content, recipe: Recipe, target, model, source, preprocessing, images) -> dict[str, Any]:
-    calibration = None
-    if recipe.calibrated:
-        calibration = {"images": len(images), "sha256": calibration_sha256(images), "method": "min_max"}
+def _calibration(images: np.ndarray, method: str) -> dict[str, Any]:
+    return {"images": len(images), "sha256": calibration_sha256(images), "method": method}
+
+
+def _manifest(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
     return {
         "model": model,
         "model_sha256": source,

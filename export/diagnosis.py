@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
-from keras_se.export.engines import quantized_input
-from keras_se.extras import import_extra
+from keras_se.export.tensors import each_images_tensors
 from keras_se.progress import track
 
 
@@ -152,22 +151,8 @@ def _written(content: bytes) -> dict[str, tuple[str, list[str]]]:
 
 def _run(content: bytes, images: np.ndarray, names: list[str]) -> Iterator[dict[str, _Tensor]]:
     """The named tensors after each image."""
-    litert = import_extra("ai_edge_litert.interpreter", "edge")
-    interpreter = litert.Interpreter(
-        model_content=content,
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
-        experimental_preserve_all_tensors=True,
-    )
-    interpreter.allocate_tensors()
-    [taken] = interpreter.get_input_details()
-    details = {one["name"]: one for one in interpreter.get_tensor_details() if one["name"] in set(names)}
-    for image in images:
-        interpreter.set_tensor(taken["index"], quantized_input(image[None], taken["dtype"], *taken["quantization"]))
-        interpreter.invoke()
-        yield {
-            name: _dequantized(interpreter.get_tensor(one["index"]), *one["quantization"])
-            for name, one in details.items()
-        }
+    for tensors in each_images_tensors(content, images, names, resolver="BUILTIN_REF"):
+        yield {name: _dequantized(*tensor) for name, tensor in tensors.items()}
 
 
 def _dequantized(values: np.ndarray, scale: float, zero: int) -> _Tensor:

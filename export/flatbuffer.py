@@ -95,6 +95,14 @@ def input_name(content: bytes) -> str:
     return graph.tensors[graph.inputs[0]].name.decode()
 
 
+def activation_names(content: bytes) -> list[str]:
+    """The names of the float tensors that depend on the input, which is the first of them."""
+    graph = unpack(content).subgraphs[0]
+    written = [int(index) for op in graph.operators for index in op.outputs]
+    tensors = [graph.tensors[index] for index in (*map(int, graph.inputs), *written)]
+    return [tensor.name.decode() for tensor in tensors if tensor.type == schema.TensorType.FLOAT32]
+
+
 def operations(content: bytes) -> dict[str, int]:
     """How many of each operation the file has, by its name in the schema."""
     return dict(sorted(Counter(operation_names(content)).items()))

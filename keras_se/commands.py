@@ -149,6 +149,9 @@ class Export:
     """The device."""
     images: int = 200
     """Training images to calibrate on."""
+    calibration_method: str = "min_max"
+    """How they give the ranges of activations: min_max (all that occurs), percentile (but for 0.01 %), mse (the least
+    squared error in 8 bits) or moving_average (the quantizer's own rule, which clips)."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""
     json: Json = False
@@ -157,7 +160,14 @@ class Export:
         from keras_se.export import export
 
         calibration = None if self.data is None else _images(self, self.model, "train")[0]
-        artifacts = export(self.model, self.out, recipes=self.recipes, target=self.target, calibration=calibration)
+        artifacts = export(
+            self.model,
+            self.out,
+            recipes=self.recipes,
+            target=self.target,
+            calibration=calibration,
+            calibration_method=self.calibration_method,
+        )
         found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
         return Rows(
             document=found,

@@ -251,6 +251,10 @@ def unknown_target(place):
     return export_of(place, place.model, "--recipes", "float32", "--target", "toaster")
 
 
+def unknown_calibration_method(place):
+    return export_of(place, place.model, "--recipes", "float32", "--calibration-method", "entropy")
+
+
 def static_recipe_without_data(place):
     return export_of(place, place.model, *STATIC)
 
@@ -320,6 +324,7 @@ CASES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     no_recipe: ("recipes must name at least one",),
     unknown_recipe: ("recipe must be one of", "static_wi4_ai8"),
     unknown_target: ("target must be one of", "toaster"),
+    unknown_calibration_method: ("calibration_method must be one of min_max, percentile", "entropy"),
     static_recipe_without_data: ("calibration images", "--data"),
     no_calibration_images: ("images must be at least 1; got 0",),
     unknown_engine: ("engine must be one of", "onnx"),

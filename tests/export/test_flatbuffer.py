@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, flatbuffer
-from keras_se.export.quantize import calibrate
+from keras_se.export.calibration import calibrate
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")

@@ -1,13 +1,13 @@
-"""The quantized files against the float file, and what may be calibrated on."""
+"""The quantized files against the float file."""
 
 import numpy as np
 import pytest
 
-from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
+from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.quantize import calibrate, check_calibration, quantize
+from keras_se.export.quantize import quantize
 from keras_se.export.weights import weight_error
 from keras_se.preprocessing import Preprocessing
 
@@ -42,21 +42,6 @@ def test_an_int8_input_is_the_pixel_minus_128(trained):
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
 def test_xnnpack_takes_the_whole_graph(network, recipe, request):
     assert xnnpack_partitions(request.getfixturevalue(network).files[recipe].read_bytes()) == 1
-
-
-def test_calibration_takes_the_extremes_of_all_images(trained):
-    """Of the network's logits, over all images: the quantizer's own moving average falls short of them."""
-    float_file = trained.files["float32"].read_bytes()
-    ranges = calibrate(float_file, trained.images[:8], (0.0, 1.0))
-    graph = flatbuffer.unpack(flatbuffer.without_softmax(float_file)).subgraphs[0]
-    logits = ranges[graph.tensors[int(graph.outputs[0])].name.decode()]
-    from keras_se.export.engines import run_keras
-
-    wanted = run_keras(trained.model, trained.images[:8]).values
-    # To 1e-4: XNNPACK's sums against TensorFlow's.
-    assert float(logits["min"].squeeze()) == pytest.approx(wanted.min(), abs=1e-4)
-    assert float(logits["max"].squeeze()) == pytest.approx(wanted.max(), abs=1e-4)
-    assert ranges[flatbuffer.input_name(float_file)]["max"].squeeze() == 1.0
 
 
 def test_a_channel_that_never_opens_still_runs():
@@ -96,19 +81,3 @@ def test_images_outside_the_record_bring_their_own_range(trained, tmp_path):
     )
     graph = flatbuffer.unpack(artifact.path.read_bytes()).subgraphs[0]
     assert graph.tensors[int(graph.inputs[0])].quantization.scale[0] == pytest.approx(np.ptp(images) / 255, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (None, "needs calibration images"),
-        (np.zeros((0, 8, 8, 3), "float32"), "needs calibration images"),
-        (np.zeros((2, 9, 8, 3), "float32"), r"\(n, 8, 8, 3\); got \(2, 9, 8, 3\)"),
-        (np.zeros((8, 8, 3), "float32"), r"got \(8, 8, 3\)"),
-        (np.zeros((2, 8, 8, 3), "uint8"), "floats.*got uint8"),
-        (np.full((2, 8, 8, 3), np.nan, "float32"), "finite"),
-    ],
-)
-def test_unfit_calibration_images_are_refused(images, message):
-    with pytest.raises(InputError, match=message):
-        check_calibration(images, (8, 8, 3))
