@@ -19,11 +19,10 @@ from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.quantize import quantize
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
+from keras_se.export.targets import find_target
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
-
-TARGETS = ("phone_cpu",)
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,20 @@ def export(
         model_or_path: a Keras model of one image input of known size, or a `.keras` file.
         out: the folder; made if it is missing, and files of the same names are replaced.
         recipes: names from `keras_se.export.RECIPES`.
-        target: the device; "phone_cpu".
+        target: the device: a name from `keras_se.export.targets.TARGETS`.
         calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
         calibration_method: how they give the ranges of the activations: a name from `keras_se.export.ranges.METHODS`.
         preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
             pixels in 0..1 if the calibration images lie there.
     Raises:
-        InputError: a name is unknown, the model cannot be read or has another input, the calibration images are
+        InputError: a name is unknown, the target does not run a recipe, the network lacks the part that a recipe
+            treats apart, the model cannot be read or has another input, the calibration images are
             missing or unfit, or `out` cannot be written.
     """
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
-    if target not in TARGETS:
-        raise InputError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
+    find_target(target, chosen)
     find_method(calibration_method)
     folder = writable_folder(out)
     model, source = _model_and_hash(model_or_path)

@@ -144,9 +144,10 @@ class Export:
     data: str | None = None
     """Where calibration images come from, as in `train`; static recipes need it."""
     recipes: tuple[str, ...] = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
-    """Number formats."""
+    """Number formats; also weight_only_wi8_afp32, static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32 and
+    static_wi8_ai8_ends_fp32."""
     target: str = "phone_cpu"
-    """The device."""
+    """The device: phone_cpu, or tflite_micro, which refuses float16, dynamic and weight-only recipes."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"

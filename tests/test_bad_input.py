@@ -251,6 +251,15 @@ def unknown_target(place):
     return export_of(place, place.model, "--recipes", "float32", "--target", "toaster")
 
 
+def recipe_that_the_target_cannot_run(place):
+    return export_of(place, place.model, "--recipes", "float16", "--target", "tflite_micro")
+
+
+def recipe_of_se_without_se(place):
+    options = ("--recipes", "static_wi8_ai8_se_ai16", "--data", "digits", "--images", "2")
+    return export_of(place, place.model, *options)
+
+
 def unknown_calibration_method(place):
     return export_of(place, place.model, "--recipes", "float32", "--calibration-method", "entropy")
 
@@ -324,6 +333,8 @@ CASES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     no_recipe: ("recipes must name at least one",),
     unknown_recipe: ("recipe must be one of", "static_wi4_ai8"),
     unknown_target: ("target must be one of", "toaster"),
+    recipe_that_the_target_cannot_run: ("tflite_micro cannot run float16",),
+    recipe_of_se_without_se: ("static_wi8_ai8_se_ai16 does not fit: the network has no SE",),
     unknown_calibration_method: ("calibration_method must be one of min_max, percentile", "entropy"),
     static_recipe_without_data: ("calibration images", "--data"),
     no_calibration_images: ("images must be at least 1; got 0",),
