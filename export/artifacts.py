@@ -71,19 +71,19 @@ def export(
     find_target(target, chosen)
     find_method(calibration_method)
     folder = writable_folder(out)
-    model, source = _model_and_hash(model_or_path)
+    model, source = model_and_hash(model_or_path)
     shape = image_shape(model)
     calibrated = any(recipe.calibrated for recipe in chosen)
     images = check_calibration(calibration, shape) if calibrated else None
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
     float_file = to_tflite(model)
-    ranges = None if images is None else _ranges(float_file, images, preprocessing, calibration_method)
+    ranges = None if images is None else activation_ranges(float_file, images, preprocessing, calibration_method)
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         content = quantize(float_file, recipe, ranges)
-        calibrated_on = _calibration(images, calibration_method) if recipe.calibrated else None
-        manifest = _manifest(content, recipe, target, model.name, source, preprocessing, calibrated_on)
+        calibrated_on = calibration_record(images, calibration_method) if recipe.calibrated else None
+        manifest = manifest_of(content, recipe, target, model.name, source, preprocessing, calibrated_on)
         made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
     for path, _, content, manifest in made:
         write_bytes(path, content)
@@ -110,25 +110,29 @@ def preprocessing_of_file(path: Path | str) -> Preprocessing:
     return Preprocessing(shape[1], shape[2])
 
 
-def _model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
+def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
+    """The model, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
         return model_or_path, None
     model = load_model(model_or_path)
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
 
 
-def _ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
+def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
+    """The ranges of the float file's activations; the input's is that of the preprocessing."""
     low, high = preprocessing.input_range
     # Images from outside the record's range are another preprocessing: then their own extremes stand.
     inside = low <= images.min() and images.max() <= high
     return calibrate(float_file, images, (low, high) if inside else None, method=method)
 
 
-def _calibration(images: np.ndarray, method: str) -> dict[str, Any]:
+def calibration_record(images: np.ndarray, method: str) -> dict[str, Any]:
+    """What a manifest says of the calibration."""
     return {"images": len(images), "sha256": calibration_sha256(images), "method": method}
 
 
-def _manifest(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
+def manifest_of(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
+    """What stands beside a file."""
     return {
         "model": model,
         "model_sha256": source,

@@ -48,6 +48,10 @@ _ROUNDINGS = Tolerance(
     0.2, 20.0, 0.97, "XNNPACK and the reference kernels round otherwise, which adds up over the layers"
 )
 
+_MIXED_ROUNDINGS = Tolerance(
+    0.2, 20.0, 0.95, "as between roundings, and float parts, which tell apart what two engines round to the same"
+)
+
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -106,14 +110,14 @@ RECIPES: dict[str, Recipe] = {
             rules=lifted("fp32", excitation),
             calibrated=True,
             tolerance=_MIXED,
-            between_engines=_ROUNDINGS,
+            between_engines=_MIXED_ROUNDINGS,
         ),
         Recipe(
             "static_wi8_ai8_ends_fp32",
             rules=lifted("fp32", ends),
             calibrated=True,
             tolerance=_MIXED,
-            between_engines=_ROUNDINGS,
+            between_engines=_MIXED_ROUNDINGS,
         ),
     )
 }
@@ -123,7 +127,7 @@ SEARCHED = Recipe(
     rules=None,  # those of the search
     calibrated=True,
     tolerance=_MIXED,
-    between_engines=_ROUNDINGS,
+    between_engines=_MIXED_ROUNDINGS,
 )
 """Of a file in which other operations than a role's are lifted out of int8."""
 

@@ -51,6 +51,20 @@ def ends(content: bytes) -> list[str]:
     return [f"{graph.tensors[graph.inputs[0]].name.decode()};", *(scope(graph, op) for op in outer)]
 
 
+def neighbours(content: bytes) -> dict[str, list[str]]:
+    """By the name of the tensor that an operation writes: that operation, those it reads from, those that read it."""
+    graph = unpack(content).subgraphs[0]
+    writer = {int(index): op for op in graph.operators for index in op.outputs}
+    found = {index: [scope(graph, op)] for index, op in writer.items()}
+    for op in graph.operators:
+        for index in map(int, op.inputs):
+            if index in writer:
+                found[index].append(scope(graph, op))
+                for output in map(int, op.outputs):
+                    found[output].append(scope(graph, writer[index]))
+    return {graph.tensors[index].name.decode(): scopes for index, scopes in found.items()}
+
+
 def _read(content: bytes) -> tuple[Any, list[str], set[int]]:
     graph = unpack(content).subgraphs[0]
     return graph, operation_names(content), activations(graph)

@@ -17,6 +17,8 @@ class Target:
     name: str
     what: str
     """The device, in words."""
+    lift: str = "fp32"
+    """What a search lifts an operation to, by default: a name from `keras_se.export.rules.LIFTS`."""
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Recipes whose files it cannot run, each with the reason."""
 
@@ -28,6 +30,7 @@ TARGETS: dict[str, Target] = {
         Target(
             "tflite_micro",
             "TFLite Micro on a microcontroller",
+            lift="ai16",
             refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
         ),
     )

@@ -260,6 +260,23 @@ def recipe_of_se_without_se(place):
     return export_of(place, place.model, *options)
 
 
+def search_with_recipes(place):
+    return export_of(place, place.model, "--search", "--data", "digits", *STATIC)
+
+
+def search_without_data(place):
+    return export_of(place, place.model, "--search")
+
+
+def search_that_must_gain(place):
+    return export_of(place, place.model, "--search", "--data", "digits", "--max-drop", "-1")
+
+
+def search_that_lifts_to_nothing_known(place):
+    options = ("--lift", "bf16", "--images", "2", "--test-images", "2")
+    return export_of(place, place.model, "--search", "--data", "digits", *options)
+
+
 def unknown_calibration_method(place):
     return export_of(place, place.model, "--recipes", "float32", "--calibration-method", "entropy")
 
@@ -335,6 +352,10 @@ CASES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     unknown_target: ("target must be one of", "toaster"),
     recipe_that_the_target_cannot_run: ("tflite_micro cannot run float16",),
     recipe_of_se_without_se: ("static_wi8_ai8_se_ai16 does not fit: the network has no SE",),
+    search_with_recipes: ("leave out --recipes", "static_wi8_ai8"),
+    search_without_data: ("--search needs images", "--data"),
+    search_that_must_gain: ("max_drop must be at least 0 percentage points; got -1.0",),
+    search_that_lifts_to_nothing_known: ("lift must be one of fp32, ai16; got 'bf16'",),
     unknown_calibration_method: ("calibration_method must be one of min_max, percentile", "entropy"),
     static_recipe_without_data: ("calibration images", "--data"),
     no_calibration_images: ("images must be at least 1; got 0",),
