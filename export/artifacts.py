@@ -15,6 +15,7 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
+from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.quantize import quantize
 from keras_se.export.ranges import find_method
@@ -44,6 +45,7 @@ def export(
     target: str = "phone_cpu",
     calibration: np.ndarray | None = None,
     calibration_method: str = "min_max",
+    bias_correction: bool = False,
     preprocessing: Preprocessing | None = None,
 ) -> list[Artifact]:
     """Convert a model once to float and from there to each recipe.
@@ -58,6 +60,8 @@ def export(
         target: the device: a name from `keras_se.export.targets.TARGETS`.
         calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
         calibration_method: how they give the ranges of the activations: a name from `keras_se.export.ranges.METHODS`.
+        bias_correction: correct the biases of files with 8-bit weights for the shift that rounding gives each layer's
+            mean output on the calibration images.
         preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
             pixels in 0..1 if the calibration images lie there.
     Raises:
@@ -73,17 +77,19 @@ def export(
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
     shape = image_shape(model)
-    calibrated = any(recipe.calibrated for recipe in chosen)
+    calibrated = bias_correction or any(recipe.calibrated for recipe in chosen)
     images = check_calibration(calibration, shape) if calibrated else None
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
     float_file = to_tflite(model)
     ranges = None if images is None else activation_ranges(float_file, images, preprocessing, calibration_method)
+    corrected = float_file if images is None or not bias_correction else correct_biases(float_file, images)
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
-        content = quantize(float_file, recipe, ranges)
+        content = quantize(corrected if recipe.rounds_weights else float_file, recipe, ranges)
         calibrated_on = calibration_record(images, calibration_method) if recipe.calibrated else None
         manifest = manifest_of(content, recipe, target, model.name, source, preprocessing, calibrated_on)
+        manifest["bias_correction"] = bias_correction and recipe.rounds_weights
         made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
     for path, _, content, manifest in made:
         write_bytes(path, content)

@@ -35,6 +35,11 @@ class Recipe:
     between_engines: Tolerance
     """The same file on two engines, where `Engine.steps` holds them to nothing closer."""
 
+    @property
+    def rounds_weights(self) -> bool:
+        """Whether weights have 8 bits, by the grammar of the name."""
+        return "wi8" in self.name.split("_")
+
 
 _SUMS = Tolerance(1e-4, 80.0, 0.99, "the same arithmetic, summed in another order")
 _DYNAMIC = Tolerance(

@@ -150,6 +150,8 @@ class Export:
     """Number formats: float32, float16, dynamic_wi8_afp32, static_wi8_ai8 and static_wi8_ai16 (these five by default,
     but for what the target refuses), weight_only_wi8_afp32, static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32,
     static_wi8_ai8_ends_fp32."""
+    bias_correction: bool = False
+    """Correct the biases of files with 8-bit weights for the shift that rounding gives each layer's mean output."""
     search: bool = False
     """Make one file instead: int8, with as few operations in more bits as --max-drop asks for. Exit status 1 when not
     even all of them suffice; the best file is written all the same."""
@@ -188,6 +190,7 @@ class Export:
             target=self.target,
             calibration=calibration,
             calibration_method=self.calibration_method,
+            bias_correction=self.bias_correction,
         )
         found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
         return Rows(
@@ -199,6 +202,8 @@ class Export:
     def _searched(self) -> Rows:
         from keras_se.export.search import export_searched
 
+        if self.bias_correction:
+            raise InputError("--search makes plain files; leave out --bias-correction")
         if self.recipes is not None:
             raise InputError(f"--search makes one file of its own; leave out --recipes; got {list(self.recipes)}")
         if self.data is None:

@@ -277,6 +277,10 @@ def search_that_lifts_to_nothing_known(place):
     return export_of(place, place.model, "--search", "--data", "digits", *options)
 
 
+def search_with_bias_correction(place):
+    return export_of(place, place.model, "--search", "--data", "digits", "--bias-correction")
+
+
 def unknown_calibration_method(place):
     return export_of(place, place.model, "--recipes", "float32", "--calibration-method", "entropy")
 
@@ -356,6 +360,7 @@ CASES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     search_without_data: ("--search needs images", "--data"),
     search_that_must_gain: ("max_drop must be at least 0 percentage points; got -1.0",),
     search_that_lifts_to_nothing_known: ("lift must be one of fp32, ai16; got 'bf16'",),
+    search_with_bias_correction: ("leave out --bias-correction",),
     unknown_calibration_method: ("calibration_method must be one of min_max, percentile", "entropy"),
     static_recipe_without_data: ("calibration images", "--data"),
     no_calibration_images: ("images must be at least 1; got 0",),
