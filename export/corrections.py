@@ -20,7 +20,8 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
 
     From each bias goes `sum((Wq - W) * E[x])` over the kernel's positions and input channels, with `W` the weights,
     `Wq` the 8-bit ones, and `E[x]` the mean of the layer's input, measured channel by channel. At a padded border,
-    where the input is zero, that is too much. Each layer gets a bias tensor of its own, whose name the float file has not.
+    where the input is zero, that is too much. Each layer gets a bias tensor of its own, under a name
+    that the float file does not have.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
