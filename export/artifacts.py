@@ -87,7 +87,9 @@ def export(
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         content = quantize(corrected if recipe.rounds_weights else float_file, recipe, ranges)
-        calibrated_on = calibration_record(images, calibration_method) if recipe.calibrated else None
+        calibrated_on = (
+            calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
+        )
         manifest = manifest_of(content, recipe, target, model.name, source, preprocessing, calibrated_on)
         manifest["bias_correction"] = bias_correction and recipe.rounds_weights
         made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))

@@ -1,5 +1,7 @@
 """What rounding does to a network's means, and what undoes it without training."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -108,21 +110,21 @@ def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size:
     """
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    layers = [layer for layer in copy.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers: list[Any] = [layer for layer in copy.layers if isinstance(layer, keras.layers.BatchNormalization)]
     if not layers or not len(images):
         raise InputError(f"there must be batch normalisation and images; got {len(layers)} and {len(images)}")
     twin = keras.models.clone_model(model, clone_function=_of_the_batch)
     twin.set_weights(model.get_weights())
     for layer in twin.layers:
         _round_kernel(layer)
-    sums = {layer.name: [0.0, 0.0] for layer in layers}
+    sums: dict[str, list[Any]] = {layer.name: [0.0, 0.0] for layer in layers}
     for start in track(range(0, len(images), batch_size), "Re-estimating statistics"):
         batch = images[start : start + batch_size]
         twin(batch, training=True)
         for name, totals in sums.items():
-            found = twin.get_layer(name)
+            found: Any = twin.get_layer(name)
             for place, statistic in enumerate((found.moving_mean, found.moving_variance)):
-                totals[place] = totals[place] + len(batch) / len(images) * keras.ops.convert_to_numpy(statistic)
+                totals[place] = totals[place] + len(batch) / len(images) * np.asarray(statistic)
     for layer in layers:
         layer.moving_mean.assign(sums[layer.name][0])
         layer.moving_variance.assign(sums[layer.name][1])
@@ -144,7 +146,7 @@ def _round_kernel(layer: keras.Layer) -> None:
         kernel = getattr(inner, "kernel", None)
         if kernel is None:
             continue
-        values = keras.ops.convert_to_numpy(kernel)
+        values = np.asarray(keras.ops.convert_to_numpy(kernel))
         depthwise = isinstance(inner, keras.layers.DepthwiseConv2D)
         axes = (0, 1) if depthwise else tuple(range(values.ndim - 1))
         scale = np.abs(values).max(axes, keepdims=True) / _STEPS
