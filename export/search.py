@@ -112,7 +112,8 @@ def search(
         if count not in tried:
             content = quantize(float_file, _recipe(lift, _union(ranked[:count])), ranges)
             accuracy = _accuracy(content, images, labels)
-            tried[count] = Step(count, accuracy, 100 * (right - accuracy)), content
+            drop = round(100 * (right - accuracy), 6)  # 1 - 0.98 is a little more than two points
+            tried[count] = Step(count, accuracy, drop), content
         return tried[count][0].drop <= max_drop
 
     if not holds(0):
