@@ -15,17 +15,17 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
+from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.markers import take_ranges
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import deployed, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
+from keras_se.export.targets import find_target
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
-
-TARGETS = ("phone_cpu",)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def export(
     target: str = "phone_cpu",
     calibration: np.ndarray | None = None,
     calibration_method: str = "min_max",
+    bias_correction: bool = False,
     preprocessing: Preprocessing | None = None,
 ) -> list[Artifact]:
     """Convert a model once to float and from there to each recipe.
@@ -59,41 +60,47 @@ def export(
             brings its ranges, needs no calibration, and takes the recipe static_wi8_ai8.
         out: the folder; made if it is missing, and files of the same names are replaced.
         recipes: names from `keras_se.export.RECIPES`.
-        target: the device; "phone_cpu".
+        target: the device: a name from `keras_se.export.targets.TARGETS`.
         calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
         calibration_method: how they give the ranges of the activations: a name from `keras_se.export.ranges.METHODS`.
+        bias_correction: correct the biases of files with 8-bit weights for the shift that rounding gives each layer's
+            mean output on the calibration images.
         preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
             pixels in 0..1 if the calibration images lie there.
     Raises:
-        InputError: a name is unknown, the model cannot be read or has another input, the calibration images are
+        InputError: a name is unknown, the target does not run a recipe, the network lacks the part that a recipe
+            treats apart, the model cannot be read or has another input, the calibration images are
             missing or unfit, or `out` cannot be written.
     """
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
-    if target not in TARGETS:
-        raise InputError(f"target must be one of {', '.join(TARGETS)}; got {target!r}")
+    find_target(target, chosen)
     find_method(calibration_method)
     folder = writable_folder(out)
-    model, source = _model_and_hash(model_or_path)
+    model, source = model_and_hash(model_or_path)
     shape = image_shape(model)
-    calibrated = any(recipe.calibrated for recipe in chosen)
     aware = is_quantization_aware(model)
     if aware:
-        _check_aware(chosen)
-    images = check_calibration(calibration, shape) if calibrated and not aware else None
+        _check_aware(chosen, bias_correction)
+    calibrated = not aware and (bias_correction or any(recipe.calibrated for recipe in chosen))
+    images = check_calibration(calibration, shape) if calibrated else None
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
     if aware:
         float_file, ranges = take_ranges(to_tflite(deployed(model)))
     else:
         float_file = to_tflite(model)
-        ranges = None if images is None else _ranges(float_file, images, preprocessing, calibration_method)
+        ranges = None if images is None else activation_ranges(float_file, images, preprocessing, calibration_method)
+    corrected = float_file if images is None or not bias_correction else correct_biases(float_file, images)
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
-        content = quantize(float_file, recipe, ranges)
-        calibrated_on = None if images is None or not recipe.calibrated else _calibration(images, calibration_method)
-        manifest = _manifest(content, recipe, target, model.name, source, preprocessing, calibrated_on)
+        content = quantize(corrected if recipe.rounds_weights else float_file, recipe, ranges)
+        calibrated_on = (
+            calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
+        )
+        manifest = manifest_of(content, recipe, target, model.name, source, preprocessing, calibrated_on)
+        manifest["bias_correction"] = bias_correction and recipe.rounds_weights
         made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
     for path, _, content, manifest in made:
         write_bytes(path, content)
@@ -120,31 +127,37 @@ def preprocessing_of_file(path: Path | str) -> Preprocessing:
     return Preprocessing(shape[1], shape[2])
 
 
-def _model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
+def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
+    """The model, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
         return model_or_path, None
     model = load_model(model_or_path)
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
 
 
-def _ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
+def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
+    """The ranges of the float file's activations; the input's is that of the preprocessing."""
     low, high = preprocessing.input_range
     # Images from outside the record's range are another preprocessing: then their own extremes stand.
     inside = low <= images.min() and images.max() <= high
     return calibrate(float_file, images, (low, high) if inside else None, method=method)
 
 
-def _calibration(images: np.ndarray, method: str) -> dict[str, Any]:
+def calibration_record(images: np.ndarray, method: str) -> dict[str, Any]:
+    """What a manifest says of the calibration."""
     return {"images": len(images), "sha256": calibration_sha256(images), "method": method}
 
 
-def _check_aware(recipes: Sequence[Recipe]) -> None:
+def _check_aware(recipes: Sequence[Recipe], bias_correction: bool) -> None:
     others = [recipe.name for recipe in recipes if recipe.name != "static_wi8_ai8"]
     if others:
         raise InputError(f"a quantization-aware model was trained for static_wi8_ai8 alone; got {', '.join(others)}")
+    if bias_correction:
+        raise InputError("a quantization-aware model has learned its biases; leave out bias_correction")
 
 
-def _manifest(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
+def manifest_of(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
+    """What stands beside a file."""
     return {
         "model": model,
         "model_sha256": source,

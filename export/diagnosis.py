@@ -69,7 +69,19 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
         InputError: a file cannot be read, the images do not have its input's shape, or most of the one's tensors are
             not in the other.
     """
-    contents = [flatbuffer.load(path) for path in (float_file, quantized_file)]
+    contents = flatbuffer.load(float_file), flatbuffer.load(quantized_file)
+    if not _have_the_same_names(*contents):  # any two files may share the name of an input or an output
+        raise InputError(f"{quantized_file} was not made of {float_file}: most of its tensors have other names")
+    return diagnose_contents(*contents, images)
+
+
+def diagnose_contents(float_file: bytes, quantized_file: bytes, images: np.ndarray) -> list[Diagnosis]:
+    """`diagnose` for files that are not on disk.
+
+    Raises:
+        InputError: the images do not have the input's shape, or there are none.
+    """
+    contents = float_file, quantized_file
     shape = flatbuffer.input_shape(contents[0])
     if images.shape[1:] != shape[1:]:
         raise InputError(f"images must be (n, {', '.join(map(str, shape[1:]))}); got {images.shape}")
@@ -77,8 +89,6 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
         raise InputError("diagnosis needs at least one image; got none")
     graphs = [_written(content) for content in contents]
     shared = [name for name in graphs[1] if name in graphs[0]]
-    if 2 * len(shared) < len(graphs[1]):  # any two files may share the name of an input or an output
-        raise InputError(f"{quantized_file} was not made of {float_file}: most of its tensors have other names")
     sums = {name: _Sums() for name in shared}
     runs = [_run(content, images, shared) for content in contents]
     for exact, quantized in track(zip(*runs, strict=True), "Running images", total=len(images)):
@@ -136,6 +146,11 @@ class _Sums:
             used=(self.high - self.low) / width if np.isfinite(width) else 1.0,
             spread=float(active.max() / np.median(active)) if active.size else 1.0,
         )
+
+
+def _have_the_same_names(float_file: bytes, quantized_file: bytes) -> bool:
+    exact, quantized = (_written(content).keys() for content in (float_file, quantized_file))
+    return 2 * len(exact & quantized) >= len(quantized)
 
 
 def _written(content: bytes) -> dict[str, tuple[str, list[str]]]:

@@ -130,7 +130,7 @@ ENGINES: dict[str, Engine] = {
         _tflm,
         steps={"static_wi8_ai8": 1, "static_wi8_ai16": 32},
         reason="FULLY_CONNECTED and, in int16, MUL round a step otherwise; of 65,536 steps, many, which add up",
-        refuses=frozenset({"float16", "dynamic_wi8_afp32"}),
+        refuses=frozenset({"float16", "dynamic_wi8_afp32", "weight_only_wi8_afp32"}),
     ),
 }
 

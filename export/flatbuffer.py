@@ -95,11 +95,19 @@ def input_name(content: bytes) -> str:
     return graph.tensors[graph.inputs[0]].name.decode()
 
 
+def activations(graph: Any) -> set[int]:
+    """The indices of a subgraph's tensors that depend on its input."""
+    found = set(map(int, graph.inputs))
+    for op in graph.operators:
+        if found.intersection(map(int, op.inputs)):
+            found.update(map(int, op.outputs))
+    return found
+
+
 def activation_names(content: bytes) -> list[str]:
-    """The names of the float tensors that depend on the input, which is the first of them."""
+    """The names of the float tensors that depend on the file's input, and of that input, where it is float."""
     graph = unpack(content).subgraphs[0]
-    written = [int(index) for op in graph.operators for index in op.outputs]
-    tensors = [graph.tensors[index] for index in (*map(int, graph.inputs), *written)]
+    tensors = [graph.tensors[index] for index in sorted(activations(graph))]
     return [tensor.name.decode() for tensor in tensors if tensor.type == schema.TensorType.FLOAT32]
 
 
@@ -118,9 +126,14 @@ def operation_names(content: bytes) -> list[str]:
 
 def dtypes(content: bytes) -> dict[str, int]:
     """How many tensors of each type the file has."""
-    names = _names(schema.TensorType)
+    names = tensor_types()
     tensors = (tensor for graph in unpack(content).subgraphs for tensor in graph.tensors)
     return dict(sorted(Counter(names[tensor.type] for tensor in tensors).items()))
+
+
+def tensor_types() -> dict[int, str]:
+    """The schema's names of the tensors' types."""
+    return _names(schema.TensorType)
 
 
 def _names(enumeration: type) -> dict[int, str]:

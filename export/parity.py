@@ -12,7 +12,8 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import load_model
 from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, Outputs, find_engine, run_keras
-from keras_se.export.recipes import RECIPES, Tolerance
+from keras_se.export.recipes import Tolerance
+from keras_se.export.recognition import recipe_of
 from keras_se.export.weights import WeightError, weight_error
 
 # Of a constant, in steps: half a step, and that the quantizer rounded a float32 quotient.
@@ -110,7 +111,7 @@ def compare_all(
         InputError: as `compare`.
     """
     expected = _run_model(reference, images)
-    recipes = {Path(file): recipe_of(flatbuffer.load(file)) for file in files}
+    recipes = {Path(file): recipe_of(flatbuffer.load(file)).name for file in files}
     float_file = next((file for file, recipe in recipes.items() if recipe == "float32"), None)
     rows = []
     for file, recipe in recipes.items():
@@ -125,16 +126,6 @@ def compare_all(
     return rows
 
 
-def recipe_of(content: bytes) -> str:
-    """The recipe of a .tflite file, read off the types of its tensors."""
-    dtypes = flatbuffer.dtypes(content)
-    if "FLOAT32" not in dtypes:
-        return "static_wi8_ai16" if "INT16" in dtypes else "static_wi8_ai8"
-    if "INT8" in dtypes:
-        return "dynamic_wi8_afp32"
-    return "float16" if "FLOAT16" in dtypes else "float32"
-
-
 def _run_model(reference: keras.Model | Path | str, images: np.ndarray) -> Outputs:
     model = reference if isinstance(reference, keras.Model) else load_model(reference)
     _check_images(images, model.input_shape[1:], "the model")
@@ -143,7 +134,7 @@ def _run_model(reference: keras.Model | Path | str, images: np.ndarray) -> Outpu
 
 def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
     engine, content = find_engine(name), flatbuffer.load(path)
-    if (recipe := recipe_of(content)) in engine.refuses:
+    if (recipe := recipe_of(content).name) in engine.refuses:
         raise InputError(f"engine {name} cannot run {recipe} files; got {path}")
     if (ends := flatbuffer.ends(content)) != (1, 1):
         raise InputError(f"{path} must take one image and give one output; it has {ends[0]} and {ends[1]}")
@@ -156,7 +147,7 @@ def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine:
         raise InputError(
             f"{file} must have the reference's {expected.values.shape[1]} outputs; it has {got.values.shape[1]}"
         )
-    recipe = RECIPES[recipe_of(flatbuffer.load(file))]
+    recipe = recipe_of(flatbuffer.load(file))
     error = np.abs(got.values - expected.values)
     max_abs = float(error.max())
     max_lsb = None if got.lsb is None else max_abs / got.lsb

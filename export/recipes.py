@@ -1,11 +1,10 @@
 """What is quantized to what, and how far each result may be from the float model."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from keras_se.errors import InputError
-from keras_se.extras import import_extra
+from keras_se.export.roles import ends, excitation
+from keras_se.export.rules import Rules, float16_weights, lifted, uniform
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Recipe:
     """One number format. Names follow the quantizer's grammar: static, weights int 8, activations int 8."""
 
     name: str
-    rules: Callable[[], Any] | None
-    """The quantizer's rules for every operation; None keeps the float file."""
+    rules: Rules | None
+    """The quantizer's rules for the operations of a float file; None keeps that file."""
     calibrated: bool
     """Whether activation ranges are taken from images."""
     tolerance: Tolerance
@@ -36,27 +35,27 @@ class Recipe:
     between_engines: Tolerance
     """The same file on two engines, where `Engine.steps` holds them to nothing closer."""
 
+    @property
+    def rounds_weights(self) -> bool:
+        """Whether weights have 8 bits, by the grammar of the name."""
+        return "wi8" in self.name.split("_")
+
 
 _SUMS = Tolerance(1e-4, 80.0, 0.99, "the same arithmetic, summed in another order")
 _DYNAMIC = Tolerance(
     0.2, 20.0, 0.95, "weights rounded to 8 bits and, image by image and engine by engine otherwise, activations"
 )
 
+_INT8 = Tolerance(0.2, 20.0, 0.95, "weights and activations rounded to 8 bits, ranges fixed")
+_MIXED = Tolerance(0.2, 20.0, 0.95, "all but a part of the network rounded to 8 bits, ranges fixed")
+
 _ROUNDINGS = Tolerance(
     0.2, 20.0, 0.97, "XNNPACK and the reference kernels round otherwise, which adds up over the layers"
 )
 
-
-def _quantizer_recipe(name: str) -> Callable[[], Any]:
-    return lambda: getattr(import_extra("litert_quantizer.recipe", "edge"), name)()
-
-
-def _float16() -> Any:
-    manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
-    qtyping = import_extra("litert_quantizer.qtyping", "edge")
-    casting = import_extra("litert_quantizer.algorithm_manager", "edge").AlgorithmName.FLOAT_CASTING
-    manager.add_weight_only_config(".*", qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16, algorithm_key=casting)
-    return manager.get_quantization_recipe()
+_MIXED_ROUNDINGS = Tolerance(
+    0.2, 20.0, 0.95, "as between roundings, and float parts, which tell apart what two engines round to the same"
+)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -71,34 +70,71 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "float16",
-            rules=_float16,
+            rules=float16_weights,
             calibrated=False,
             tolerance=Tolerance(1e-2, 50.0, 0.99, "weights rounded to 11 bits: 2^-11 each, 66 dB a layer"),
             between_engines=_SUMS,
         ),
         Recipe(
             "dynamic_wi8_afp32",
-            rules=_quantizer_recipe("dynamic_wi8_afp32"),
+            rules=uniform("dynamic_wi8_afp32"),
             calibrated=False,
             tolerance=_DYNAMIC,
             between_engines=_DYNAMIC,
         ),
         Recipe(
+            "weight_only_wi8_afp32",
+            rules=uniform("weight_only_wi8_afp32"),
+            calibrated=False,
+            tolerance=Tolerance(0.1, 25.0, 0.97, "weights rounded to 8 bits and computed with in float"),
+            between_engines=_SUMS,
+        ),
+        Recipe(
             "static_wi8_ai8",
-            rules=_quantizer_recipe("static_wi8_ai8"),
+            rules=uniform("static_wi8_ai8"),
             calibrated=True,
-            tolerance=Tolerance(0.2, 20.0, 0.95, "weights and activations rounded to 8 bits, ranges fixed"),
+            tolerance=_INT8,
             between_engines=_ROUNDINGS,
         ),
         Recipe(
             "static_wi8_ai16",
-            rules=_quantizer_recipe("static_wi8_ai16"),
+            rules=uniform("static_wi8_ai16"),
             calibrated=True,
             tolerance=Tolerance(0.1, 25.0, 0.97, "weights rounded to 8 bits; activations to 16, which cost nothing"),
             between_engines=_ROUNDINGS,
         ),
+        Recipe(
+            "static_wi8_ai8_se_ai16",
+            rules=lifted("ai16", excitation),
+            calibrated=True,
+            tolerance=_MIXED,
+            between_engines=_ROUNDINGS,
+        ),
+        Recipe(
+            "static_wi8_ai8_se_fp32",
+            rules=lifted("fp32", excitation),
+            calibrated=True,
+            tolerance=_MIXED,
+            between_engines=_MIXED_ROUNDINGS,
+        ),
+        Recipe(
+            "static_wi8_ai8_ends_fp32",
+            rules=lifted("fp32", ends),
+            calibrated=True,
+            tolerance=_MIXED,
+            between_engines=_MIXED_ROUNDINGS,
+        ),
     )
 }
+
+SEARCHED = Recipe(
+    "static_wi8_ai8_searched",
+    rules=None,  # those of the search
+    calibrated=True,
+    tolerance=_MIXED,
+    between_engines=_MIXED_ROUNDINGS,
+)
+"""Of a file in which other operations than a role's are lifted out of int8."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -28,9 +28,9 @@ class WeightError(NamedTuple):
 
 def weight_error(float_file: bytes, candidate: bytes) -> WeightError:
     """The greatest difference between a quantized constant and the float constant of the same name."""
-    originals = {name: values for name, values, _ in _constants(float_file) if values.dtype == np.float32}
+    originals = {name: values for name, values, _ in constants(float_file) if values.dtype == np.float32}
     worst, where, compared = 0.0, "", 0
-    for name, values, quantization in _constants(candidate):
+    for name, values, quantization in constants(candidate):
         original = originals.get(re.sub(r"_duplicated_\d+$", "", name))
         if original is None or original.shape != values.shape:
             continue
@@ -54,7 +54,7 @@ def _steps(values, original, quantization) -> float:
     return float(np.max(np.abs(got - wanted) / (1 + 2.0**-22 * np.abs(wanted))))
 
 
-def _constants(content: bytes):
+def constants(content: bytes):
     """Name, values and quantization of each constant tensor."""
     model = unpack(content)
     for graph in model.subgraphs:

@@ -12,6 +12,9 @@ from tyro.conf import Positional, arg
 from keras_se.errors import InputError
 from keras_se.tables import Rows, parity_rows
 
+# What `export` makes when nothing is said.
+_RECIPES = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
+
 Json = Annotated[bool, arg(help="One JSON document on standard output, and nothing else there.")]
 
 
@@ -143,10 +146,24 @@ class Export:
     """The folder for the files."""
     data: str | None = None
     """Where calibration images come from, as in `train`; static recipes need it."""
-    recipes: tuple[str, ...] = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
-    """Number formats."""
+    recipes: tuple[str, ...] | None = None
+    """Number formats: float32, float16, dynamic_wi8_afp32, static_wi8_ai8 and static_wi8_ai16 (these five by default,
+    but for what the target refuses), weight_only_wi8_afp32, static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32,
+    static_wi8_ai8_ends_fp32."""
+    bias_correction: bool = False
+    """Correct the biases of files with 8-bit weights for the shift that rounding gives each layer's mean output."""
+    search: bool = False
+    """Make one file instead: int8, with as few operations in more bits as --max-drop asks for. Exit status 1 when not
+    even all of them suffice; the best file is written all the same."""
+    max_drop: float = 0.5
+    """Of the search: percentage points of top-1 that may be lost against the float file."""
+    lift: str | None = None
+    """Of the search: the format of the operations that are not int8, fp32 or ai16 (int16 activations); by default
+    fp32, and ai16 for tflite_micro."""
+    test_images: int = 1000
+    """Of the search: test images that the loss is measured on."""
     target: str = "phone_cpu"
-    """The device."""
+    """The device: phone_cpu, or tflite_micro, which refuses float16, dynamic and weight-only recipes."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"
@@ -158,21 +175,64 @@ class Export:
 
     def run(self) -> Rows:
         from keras_se.export import export
+        from keras_se.export.targets import find_target
 
+        if self.search:
+            return self._searched()
         calibration = None if self.data is None else _images(self, self.model, "train")[0]
+        recipes = self.recipes
+        if recipes is None:
+            recipes = tuple(name for name in _RECIPES if name not in find_target(self.target).refuses)
         artifacts = export(
             self.model,
             self.out,
-            recipes=self.recipes,
+            recipes=recipes,
             target=self.target,
             calibration=calibration,
             calibration_method=self.calibration_method,
+            bias_correction=self.bias_correction,
         )
         found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
         return Rows(
             document=found,
             columns=("file", "recipe", "bytes"),
             cells=[(one["path"], one["recipe"], f"{one['bytes']:,}") for one in found],
+        )
+
+    def _searched(self) -> Rows:
+        from keras_se.export.search import export_searched
+
+        if self.bias_correction:
+            raise InputError("--search makes plain files; leave out --bias-correction")
+        if self.recipes is not None:
+            raise InputError(f"--search makes one file of its own; leave out --recipes; got {list(self.recipes)}")
+        if self.data is None:
+            raise InputError("--search needs images to calibrate on and labelled ones to measure on; give --data")
+        if self.max_drop < 0:
+            raise InputError(f"max_drop must be at least 0 percentage points; got {self.max_drop}")
+        calibration, _ = _images(self, self.model, "train")
+        images, labels = _images(dataclasses.replace(self, images=self.test_images), self.model, "test")
+        artifact, found = export_searched(
+            self.model,
+            self.out,
+            calibration=calibration,
+            images=images,
+            labels=labels,
+            max_drop=self.max_drop,
+            lift=self.lift,
+            target=self.target,
+            calibration_method=self.calibration_method,
+        )
+        outcome = f"loses {found.drop:.2f} points of {100 * found.float_accuracy:.2f} % on {len(images)} test images"
+        bound = "within" if found.reached else "NOT within"
+        return Rows(
+            document=[{**_where(artifact), **_size(artifact), "search": artifact.manifest["search"]}],
+            columns=("ranked operations lifted", "top-1 %", "points lost"),
+            cells=[(str(one.lifted), f"{100 * one.accuracy:.2f}", f"{one.drop:.2f}") for one in found.steps],
+            notes=(
+                f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; {len(found.lifted)} operations in {found.lift}",
+            ),
+            status=0 if found.reached else 1,
         )
 
 

@@ -275,6 +275,19 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("export", "--recipes"): ("recipes must name at least one",),
     ("export", "--recipes", "static_wi4_ai8"): ("recipe must be one of", "static_wi4_ai8"),
     ("export", "--recipes", "float32", "--target", "toaster"): ("target must be one of", "toaster"),
+    ("export", "--recipes", "float16", "--target", "tflite_micro"): ("tflite_micro cannot run float16",),
+    ("export", "--recipes", "static_wi8_ai8_se_ai16", "--data", "digits", "--images", "2"): (
+        "static_wi8_ai8_se_ai16 does not fit: the network has no SE",
+    ),
+    ("export", "--search", "--data", "digits", *STATIC): ("leave out --recipes", "static_wi8_ai8"),
+    ("export", "--search"): ("--search needs images", "--data"),
+    ("export", "--search", "--data", "digits", "--max-drop", "-1"): (
+        "max_drop must be at least 0 percentage points; got -1.0",
+    ),
+    ("export", "--search", "--data", "digits", "--lift", "bf16", "--images", "2", "--test-images", "2"): (
+        "lift must be one of fp32, ai16; got 'bf16'",
+    ),
+    ("export", "--search", "--data", "digits", "--bias-correction"): ("leave out --bias-correction",),
     ("export", "--recipes", "float32", "--calibration-method", "entropy"): (
         "calibration_method must be one of min_max, percentile",
         "entropy",

@@ -18,7 +18,7 @@ def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
 
     float_file = wide.files["float32"].read_bytes()
     ranges = calibrate(float_file, wide.images[:2])
-    quantizer = Quantizer(float_file, RECIPES["static_wi8_ai8"].rules())
+    quantizer = Quantizer(float_file, RECIPES["static_wi8_ai8"].rules(float_file))
     raw = bytes(quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
     outside = [buffer for buffer in flatbuffer.unpack(raw).buffers if buffer.offset > 1]
     assert sum(buffer.size for buffer in outside) > 1 << 20

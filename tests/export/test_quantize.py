@@ -8,7 +8,8 @@ from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.quantize import quantize
-from keras_se.export.weights import weight_error
+from keras_se.export.recognition import recipe_of
+from keras_se.export.weights import constants, weight_error
 from keras_se.preprocessing import Preprocessing
 
 STATIC = ("static_wi8_ai8", "static_wi8_ai16")
@@ -22,13 +23,50 @@ def test_each_constant_is_the_float_one_rounded(trained, recipe):
     assert 0.4 < error.steps <= 0.51, error  # among 300,000 weights some are rounded by nearly half a step
 
 
-@pytest.mark.parametrize(("recipe", "dtype"), list(zip(STATIC, ("INT8", "INT16"), strict=True)))
-def test_a_static_file_holds_no_float(trained, recipe, dtype):
-    content = trained.files[recipe].read_bytes()
+@pytest.mark.parametrize(
+    ("recipe", "activations", "outer"),
+    [
+        ("static_wi8_ai8", {"INT8"}, "INT8"),
+        ("static_wi8_ai16", {"INT16"}, "INT16"),
+        ("static_wi8_ai8_se_ai16", {"INT8", "INT16"}, "INT8"),
+    ],
+)
+@pytest.mark.parametrize("network", ["trained", "wide"])
+def test_an_integer_file_holds_no_float(network, recipe, activations, outer, request):
+    content = request.getfixturevalue(network).files[recipe].read_bytes()
     assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
-    graph = flatbuffer.unpack(content).subgraphs[0]
-    ends = [graph.tensors[int(index)].type for index in (*graph.inputs, *graph.outputs)]
-    assert ends == [getattr(flatbuffer.schema.TensorType, dtype)] * 2
+    graph, names = flatbuffer.unpack(content).subgraphs[0], flatbuffer.tensor_types()
+    assert {names[graph.tensors[index].type] for index in flatbuffer.activations(graph)} == activations
+    ends = [names[graph.tensors[int(index)].type] for index in (*graph.inputs, *graph.outputs)]
+    assert ends == [outer] * 2
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "se_shufflenet"])
+def test_an_int8_file_of_every_kind_of_operation_holds_no_float(name):
+    """Hard-swish, a gate that is a clipped line, group convolutions, concatenation, channel shuffle."""
+    import keras
+
+    import keras_se
+
+    keras.utils.set_random_seed(0)
+    float_file = to_tflite(keras_se.create_model(name, input_shape=(32, 32, 3), classes=10))
+    ranges = calibrate(float_file, np.random.default_rng(0).random((2, 32, 32, 3), "float32"), (0.0, 1.0))
+    for recipe in ("static_wi8_ai8", "static_wi8_ai8_se_ai16"):
+        content = quantize(float_file, RECIPES[recipe], ranges)
+        assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
+        assert recipe_of(content).name == recipe
+
+
+@pytest.mark.parametrize("recipe", ["dynamic_wi8_afp32", "weight_only_wi8_afp32"])
+def test_every_kernel_is_int8_and_every_activation_float(trained, recipe):
+    """The converter's own dynamic range leaves tensors of less than 1,024 elements float."""
+    content = trained.files[recipe].read_bytes()
+    kernels = [values for _, values, _ in constants(content) if values.ndim >= 2]
+    assert len(kernels) == 54, "27 convolutions, 26 of SE and a dense layer"
+    assert {values.dtype for values in kernels} == {np.dtype("int8")}
+    assert min(values.size for values in kernels) < 1024
+    graph, names = flatbuffer.unpack(content).subgraphs[0], flatbuffer.tensor_types()
+    assert {names[graph.tensors[index].type] for index in flatbuffer.activations(graph)} == {"FLOAT32"}
 
 
 def test_an_int8_input_is_the_pixel_minus_128(trained):

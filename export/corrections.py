@@ -1,0 +1,153 @@
+"""What rounding does to a network's means, and what undoes it without training."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_se.errors import InputError
+from keras_se.export import flatbuffer
+from keras_se.export.quantize import quantize
+from keras_se.export.recipes import RECIPES
+from keras_se.export.tensors import each_images_tensors
+from keras_se.export.weights import constants
+from keras_se.progress import track
+
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_STEPS = 127  # of a symmetric 8-bit weight to either side
+
+
+def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
+    """The float file with biases that undo the shift of each layer's mean output by the rounding of its weights.
+
+    From each bias goes `sum((Wq - W) * E[x])` over the kernel's positions and input channels, with `W` the weights,
+    `Wq` the 8-bit ones, and `E[x]` the mean of the layer's input, measured channel by channel. At a padded border,
+    where the input is zero, that is too much. Each layer gets a bias tensor of its own, under a name
+    that the float file does not have.
+
+    Args:
+        images: float32 `(n, height, width, channels)`, as the network sees them.
+    Source: Nagel et al. 2019 (arXiv 1906.04721), section 4.2, with measured means.
+    """
+    rounded = {name: _dequantized(*rest) for name, *rest in constants(_rounded(float_file))}
+    weights = {name: values for name, values, _ in constants(float_file)}
+    model = flatbuffer.unpack(float_file)
+    [graph] = model.subgraphs
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    layers = [
+        (op, kind)
+        for op, kind in zip(graph.operators, flatbuffer.operation_names(float_file), strict=True)
+        if kind in _WEIGHTED and names[op.inputs[1]] in weights
+    ]
+    means = _means(float_file, images, {names[op.inputs[0]] for op, _ in layers})
+    for op, kind in layers:
+        taken, kernel = names[op.inputs[0]], names[op.inputs[1]]
+        shift = _shift(kind, rounded[kernel] - weights[kernel], means[taken])
+        old = weights[names[op.inputs[2]]] if op.inputs[2] >= 0 else np.zeros(len(shift))
+        name = f"{names[op.outputs[0]]}/corrected_bias"
+        op.inputs = np.array([*op.inputs[:2], _add_constant(model, graph, name, old - shift)], np.int32)
+    return flatbuffer.pack(model)
+
+
+def _rounded(float_file: bytes) -> bytes:
+    return quantize(float_file, RECIPES["weight_only_wi8_afp32"])
+
+
+def _dequantized(values: np.ndarray, quantization) -> np.ndarray:
+    if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
+        return values
+    shape = [1] * values.ndim
+    if len(quantization.scale) > 1:
+        shape[quantization.quantizedDimension] = -1
+    return values * np.reshape(quantization.scale, shape).astype("float64")
+
+
+def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
+    """Of each channel, which is the last axis, over the images and all other axes."""
+    sums = dict.fromkeys(names, 0.0)
+    runs = each_images_tensors(content, images, names, resolver="BUILTIN")
+    for tensors in track(runs, f"Averaging over {len(images)} images", total=len(images)):
+        for name, (values, *_) in tensors.items():
+            sums[name] = sums[name] + values.reshape(-1, values.shape[-1]).mean(0, dtype="float64")
+    return {name: np.asarray(total) / len(images) for name, total in sums.items()}
+
+
+def _shift(kind: str, change: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """What a change of the weights adds to the mean of each output channel."""
+    if kind == "FULLY_CONNECTED":  # (units, inputs)
+        return change @ mean
+    summed = change.sum((1, 2))
+    if kind == "DEPTHWISE_CONV_2D":  # (1, height, width, channels x multiplier)
+        return summed[0] * np.repeat(mean, summed.shape[1] // len(mean))
+    groups = len(mean) // summed.shape[1]  # (outputs, height, width, inputs / groups)
+    return np.einsum("goi,gi->go", summed.reshape(groups, -1, summed.shape[1]), mean.reshape(groups, -1)).ravel()
+
+
+def _add_constant(model, graph, name: str, values: np.ndarray) -> int:
+    """The index of a new float32 tensor of these values."""
+    buffer = flatbuffer.schema.BufferT()
+    buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
+    tensor = flatbuffer.schema.TensorT()
+    tensor.name, tensor.type, tensor.shape = name.encode(), flatbuffer.schema.TensorType.FLOAT32, list(values.shape)
+    tensor.hasRank = True
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size: int = 64) -> keras.Model:
+    """A copy of the model whose batch normalisation has the statistics of these images under 8-bit weights.
+
+    Mean and variance of each batch, averaged over the batches, each weighted by its images, with every convolution's
+    and dense layer's kernel rounded to 8 bits per output channel; the copy's own kernels are not rounded.
+
+    Args:
+        images: float32 `(n, height, width, channels)`, as the network sees them.
+    Raises:
+        InputError: the model has no batch normalisation, or there are no images.
+    Source: Wu and Johnson 2021 (arXiv 2105.07576), section 3, for the average instead of the moving average.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    layers: list[Any] = [layer for layer in copy.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not layers or not len(images):
+        raise InputError(f"there must be batch normalisation and images; got {len(layers)} and {len(images)}")
+    twin = keras.models.clone_model(model, clone_function=_of_the_batch)
+    twin.set_weights(model.get_weights())
+    for layer in twin.layers:
+        _round_kernel(layer)
+    sums: dict[str, list[Any]] = {layer.name: [0.0, 0.0] for layer in layers}
+    for start in track(range(0, len(images), batch_size), "Re-estimating statistics"):
+        batch = images[start : start + batch_size]
+        twin(batch, training=True)
+        for name, totals in sums.items():
+            found: Any = twin.get_layer(name)
+            for place, statistic in enumerate((found.moving_mean, found.moving_variance)):
+                totals[place] = totals[place] + len(batch) / len(images) * np.asarray(statistic)
+    for layer in layers:
+        layer.moving_mean.assign(sums[layer.name][0])
+        layer.moving_variance.assign(sums[layer.name][1])
+    return copy
+
+
+def _of_the_batch(layer: keras.Layer) -> keras.Layer:
+    """The layer; a normalisation keeps nothing of earlier batches, and a dropout drops nothing."""
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization):
+        config = {**config, "momentum": 0.0}
+    if isinstance(layer, keras.layers.Dropout):
+        config = {**config, "rate": 0.0}
+    return type(layer).from_config(config)
+
+
+def _round_kernel(layer: keras.Layer) -> None:
+    for inner in layer._flatten_layers():
+        kernel = getattr(inner, "kernel", None)
+        if kernel is None:
+            continue
+        values = np.asarray(keras.ops.convert_to_numpy(kernel))
+        depthwise = isinstance(inner, keras.layers.DepthwiseConv2D)
+        axes = (0, 1) if depthwise else tuple(range(values.ndim - 1))
+        scale = np.abs(values).max(axes, keepdims=True) / _STEPS
+        kernel.assign(np.round(values / np.where(scale, scale, 1)) * scale)

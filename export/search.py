@@ -1,0 +1,214 @@
+"""As much int8 as a bound on the loss of accuracy allows."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_se.atomic import writable_folder, write_bytes, write_json
+from keras_se.errors import InputError
+from keras_se.export import flatbuffer
+from keras_se.export.artifacts import (
+    Artifact,
+    activation_ranges,
+    calibration_record,
+    manifest_of,
+    model_and_hash,
+)
+from keras_se.export.calibration import Ranges, check_calibration
+from keras_se.export.convert import to_tflite
+from keras_se.export.diagnosis import diagnose_contents
+from keras_se.export.engines import ENGINES
+from keras_se.export.quantize import quantize
+from keras_se.export.ranges import find_method
+from keras_se.export.recipes import RECIPES, SEARCHED
+from keras_se.export.roles import neighbours
+from keras_se.export.rules import LIFTS, lifted
+from keras_se.export.targets import find_target
+from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
+
+# Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
+_EIGHT_BITS_DB = 48.2
+_DIAGNOSED = 20  # images; a rank needs no more, and the reference kernels are slow
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file that was tried."""
+
+    lifted: int
+    """How many of the ranked operations are out of int8, with their neighbours."""
+    accuracy: float
+    """Share of the images that the file classifies right, on LiteRT."""
+    drop: float
+    """By how many percentage points that is less than for the float file."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The file with the fewest operations lifted that a search found within the bound."""
+
+    content: bytes
+    float_accuracy: float
+    max_drop: float
+    """Percentage points."""
+    lift: str
+    lifted: tuple[str, ...]
+    """The operations that are not int8, as scopes (see `keras_se.export.roles`)."""
+    steps: tuple[Step, ...]
+    """In the order in which they were tried."""
+    drop: float
+    """Of this file."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the file is within the bound."""
+        return self.drop <= self.max_drop
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the file itself."""
+        fields = {name: value for name, value in vars(self).items() if name != "content"}
+        return {**fields, "steps": [dataclasses.asdict(step) for step in self.steps], "reached": self.reached}
+
+
+def search(
+    float_file: bytes,
+    ranges: Ranges,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    max_drop: float = 0.5,
+    lift: str = "fp32",
+) -> Search:
+    """Lift as few operations out of int8 as the bound asks for.
+
+    Operations are ranked by the decibels that are lost in what they give. One is lifted together with its
+    neighbours: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
+    differ by much, its noise comes from the operation before, whose own output the widest channel makes look right. The
+    number of ranked operations is doubled until the bound holds and then bisected. The bound is known to hold
+    for the file that is returned, not that one operation less breaks it: a drop need not shrink with every one.
+
+    Args:
+        ranges: of `calibrate`.
+        images: float32 `(n, height, width, channels)`, as the network sees them, other than those of the calibration.
+        labels: int `(n,)`.
+        max_drop: percentage points of top-1; at least 0.
+        lift: "fp32", or "ai16" for int16 activations.
+    Returns:
+        If not even all of them keep the bound, the file with the least drop.
+    Raises:
+        InputError: `max_drop` is negative, `lift` is unknown, or there are no images or not a label for each.
+    """
+    _check(max_drop, lift, images, labels)
+    right = _accuracy(float_file, images, labels)
+    ranked: list[list[str]] = []
+    tried: dict[int, tuple[Step, bytes]] = {}
+
+    def holds(count: int) -> bool:
+        if count not in tried:
+            content = quantize(float_file, _recipe(lift, _union(ranked[:count])), ranges)
+            accuracy = _accuracy(content, images, labels)
+            drop = round(100 * (right - accuracy), 6)  # 1 - 0.98 is a little more than two points
+            tried[count] = Step(count, accuracy, drop), content
+        return tried[count][0].drop <= max_drop
+
+    if not holds(0):
+        ranked += _ranked(float_file, tried[0][1], images[:_DIAGNOSED])
+        below, above = 0, 1
+        while not holds(above) and above < len(ranked):
+            below, above = above, min(2 * above, len(ranked))
+        while above - below > 1 and holds(above):
+            middle = (below + above) // 2
+            below, above = (below, middle) if holds(middle) else (middle, above)
+    within = [count for count, (step, _) in tried.items() if step.drop <= max_drop]
+    best = min(within) if within else min(tried, key=lambda count: tried[count][0].drop)
+    step, content = tried[best]
+    scopes = tuple(_union(ranked[:best]))
+    return Search(content, right, max_drop, lift, scopes, tuple(step for step, _ in tried.values()), step.drop)
+
+
+def export_searched(
+    model_or_path: keras.Model | Path | str,
+    out: Path | str,
+    *,
+    calibration: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    max_drop: float = 0.5,
+    lift: str | None = None,
+    target: str = "phone_cpu",
+    calibration_method: str = "min_max",
+    preprocessing: Preprocessing | None = None,
+) -> tuple[Artifact, Search]:
+    """Convert a model, search, and write `NAME.static_wi8_ai8_searched.tflite` with its manifest into `out`.
+
+    The file is written also when the bound was not reached; `Search.reached` and the manifest tell.
+
+    Args:
+        lift: what operations are lifted to; None for the target's own choice.
+        model_or_path, out, calibration, target, calibration_method, preprocessing: as for `export`.
+        images, labels, max_drop: as for `search`.
+    Raises:
+        InputError: as for `export` and `search`.
+    """
+    lift = lift or find_target(target, [RECIPES["static_wi8_ai8"]]).lift
+    find_method(calibration_method)
+    _check(max_drop, lift, images, labels)
+    folder = writable_folder(out)
+    model, source = model_and_hash(model_or_path)
+    calibration = check_calibration(calibration, image_shape(model))
+    if preprocessing is None:
+        preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
+    float_file = to_tflite(model)
+    ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
+    found = search(float_file, ranges, images, labels, max_drop=max_drop, lift=lift)
+    record = calibration_record(calibration, calibration_method)
+    manifest = manifest_of(found.content, SEARCHED, target, model.name, source, preprocessing, record)
+    manifest["search"] = {**found.to_dict(), "images": len(images)}
+    path = folder / f"{model.name}.{SEARCHED.name}.tflite"
+    write_bytes(path, found.content)
+    write_json(path.with_name(f"{path.name}.json"), manifest)
+    return Artifact(path, SEARCHED.name, target, manifest), found
+
+
+def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if not max_drop >= 0:
+        raise InputError(f"max_drop must be at least 0 percentage points; got {max_drop}")
+    if lift not in LIFTS:
+        raise InputError(f"lift must be one of {', '.join(LIFTS)}; got {lift!r}")
+    if len(images) == 0 or len(images) != len(labels):
+        raise InputError(f"a search needs images with a label each; got {len(images)} and {len(labels)} labels")
+
+
+def _recipe(lift: str, scopes: list[str]):
+    return dataclasses.replace(SEARCHED, rules=lifted(lift, lambda _: scopes))
+
+
+def _accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
+    try:
+        outputs = ENGINES["litert"].run(flatbuffer.without_softmax(content), images)
+    except RuntimeError:  # XNNPACK refuses scales that differ too much
+        return 0.0
+    return float(np.mean(outputs.values.argmax(1) == labels))
+
+
+def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:
+    """Each operation with its neighbours, that of the greatest harm first."""
+    around = neighbours(float_file)
+    found = diagnose_contents(*map(flatbuffer.without_softmax, (float_file, int8_file)), images)
+    before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
+    harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}
+    return [around[tensor] for tensor in sorted(harm, key=lambda tensor: -harm[tensor]) if tensor in around]
+
+
+def _union(groups: list[list[str]]) -> list[str]:
+    return list(dict.fromkeys(_flat(groups)))
+
+
+def _flat(groups: list[list[str]]) -> Iterator[str]:
+    for group in groups:
+        yield from group
