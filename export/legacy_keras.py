@@ -1,7 +1,7 @@
 """A Keras 3 model in tf_keras, for libraries that stopped at Keras 2, and trained weights back from there."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -50,7 +50,9 @@ def to_tf_keras(model: keras.Model) -> Any:
     """The same function as a functional tf_keras model, its layers named as those of `written_out(model)`.
 
     Weights are copied, trainable flags too; initialisers, regularisers, constraints and the optimizer stay behind. A
-    hard sigmoid becomes a shift, a ReLU6 and a scale, layers without weights.
+    hard sigmoid becomes a shift, a ReLU6 and a scale, layers without weights. So that integers suffice for each layer,
+    a rescaling becomes a scale and a shift, and before a batch normalisation that follows no convolution stands a
+    depthwise one of ones, which training holds at one.
 
     Args:
         model: a built functional or sequential model, channels_last.
@@ -70,7 +72,8 @@ def copy_weights_back(legacy: Any, model: keras.Model) -> keras.Model:
     """A copy of `model` with the weights of a tf_keras model, layer by layer, by name; SE's inner layers too.
 
     Args:
-        legacy: what `to_tf_keras(model)` gave, trained, or anything with its layers: pruned, clustered, stripped.
+        legacy: what `to_tf_keras(model)` gave, trained, or anything with its layers: pruned or clustered, and stripped,
+            or quantization-aware, whose weights are the unrounded ones.
         model: the model that it came from; it stays as it is.
     Raises:
         InputError: `legacy` has no layer of a name, or one with weights of another shape.
@@ -79,8 +82,9 @@ def copy_weights_back(legacy: Any, model: keras.Model) -> keras.Model:
     copy.set_weights(model.get_weights())
     for name, layer in weighted_layers(copy).items():
         try:
-            layer.set_weights(legacy.get_layer(name).get_weights())
-        except ValueError as error:
+            values = {_role(weight): weight.numpy() for weight in legacy.get_layer(name).weights}
+            layer.set_weights([values[_role(weight)] for weight in layer.weights])
+        except (KeyError, ValueError) as error:
             raise InputError(f"the tf_keras model must have the weights of layer {name}; {error}") from None
     return copy
 
@@ -121,6 +125,8 @@ class _Builder:
                 return self._hard_silu
             if operation.activation.__name__ in ACTIVATIONS:
                 return self._alike
+        elif kind in self._RULES:
+            return getattr(self, self._RULES[kind])
         elif kind in ALIKE:
             return self._alike
         raise InputError(f"tf_keras must have every layer of the model; it has not {kind} (layer {operation.name})")
@@ -128,6 +134,28 @@ class _Builder:
     def _alike(self, operation: Any, *args: Tensor) -> Tensor:
         kind = type(operation).__name__
         return self._layer(operation, *args, kind=kind, **_configuration(operation, kind))
+
+    def _normalisation(self, operation: Any, x: Tensor) -> Tensor:
+        before = type(x.node.layer).__name__
+        if before not in ("Conv2D", "DepthwiseConv2D", "Dense") and len(x.shape) == 4:
+            x = tf_keras.layers.DepthwiseConv2D(
+                1,
+                use_bias=False,
+                depthwise_initializer="ones",
+                depthwise_constraint=tf_keras.constraints.UnitNorm(axis=(0, 1, 3)),
+                dtype=x.dtype.name,
+                name=f"{operation.name}_ones",
+            )(x)
+        return self._alike(operation, x)
+
+    def _rescaling(self, operation: Any, x: Tensor) -> Tensor:
+        scale, offset = operation.scale, operation.offset
+        if np.any(offset != 0) and np.any(scale != 1):
+            x = self._layer(operation, x, kind="Rescaling", name=f"{operation.name}_scale", scale=scale, offset=0.0)
+            scale = 1.0
+        return self._layer(operation, x, kind="Rescaling", scale=scale, offset=offset)
+
+    _RULES: ClassVar[dict[str, str]] = {"BatchNormalization": "_normalisation", "Rescaling": "_rescaling"}
 
     def _layer(self, operation: Any, *args: Tensor, kind: str, name: str | None = None, **config: Any) -> Tensor:
         policy = getattr(operation, "dtype_policy", None)
@@ -171,6 +199,11 @@ class _Builder:
                 f"{operation.pad_width}, mode {operation.mode} (layer {operation.name})"
             )
         return self._layer(operation, x, kind="ZeroPadding2D", padding=tuple(inner), data_format="channels_first")
+
+
+def _role(weight: Any) -> str:
+    """Of a variable in its layer, as Keras 3 calls it: "conv/depthwise_kernel:0" is the kernel."""
+    return weight.name.rpartition("/")[2].partition(":")[0].removeprefix("depthwise_")
 
 
 def _configuration(layer: keras.layers.Layer, kind: str) -> dict[str, Any]:
