@@ -91,8 +91,10 @@ def test_the_file_computes_what_training_saw_in_integers_only(name, randomise):
     assert ends == [flatbuffer.schema.TensorType.INT8] * 2
     expected = quantized.predict_on_batch(IMAGES)
     got = ENGINES["litert_reference"].run(content, IMAGES)
-    # The rounding of a tie between two steps, in floats or in integers; a hundredth for dequantizing.
-    assert np.abs(got.values - expected).max() / got.lsb <= 1 + 0.01
+    # Ties between two steps are rounded otherwise in floats than in integers: one step in a layer, two where two meet.
+    steps = np.abs(got.values - expected) / got.lsb
+    assert steps.max() <= 2 + 0.01
+    assert steps.mean() < 0.25
     # Eight bits from calibrated ranges, before any training: 6 dB a bit, less what layers add up.
     assert decibels(model.predict_on_batch(IMAGES), expected) > 35
 
