@@ -40,7 +40,9 @@ _KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": 
 _LEAST_RANGE = 1e-3  # of an activation that calibration images leave at zero: TensorFlow Lite divides by it
 
 
-def quantize_aware_tfmot(model: Any, calibration: np.ndarray, *, preserve: str = "") -> Any:
+def quantize_aware_tfmot(
+    model: Any, calibration: np.ndarray, *, preserve: str = "", input_range: tuple[float, float] | None = None
+) -> Any:
     """The model with its weights and activations rounded to 8 bits as in an int8 file, to be trained further.
 
     tfmot's own start, ranges of ±6 that follow the data by 0.1 % a step, would take a thousand steps to find them.
@@ -49,8 +51,10 @@ def quantize_aware_tfmot(model: Any, calibration: np.ndarray, *, preserve: str =
         model: a Keras 3 model, functional or sequential, channels_last; or a tf_keras model of `to_tf_keras`, pruned
             or clustered and stripped.
         calibration: float `(n, height, width, channels)`, as the network sees them: each activation's range starts at
-            its extremes over them, the input's at the whole range of the preprocessing if they lie in it.
+            its extremes over them.
         preserve: what training must leave as it is: one of `PRESERVED`.
+        input_range: the range of every image that there could be, where the input's own starts if the calibration
+            images lie in it; None for that of the model's preprocessing, 0..1 for a tf_keras model.
     Returns:
         A `tf_keras.Model` for `compile` and `fit`; `copy_weights_back` and `to_int8_tflite` take it when trained. Build
         it under `strategy.scope()` to train it under tf.distribute.
@@ -74,9 +78,11 @@ def quantize_aware_tfmot(model: Any, calibration: np.ndarray, *, preserve: str =
     whole.set_weights(plain.get_weights())
     with _quantization.quantize_scope({"Layout": Layout}):
         quantized = _quantization.quantize_apply(whole, _Scheme(), quantized_layer_name_prefix="")
-    low, high = preprocessing_of(model).input_range if isinstance(model, keras.Model) else (0.0, 1.0)
+    if input_range is None:
+        input_range = preprocessing_of(model).input_range if isinstance(model, keras.Model) else (0.0, 1.0)
+    low, high = input_range
     inside = low <= images.min() and images.max() <= high
-    calibrate(quantized, images, (low, high) if inside else None)
+    calibrate(quantized, images, input_range if inside else None)
     return quantized
 
 

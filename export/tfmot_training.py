@@ -11,6 +11,7 @@ from keras_se.export.legacy_keras import tf_keras, to_tf_keras
 from keras_se.export.tfmot import tfmot
 from keras_se.export.tfmot_quantization import quantize_aware_tfmot
 from keras_se.extras import import_extra
+from keras_se.preprocessing import preprocessing_of
 
 _PRUNED = ("Conv2D", "Dense")
 """Layers whose kernels are pruned and clustered; depthwise ones, nine weights a channel, cannot spare any."""
@@ -84,7 +85,8 @@ def compress(
         network = tfmot.clustering.keras.strip_clustering(clustered)
     if options.quantize:
         calibration = images[:200] if calibration is None else calibration
-        network = quantize_aware_tfmot(network, calibration, preserve=options.preserved)
+        input_range = preprocessing_of(model).input_range
+        network = quantize_aware_tfmot(network, calibration, preserve=options.preserved, input_range=input_range)
         fine_tune(network, images, labels, options)
         if options.clusters is not None:
             network = tfmot.experimental.combine.strip_clustering_cqat(network)
