@@ -104,8 +104,8 @@ class RoundedWeights(layers.Wrapper):
     def _rounded(self, kernel: Tensor) -> Tensor:
         # A depthwise kernel has its filters in two axes, channels and multiplier.
         filters = 2 if isinstance(self.layer, layers.DepthwiseConv2D) else 1
-        step = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - filters)), keepdims=True) / _STEPS
-        step = ops.stop_gradient(ops.where(step == 0, 1.0, step))
+        greatest: Any = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - filters)), keepdims=True)
+        step: Any = ops.stop_gradient(ops.where(greatest == 0, 1.0, greatest / _STEPS))
         return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
 
     def compute_output_shape(self, input_shape):

@@ -13,10 +13,12 @@ from keras_se.export.calibration import check_calibration
 from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, with_zero
 from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
 from keras_se.export.ranges import find_method
-from keras_se.preprocessing import image_shape
+from keras_se.preprocessing import image_shape, preprocessing_of
 from keras_se.progress import track
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
+
+ENGINES = ("keras", "tfmot")
 
 # What a layer's output is in the int8 file.
 _MEAN = layers.GlobalAveragePooling2D
@@ -41,10 +43,11 @@ def quantize_aware(
     model: keras.Model,
     *,
     calibration: np.ndarray,
+    engine: str = "keras",
     method: str = "min_max",
     learned: bool = True,
-    input_range: tuple[float, float] = (0.0, 1.0),
-) -> keras.Model:
+    input_range: tuple[float, float] | None = None,
+) -> Any:
     """A Keras model to fine-tune, whose outputs are those of its int8 file.
 
     Batch normalisations are folded, kernels rounded filter by filter, and every activation that the file will hold is
@@ -54,14 +57,25 @@ def quantize_aware(
     Args:
         model: a trained functional model of one image input; it stays as it is.
         calibration: float `(n, height, width, channels)`, as the network sees them; what the ranges start from.
-        method: how the images give the ranges: a name from `keras_se.export.ranges.METHODS`.
-        learned: whether training moves the ranges.
-        input_range: the least and greatest value of any image.
+        engine: "keras", for all that is said here; or "tfmot" (extra `[tfmot]`), for what
+            `keras_se.export.tfmot_quantization.quantize_aware_tfmot` gives, a model of tf_keras.
+        method: how the images give the ranges: a name from `keras_se.export.ranges.METHODS`; with "keras".
+        learned: whether training moves the ranges; with "keras".
+        input_range: the least and greatest value of any image; None for that of the model's preprocessing.
     Returns:
         A functional model with the inputs and outputs of `model`; to be compiled, trained, saved and loaded as any.
     Raises:
-        InputError: a layer has no int8 form that is known here, or the calibration images do not fit.
+        InputError: a layer has no int8 form that is known here, the calibration images do not fit, or the engine is
+            unknown or not installed.
     """
+    if engine not in ENGINES:
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    if engine == "tfmot":
+        from keras_se.export.tfmot_quantization import quantize_aware_tfmot  # which needs the extra
+
+        return quantize_aware_tfmot(model, calibration, input_range=input_range)
+    if input_range is None:
+        input_range = preprocessing_of(model).input_range
     plain = written_out(model, fold=True)
     ranges = _observed(plain, check_calibration(calibration, image_shape(model)), method)
     return keras.models.clone_model(
@@ -117,8 +131,9 @@ def _observed(model: keras.Model, images: np.ndarray, method: str) -> dict[str, 
     return {layer.name: with_zero(*observer.range()) for layer, observer in zip(watched, observers, strict=True)}
 
 
-def _is_identity(layer: layers.Layer) -> bool:
-    return isinstance(layer, _MEAN) and layer.keepdims and layer.input.shape[1:3] == (1, 1)
+def _is_identity(layer: Any) -> bool:
+    shape: Any = layer.input.shape if isinstance(layer, _MEAN) else None
+    return shape is not None and layer.keepdims and shape[1:3] == (1, 1)
 
 
 class _Rounder:
@@ -138,7 +153,7 @@ class _Rounder:
         self._tensors: list[Tensor] = []  # alive, so that no other gets the same id
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        inputs = keras.tree.map_structure(self._entered, args)
+        inputs: Any = keras.tree.map_structure(self._entered, args)
         if not isinstance(layer, layers.Layer):
             return self._operation(layer, inputs, kwargs)
         if isinstance(layer, CONVOLUTIONS):
@@ -162,7 +177,7 @@ class _Rounder:
         if isinstance(layer, layers.Softmax) or function is keras.activations.softmax:
             return copied(layer, *inputs)[1]
         if isinstance(layer, layers.Activation) and function in (*_FIXED, keras.activations.hard_silu):
-            return self._rounded(copied(layer, *inputs)[1], layer, fixed=_FIXED.get(function))
+            return self._rounded(copied(layer, *inputs)[1], layer, fixed=_FIXED.get(function))  # pyright: ignore[reportArgumentType]
         if isinstance(layer, _ROUNDED):
             fusable = isinstance(layer, (layers.Add, layers.Multiply))
             return self._rounded(copied(layer, *inputs)[1], layer, fusable=fusable)

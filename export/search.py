@@ -199,7 +199,7 @@ def _accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
 def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:
     """Each operation with its neighbours, that of the greatest harm first."""
     around = neighbours(float_file)
-    found = diagnose_contents(*map(flatbuffer.without_softmax, (float_file, int8_file)), images)
+    found = diagnose_contents(flatbuffer.without_softmax(float_file), flatbuffer.without_softmax(int8_file), images)
     before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
     harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}
     return [around[tensor] for tensor in sorted(harm, key=lambda tensor: -harm[tensor]) if tensor in around]

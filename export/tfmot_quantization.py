@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_se.errors import InputError
+from keras_se.export.calibration import check_calibration
 from keras_se.export.flatbuffer import inlined
 from keras_se.export.legacy_keras import tf_keras, to_tf_keras
-from keras_se.export.quantize import check_calibration
 from keras_se.export.tfmot import tfmot
 from keras_se.extras import import_extra
 from keras_se.preprocessing import preprocessing_of
@@ -115,7 +115,7 @@ def to_int8_tflite(quantized: Any) -> bytes:
     def infer(image):
         return quantized(image, training=False)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()], quantized)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()], quantized)  # pyright: ignore[reportFunctionMemberAccess]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     return inlined(converter.convert())
@@ -140,8 +140,8 @@ class Layout(_quantization.QuantizeConfig):
         return [(getattr(layer, self.kernel), registry.get_quantize_config(layer).weight_quantizer)]
 
     def set_quantize_weights(self, layer, quantize_weights):
-        for weight in quantize_weights:
-            setattr(layer, self.kernel, weight)
+        for weight in quantize_weights:  # none without a kernel
+            setattr(layer, str(self.kernel), weight)
 
     def get_activations_and_quantizers(self, layer):
         return []

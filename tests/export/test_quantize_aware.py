@@ -235,3 +235,15 @@ def test_unfit_calibration_images_are_refused(trained, images):
 def test_an_unknown_calibration_method_is_refused(trained):
     with pytest.raises(InputError, match=r"calibration_method must be one of .* got 'entropy'"):
         quantize_aware(trained.model, calibration=trained.images[:2], method="entropy")
+
+
+def test_an_unknown_engine_is_refused(trained):
+    with pytest.raises(InputError, match="engine must be one of keras, tfmot; got 'torch'"):
+        quantize_aware(trained.model, calibration=trained.images[:2], engine="torch")
+
+
+def test_the_engine_tfmot_is_a_model_of_tf_keras(trained):
+    """What it computes, and its file, tests/export/test_tfmot.py holds to."""
+    model = quantize_aware(trained.model, calibration=trained.images[:8], engine="tfmot")
+    assert type(model).__module__.startswith("tf_keras")
+    assert model.output_shape == trained.model.output_shape
