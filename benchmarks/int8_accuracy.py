@@ -83,7 +83,12 @@ def _files(
     steps = round(options.epochs * len(source.train) / 64)
     if steps:
         for ranges in options.ranges.split(","):
-            aware = quantize_aware(model, calibration=calibration, learned=ranges == "learned")
+            aware = quantize_aware(
+                model,
+                calibration=calibration,
+                learned=ranges == "learned",
+                input_range=preprocessing.input_range,
+            )
             batches = training_batches(
                 source.train,
                 preprocessing,

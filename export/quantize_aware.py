@@ -132,8 +132,7 @@ def _observed(model: keras.Model, images: np.ndarray, method: str) -> dict[str, 
 
 
 def _is_identity(layer: Any) -> bool:
-    shape: Any = layer.input.shape if isinstance(layer, _MEAN) else None
-    return shape is not None and layer.keepdims and shape[1:3] == (1, 1)
+    return isinstance(layer, _MEAN) and bool(layer.keepdims) and layer.input.shape[1:3] == (1, 1)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class _Rounder:
