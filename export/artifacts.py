@@ -151,7 +151,7 @@ def calibration_record(images: np.ndarray, method: str) -> dict[str, Any]:
 def _check_aware(recipes: Sequence[Recipe], bias_correction: bool) -> None:
     others = [recipe.name for recipe in recipes if recipe.name != "static_wi8_ai8"]
     if others:
-        raise InputError(f"a quantization-aware model was trained for static_wi8_ai8 alone; got {', '.join(others)}")
+        raise InputError(f"a quantization-aware model takes the recipe static_wi8_ai8 alone; got {', '.join(others)}")
     if bias_correction:
         raise InputError("a quantization-aware model has learned its biases; leave out bias_correction")
 

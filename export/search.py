@@ -24,6 +24,7 @@ from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
 from keras_se.export.engines import ENGINES
 from keras_se.export.quantize import quantize
+from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, SEARCHED
 from keras_se.export.roles import neighbours
@@ -160,6 +161,8 @@ def export_searched(
     _check(max_drop, lift, images, labels)
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
+    if is_quantization_aware(model):
+        raise InputError("a search starts from a float model; a quantization-aware one is exported as static_wi8_ai8")
     calibration = check_calibration(calibration, image_shape(model))
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)

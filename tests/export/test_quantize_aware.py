@@ -9,6 +9,7 @@ from keras_se.errors import InputError
 from keras_se.export import export, flatbuffer, quantize_aware
 from keras_se.export.engines import find_engine, run_keras
 from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights
+from keras_se.export.search import export_searched
 from keras_se.export.tensors import each_images_tensors
 
 # Rounding in the middle between two steps goes either way; a hundredth of a step is float32's share.
@@ -221,9 +222,16 @@ def test_a_layer_without_an_int8_form_is_named():
 
 
 def test_other_formats_are_refused(aware, tmp_path):
-    with pytest.raises(InputError, match="trained for static_wi8_ai8 alone; got float32, float16"):
+    with pytest.raises(InputError, match="takes the recipe static_wi8_ai8 alone; got float32, float16"):
         export(aware, tmp_path / "out", recipes=("float32", "static_wi8_ai8", "float16"))
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_search_from_it_is_refused(aware, trained, tmp_path):
+    with pytest.raises(InputError, match="a search starts from a float model"):
+        export_searched(
+            aware, tmp_path, calibration=trained.images, images=trained.images, labels=np.zeros(100, "int32")
+        )
 
 
 @pytest.mark.parametrize("images", [None, np.zeros((0, 32, 32, 3), "float32"), np.zeros((2, 8, 8, 3), "float32")])
