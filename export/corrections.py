@@ -46,6 +46,7 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
         old = weights[names[op.inputs[2]]] if op.inputs[2] >= 0 else np.zeros(len(shift))
         name = f"{names[op.outputs[0]]}/corrected_bias"
         op.inputs = np.array([*op.inputs[:2], _add_constant(model, graph, name, old - shift)], np.int32)
+    _drop_unread_constants(model, graph)
     return flatbuffer.pack(model)
 
 
@@ -94,6 +95,29 @@ def _add_constant(model, graph, name: str, values: np.ndarray) -> int:
     model.buffers.append(buffer)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
+
+
+def _drop_unread_constants(model, graph) -> None:
+    """Without the tensors that no operation has to do with, and with their values gone."""
+    kept = {int(index) for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
+    kept |= {int(index) for index in (*graph.inputs, *graph.outputs)}
+    places = {old: new for new, old in enumerate(sorted(kept))}
+    graph.tensors = [graph.tensors[old] for old in places]
+    places[-1] = -1  # an input that is left out
+
+    def moved(indices):
+        return np.array([places[int(index)] for index in indices], np.int32)
+
+    graph.inputs, graph.outputs = moved(graph.inputs), moved(graph.outputs)
+    for op in graph.operators:
+        op.inputs, op.outputs = moved(op.inputs), moved(op.outputs)
+    for signature in model.signatureDefs or ():
+        for end in (*signature.inputs, *signature.outputs):
+            end.tensorIndex = places[end.tensorIndex]
+    read = {tensor.buffer for tensor in graph.tensors} | {entry.buffer for entry in model.metadata or ()}
+    for number, buffer in enumerate(model.buffers):
+        if number not in read:
+            buffer.data = None
 
 
 def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size: int = 64) -> keras.Model:
