@@ -127,6 +127,9 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
+USUAL = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
+"""What the command line makes unless told otherwise."""
+
 SEARCHED = Recipe(
     "static_wi8_ai8_searched",
     rules=None,  # those of the search

@@ -13,7 +13,6 @@ from keras_se.errors import InputError
 from keras_se.tables import Rows, parity_rows
 
 # What `export` makes when nothing is said.
-_RECIPES = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
 
 Json = Annotated[bool, arg(help="One JSON document on standard output, and nothing else there.")]
 
@@ -175,6 +174,7 @@ class Export:
 
     def run(self) -> Rows:
         from keras_se.export import export
+        from keras_se.export.recipes import USUAL
         from keras_se.export.targets import find_target
 
         if self.search:
@@ -182,7 +182,7 @@ class Export:
         calibration = None if self.data is None else _images(self, self.model, "train")[0]
         recipes = self.recipes
         if recipes is None:
-            recipes = tuple(name for name in _RECIPES if name not in find_target(self.target).refuses)
+            recipes = tuple(name for name in USUAL if name not in find_target(self.target).refuses)
         artifacts = export(
             self.model,
             self.out,
@@ -308,7 +308,7 @@ class Diagnose:
 
 @dataclass(frozen=True)
 class Quickstart:
-    """Train a small SE-MobileNet on real digits, export it in every format, and prove that the files agree."""
+    """Train a small SE-MobileNet on real digits, export it in five formats, and prove that the files agree."""
 
     out: Path = Path("keras-se-quickstart")
     """The folder for the model, the files and the report; an earlier quickstart there is replaced."""

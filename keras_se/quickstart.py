@@ -9,12 +9,13 @@ from keras_se.tables import Rows, parity_rows
 
 
 def quickstart(out: Path) -> Rows:
-    """Train a small SE-MobileNet on scikit-learn's digits, export it in every format and compare the files.
+    """Train a small SE-MobileNet on scikit-learn's digits, export it in five formats and compare the files.
 
     Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.
     """
-    from keras_se.export import RECIPES, export
+    from keras_se.export import export
     from keras_se.export.parity import compare_all
+    from keras_se.export.recipes import USUAL
     from keras_se.preprocessing import preprocessing_of
     from keras_se.training import PRESETS, train
     from keras_se.training.data import load_source
@@ -26,7 +27,7 @@ def quickstart(out: Path) -> Rows:
     source, model_file = load_source(recipe.data), run.folder / "model.keras"
     preprocessing = preprocessing_of(run.model, model_file)
     calibration, _ = sample(source.train, preprocessing, 500)
-    artifacts = export(model_file, out, recipes=tuple(RECIPES), calibration=calibration)
+    artifacts = export(model_file, out, recipes=USUAL, calibration=calibration)
     images, labels = sample(source.test, preprocessing, len(source.test))
     rows = compare_all(run.model, [artifact.path for artifact in artifacts], images, labels=labels)
     accuracy = {(row.file, row.engine): row.accuracy for row in rows}

@@ -47,8 +47,13 @@ def trained(quickstart) -> Exported:
     folder, document = quickstart
     model = keras.models.load_model(folder / "run" / "model.keras")
     preprocessing = preprocessing_of(model, folder / "run" / "model.keras")
-    images, _ = sample(load_source("digits").test, preprocessing, 100, seed=1)
-    return Exported(model, images, {one["recipe"]: Path(one["path"]) for one in document["artifacts"]})
+    source = load_source("digits")
+    images, _ = sample(source.test, preprocessing, 100, seed=1)
+    files = {one["recipe"]: Path(one["path"]) for one in document["artifacts"]}
+    others = tuple(name for name in RECIPES if name not in files)
+    calibration, _ = sample(source.train, preprocessing, 50)
+    made = export(model, folder.with_name("others"), recipes=others, calibration=calibration)
+    return Exported(model, images, files | {artifact.recipe: artifact.path for artifact in made})
 
 
 @pytest.fixture(scope="session")
