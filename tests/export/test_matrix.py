@@ -5,13 +5,26 @@ import pytest
 
 from keras_se.export import RECIPES, compare, flatbuffer
 from keras_se.export.engines import ENGINES
-
-NETWORKS = ("trained", "wide")
-RUNS = [(recipe, name) for recipe in RECIPES for name, engine in ENGINES.items() if recipe not in engine.refuses]
+from keras_se.export.recipes import USUAL
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize(("recipe", "engine"), RUNS)
+def row(network, recipe, *others):
+    """The larger network in the unusual formats takes minutes."""
+    quick = network == "trained" or recipe in USUAL
+    return pytest.param(network, recipe, *others, marks=() if quick else pytest.mark.slow)
+
+
+FILES = [row(network, recipe) for network in ("trained", "wide") for recipe in RECIPES]
+RUNS = [
+    row(network, recipe, name)
+    for network in ("trained", "wide")
+    for recipe in RECIPES
+    for name, engine in ENGINES.items()
+    if recipe not in engine.refuses
+]
+
+
+@pytest.mark.parametrize(("network", "recipe", "engine"), RUNS)
 def test_agrees_with_keras(network, recipe, engine, request):
     exported = request.getfixturevalue(network)
     parity = compare(exported.model, exported.files[recipe], exported.images[:48], engine=engine)
@@ -19,8 +32,7 @@ def test_agrees_with_keras(network, recipe, engine, request):
     assert parity.verdict == "pass", (parity.failures, parity.tolerance)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize(("recipe", "engine"), RUNS)
+@pytest.mark.parametrize(("network", "recipe", "engine"), RUNS)
 def test_agrees_with_the_reference_kernels(network, recipe, engine, request):
     exported = request.getfixturevalue(network)
     file = exported.files[recipe]
@@ -28,8 +40,7 @@ def test_agrees_with_the_reference_kernels(network, recipe, engine, request):
     assert parity.verdict == "pass", (parity.failures, parity.tolerance)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("network", "recipe"), FILES)
 def test_one_wrong_weight_fails(network, recipe, request, tmp_path):
     """One of a million: the greatest of the first convolution with its sign turned."""
     exported = request.getfixturevalue(network)
