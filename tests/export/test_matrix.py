@@ -5,12 +5,11 @@ import pytest
 
 from keras_se.export import RECIPES, compare, flatbuffer
 from keras_se.export.engines import ENGINES
-from keras_se.export.recipes import USUAL
 
 
 def row(network, recipe, *others):
-    """The larger network in the unusual formats takes minutes."""
-    quick = network == "trained" or recipe in USUAL
+    """The larger network in every format takes minutes."""
+    quick = network == "trained" or recipe in ("float32", "static_wi8_ai8")
     return pytest.param(network, recipe, *others, marks=() if quick else pytest.mark.slow)
 
 

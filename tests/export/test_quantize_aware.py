@@ -167,7 +167,7 @@ def test_the_gate_has_256_steps_to_one_and_the_mean_a_range_of_its_own(aware):
     assert mean.range()[1] < before.range()[1]
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_mixed_precision_trains_and_exports(policy, tmp_path):
     keras.mixed_precision.set_global_policy(policy)
     try:
