@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
+from keras_se.export.fake_quantization import rounded_kernel
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
 from keras_se.export.tensors import each_images_tensors
@@ -14,7 +15,6 @@ from keras_se.export.weights import constants
 from keras_se.progress import track
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_STEPS = 127  # of a symmetric 8-bit weight to either side
 
 
 def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
@@ -46,7 +46,7 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
         old = weights[names[op.inputs[2]]] if op.inputs[2] >= 0 else np.zeros(len(shift))
         name = f"{names[op.outputs[0]]}/corrected_bias"
         op.inputs = np.array([*op.inputs[:2], _add_constant(model, graph, name, old - shift)], np.int32)
-    _drop_unread_constants(model, graph)
+    flatbuffer.drop_untouched(model)
     return flatbuffer.pack(model)
 
 
@@ -97,29 +97,6 @@ def _add_constant(model, graph, name: str, values: np.ndarray) -> int:
     return len(graph.tensors) - 1
 
 
-def _drop_unread_constants(model, graph) -> None:
-    """Without the tensors that no operation has to do with, and with their values gone."""
-    kept = {int(index) for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
-    kept |= {int(index) for index in (*graph.inputs, *graph.outputs)}
-    places = {old: new for new, old in enumerate(sorted(kept))}
-    graph.tensors = [graph.tensors[old] for old in places]
-    places[-1] = -1  # an input that is left out
-
-    def moved(indices):
-        return np.array([places[int(index)] for index in indices], np.int32)
-
-    graph.inputs, graph.outputs = moved(graph.inputs), moved(graph.outputs)
-    for op in graph.operators:
-        op.inputs, op.outputs = moved(op.inputs), moved(op.outputs)
-    for signature in model.signatureDefs or ():
-        for end in (*signature.inputs, *signature.outputs):
-            end.tensorIndex = places[end.tensorIndex]
-    read = {tensor.buffer for tensor in graph.tensors} | {entry.buffer for entry in model.metadata or ()}
-    for number, buffer in enumerate(model.buffers):
-        if number not in read:
-            buffer.data = None
-
-
 def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size: int = 64) -> keras.Model:
     """A copy of the model whose batch normalisation has the statistics of these images under 8-bit weights.
 
@@ -167,11 +144,5 @@ def _of_the_batch(layer: keras.Layer) -> keras.Layer:
 
 def _round_kernel(layer: keras.Layer) -> None:
     for inner in layer._flatten_layers():
-        kernel = getattr(inner, "kernel", None)
-        if kernel is None:
-            continue
-        values = np.asarray(keras.ops.convert_to_numpy(kernel))
-        depthwise = isinstance(inner, keras.layers.DepthwiseConv2D)
-        axes = (0, 1) if depthwise else tuple(range(values.ndim - 1))
-        scale = np.abs(values).max(axes, keepdims=True) / _STEPS
-        kernel.assign(np.round(values / np.where(scale, scale, 1)) * scale)
+        if getattr(inner, "kernel", None) is not None:
+            inner.kernel.assign(rounded_kernel(inner))

@@ -77,11 +77,22 @@ class FakeQuantize(layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high, "learned": self.learned}
 
 
+def rounded_kernel(layer: Any) -> Tensor:
+    """The kernel of a convolution or dense layer in the 255 steps of an int8 one, filter by filter.
+
+    A step is the filter's greatest magnitude over 127. The gradient is that of the kernel itself.
+    """
+    kernel = layer.kernel.value
+    # A depthwise kernel has its filters in two axes, channels and multiplier.
+    filters = 2 if isinstance(layer, layers.DepthwiseConv2D) else 1
+    greatest: Any = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - filters)), keepdims=True)
+    step: Any = ops.stop_gradient(ops.where(greatest == 0, 1.0, greatest / _STEPS))
+    return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
+
+
 @keras.saving.register_keras_serializable(package="keras_se")
 class RoundedWeights(layers.Wrapper):
-    """A convolution or dense layer that computes with its kernel rounded to int8, each filter in steps of its own.
-
-    A step is the filter's greatest magnitude over 127. Gradients are those of the rounded kernel.
+    """A convolution or dense layer that computes with its `rounded_kernel`.
 
     Args:
         layer: a `Conv2D`, `DepthwiseConv2D` or `Dense`.
@@ -94,19 +105,8 @@ class RoundedWeights(layers.Wrapper):
     def call(self, x):
         kernel = self.layer.kernel
         # The layer computes with the rounded tensor in place of its variable.
-        with keras.StatelessScope(state_mapping=[(kernel, self._rounded(kernel.value))]):
+        with keras.StatelessScope(state_mapping=[(kernel, rounded_kernel(self.layer))]):
             return self.layer(x)
-
-    def rounded_kernel(self) -> np.ndarray:
-        """The kernel that the layer computes with, float32."""
-        return np.asarray(self._rounded(self.layer.kernel.value))
-
-    def _rounded(self, kernel: Tensor) -> Tensor:
-        # A depthwise kernel has its filters in two axes, channels and multiplier.
-        filters = 2 if isinstance(self.layer, layers.DepthwiseConv2D) else 1
-        greatest: Any = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - filters)), keepdims=True)
-        step: Any = ops.stop_gradient(ops.where(greatest == 0, 1.0, greatest / _STEPS))
-        return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)

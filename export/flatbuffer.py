@@ -140,6 +140,29 @@ def _names(enumeration: type) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
 
 
+def drop_untouched(model: Any) -> None:
+    """Remove from an unpacked file the tensors that no operation reads or writes, and the values of the constants."""
+    [graph] = model.subgraphs
+    touched = {int(index) for op in graph.operators for index in (*op.inputs, *op.outputs)}
+    kept = sorted((touched | {int(index) for index in (*graph.inputs, *graph.outputs)}) - {-1})
+    places = {old: new for new, old in enumerate(kept)} | {-1: -1}  # -1 is an input that is left out
+
+    def moved(indices: Any) -> np.ndarray:
+        return np.array([places[int(index)] for index in indices], np.int32)
+
+    graph.tensors = [graph.tensors[old] for old in kept]
+    graph.inputs, graph.outputs = moved(graph.inputs), moved(graph.outputs)
+    for op in graph.operators:
+        op.inputs, op.outputs = moved(op.inputs), moved(op.outputs)
+    for signature in model.signatureDefs or ():
+        for end in (*signature.inputs, *signature.outputs):
+            end.tensorIndex = places[end.tensorIndex]
+    read = {tensor.buffer for tensor in graph.tensors} | {entry.buffer for entry in model.metadata or ()}
+    for number, buffer in enumerate(model.buffers):
+        if number not in read:
+            buffer.data = None
+
+
 class _AlignedBuilder(flatbuffers.Builder):
     """Python's flatbuffers know nothing of force_align: here the bytes of a buffer start at a multiple of 16."""
 

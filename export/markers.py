@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_se.export.calibration import Ranges
-from keras_se.export.flatbuffer import operation_names, pack, unpack
+from keras_se.export.flatbuffer import drop_untouched, operation_names, pack, unpack
 
 # Operations whose output has the scale of their input, and those whose scale is fixed.
 _SAME_SCALE = frozenset(
@@ -56,7 +56,7 @@ def take_ranges(content: bytes) -> tuple[bytes, Ranges]:
         if output not in ends:
             ends[output] = _constrained(name, ends.get(int(operator.inputs[0])), graph.tensors[output].name)
     ranges = {_name(graph, index): _range(*pair) for index, pair in ends.items()}
-    _drop_unused(model)
+    drop_untouched(model)
     return pack(model), ranges
 
 
@@ -79,23 +79,3 @@ def _name(graph: Any, index: int) -> str:
 
 def _range(low: float, high: float) -> dict[str, np.ndarray]:
     return {"min": np.array([[[[low]]]], "float32"), "max": np.array([[[[high]]]], "float32")}
-
-
-def _drop_unused(model: Any) -> None:
-    """Remove the tensors that no operation touches any more, and number the others anew."""
-    graph = model.subgraphs[0]
-    used = {int(one) for part in (graph.inputs, graph.outputs) for one in part}
-    for operator in graph.operators:
-        used.update(int(one) for part in (operator.inputs, operator.outputs) for one in part)
-    number = {old: new for new, old in enumerate(sorted(used - {-1}))} | {-1: -1}  # -1 is an input that is left out
-
-    def renumbered(indices: Any) -> np.ndarray:
-        return np.array([number[int(one)] for one in indices], np.int32)
-
-    graph.tensors = [graph.tensors[old] for old in sorted(used - {-1})]
-    graph.inputs, graph.outputs = renumbered(graph.inputs), renumbered(graph.outputs)
-    for operator in graph.operators:
-        operator.inputs, operator.outputs = renumbered(operator.inputs), renumbered(operator.outputs)
-    for signature in model.signatureDefs or ():
-        for end in (*signature.inputs, *signature.outputs):
-            end.tensorIndex = number[end.tensorIndex]

@@ -10,7 +10,7 @@ from keras import layers
 
 from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
-from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, with_zero
+from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, rounded_kernel, with_zero
 from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
 from keras_se.export.ranges import find_method
 from keras_se.preprocessing import image_shape, preprocessing_of
@@ -103,7 +103,7 @@ def deployed(model: keras.Model) -> keras.Model:
             return new[id(layer)](*args)
         if isinstance(layer, RoundedWeights):
             new[id(layer)], output = copied(layer.layer, *args)
-            new[id(layer)].kernel.assign(layer.rounded_kernel())
+            new[id(layer)].kernel.assign(rounded_kernel(layer.layer))
             return output
         new[id(layer)], output = copied(layer, *args, **kwargs)
         return output

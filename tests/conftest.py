@@ -92,6 +92,16 @@ def _randomise(model: keras.Model, seed: int) -> None:
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
 
 
+@pytest.fixture
+def float64():
+    """With 53 bits a deep network of random statistics does not magnify roundings into its outputs."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
 def fit_classifier(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
     """Ridge regression of the classes on the network's features, as its last dense layer."""
     dense = model.get_layer("logits")

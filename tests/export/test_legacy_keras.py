@@ -17,14 +17,10 @@ PIXELS = {"se_inception_resnet_v2": 96}
 
 
 @pytest.fixture
-def float64():
-    """With 53 bits a deep network of random statistics does not magnify roundings into its outputs."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
+def both_float64(float64):
+    """Keras and tf_keras."""
     tf_keras.backend.set_floatx("float64")
     yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
     tf_keras.backend.set_floatx("float32")
 
 
@@ -50,7 +46,7 @@ def assert_equal(outputs, tolerance):
     "name",
     [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models() if name not in FAST)],
 )
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("both_float64")
 def test_a_network_is_the_same_function_in_tf_keras_and_back(name, randomise):
     side = PIXELS.get(name, 32 if name in FAST else 64)
 

@@ -11,16 +11,6 @@ FAST = ("se_resnet18", "mobilenet_v3_small")
 PIXELS = {"se_inception_resnet_v2": 96}
 
 
-@pytest.fixture
-def float64():
-    """With 53 bits a deep network of random statistics does not magnify roundings into its outputs."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
 def written_out_agrees(name, fold, randomise):
     size = PIXELS.get(name, 64)
     model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10, classifier_activation=None)
