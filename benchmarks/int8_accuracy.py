@@ -3,13 +3,14 @@
     python benchmarks/int8_accuracy.py run/model.keras --data photos/
 
 All test images, on LiteRT with XNNPACK; calibrated on training images. Quantization-aware training starts from the
-network as it is: --epochs passes, without augmentation where that is all that the network still needs.
+network as it is and goes on for --epochs passes; SGD with momentum 0.9, a cosine from --learning-rate to zero.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,8 @@ from keras_se.export.ranges import METHODS
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 from keras_se.training.data import Source, load_source
 from keras_se.training.pipeline import sample, training_batches
+
+BATCH = 64
 
 
 def main() -> None:
@@ -48,9 +51,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=0, help="test images; all by default")
     parser.add_argument("--calibration", type=int, default=500, help="training images for the ranges")
     parser.add_argument("--epochs", type=float, default=1.0, help="of quantization-aware training; 0 for none")
-    parser.add_argument("--learning-rate", type=float, default=0.001, help="of it, at its start; batches of 64")
+    parser.add_argument("--learning-rate", type=float, default=0.001, help=f"of it, at its start; batches of {BATCH}")
     parser.add_argument("--augmentation", default="shift_flip", help="of it; as in keras-se train")
-    parser.add_argument("--ranges", default="learned,frozen", help="of it")
+    parser.add_argument("--training", default="learned,frozen", help="ranges of it, or tfmot for that engine")
     return parser.parse_args()
 
 
@@ -64,44 +67,48 @@ def _files(
 ) -> Iterator[tuple[str, Path]]:
     """Each format's name and file, the float one first."""
 
-    def exported(*recipes: str, method: str = "min_max", of: keras.Model = model) -> Iterator[Path]:
-        made = export(
-            of,
-            folder,
-            recipes=recipes,
-            calibration=calibration,
-            calibration_method=method,
-            preprocessing=preprocessing,
-        )
-        return (artifact.path for artifact in made)
+    def exported(of: keras.Model, *recipes: str, method: str = "min_max") -> list[Path]:
+        arguments = {"calibration": calibration, "calibration_method": method, "preprocessing": preprocessing}
+        return [artifact.path for artifact in export(of, folder, recipes=recipes, **arguments)]
 
-    for recipe, path in zip(("float32", "static_wi8_ai16"), exported("float32", "static_wi8_ai16"), strict=True):
-        yield recipe, path
+    recipes = ("float32", "static_wi8_ai16")
+    yield from zip(recipes, exported(model, *recipes), strict=True)
     for method in METHODS:
-        for path in exported("static_wi8_ai8", method=method):
-            yield f"static_wi8_ai8, {method}", path
-    steps = round(options.epochs * len(source.train) / 64)
-    if steps:
-        for ranges in options.ranges.split(","):
-            aware = quantize_aware(
-                model,
-                calibration=calibration,
-                learned=ranges == "learned",
-                input_range=preprocessing.input_range,
-            )
-            batches = training_batches(
-                source.train,
-                preprocessing,
-                classes=len(source.classes),
-                batch_size=64,
-                augmentation=options.augmentation,
-                seed=0,
-            )
+        yield f"static_wi8_ai8, {method}", exported(model, "static_wi8_ai8", method=method)[0]
+    steps = round(options.epochs * len(source.train) / BATCH)
+    for how in options.training.split(",") if steps else ():
+        batches = training_batches(
+            source.train,
+            preprocessing,
+            classes=len(source.classes),
+            batch_size=BATCH,
+            augmentation=options.augmentation,
+            seed=0,
+        )
+        arguments: dict[str, Any] = {"calibration": calibration, "input_range": preprocessing.input_range}
+        if how == "tfmot":
+            path = folder / "tfmot.tflite"
+            path.write_bytes(_trained_by_tfmot(model, arguments, batches, options.learning_rate, steps))
+        else:
+            aware = quantize_aware(model, learned=how == "learned", **arguments)
             rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
             aware.compile(keras.optimizers.SGD(rate, momentum=0.9), "categorical_crossentropy", metrics=["accuracy"])
             aware.fit(batches, steps_per_epoch=steps, verbose=2)
-            for path in exported("static_wi8_ai8", of=aware):
-                yield f"quantization-aware, {ranges} ranges", path
+            [path] = exported(aware, "static_wi8_ai8")
+        yield f"quantization-aware, {how}", path
+
+
+def _trained_by_tfmot(model: keras.Model, arguments: dict[str, Any], batches: Any, rate: float, steps: int) -> bytes:
+    """The same training through tf_keras."""
+    from keras_se.export.legacy_keras import tf_keras
+    from keras_se.export.tfmot_quantization import to_int8_tflite
+
+    aware = quantize_aware(model, engine="tfmot", **arguments)
+    schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
+    optimizer = tf_keras.optimizers.SGD(schedule, momentum=0.9)
+    aware.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    aware.fit(batches, steps_per_epoch=steps, verbose=2)
+    return to_int8_tflite(aware)
 
 
 if __name__ == "__main__":
