@@ -51,7 +51,7 @@ def trained(quickstart) -> Exported:
     images, _ = sample(source.test, preprocessing, 100, seed=1)
     files = {one["recipe"]: Path(one["path"]) for one in document["artifacts"]}
     others = tuple(name for name in RECIPES if name not in files)
-    calibration, _ = sample(source.train, preprocessing, 50)
+    calibration, _ = sample(source.train, preprocessing, 500)  # as the quickstart
     made = export(model, folder.with_name("others"), recipes=others, calibration=calibration)
     return Exported(model, images, files | {artifact.recipe: artifact.path for artifact in made})
 

@@ -1,5 +1,7 @@
 """A quantization-aware model and its int8 file compute the same."""
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import pytest
@@ -17,12 +19,27 @@ ONE_STEP = 1.01
 RNG = np.random.default_rng(0)
 
 
+class Tuned(NamedTuple):
+    """A quantization-aware model that was trained on for some updates."""
+
+    model: keras.Model
+    before: list[np.ndarray]
+    """Its weights before."""
+    losses: list[float]
+    """Of each epoch."""
+
+
 @pytest.fixture(scope="module")
-def aware(trained) -> keras.Model:
-    """The quickstart's network, trained on for some updates."""
+def tuned(trained) -> Tuned:
     model = quantize_aware(trained.model, calibration=trained.images[:50])
-    fit(model, trained.images)
-    return model
+    before = [np.array(weight) for weight in model.get_weights()]
+    return Tuned(model, before, fit(model, trained.images).history["loss"])
+
+
+@pytest.fixture(scope="module")
+def aware(tuned) -> keras.Model:
+    """The quickstart's network."""
+    return tuned.model
 
 
 def fit(model, images, epochs=2):
@@ -126,21 +143,16 @@ def sources_of(tensor):
     return list(dict.fromkeys(found))
 
 
-def test_ranges_and_weights_go_through_a_file(aware, trained, tmp_path):
+def test_ranges_and_weights_go_through_a_file(aware, int8, trained, tmp_path):
     aware.save(tmp_path / "aware.keras")
     again = keras.models.load_model(tmp_path / "aware.keras")
     np.testing.assert_array_equal(again(trained.images), aware(trained.images))
-    [before], [after] = (
-        export(one, tmp_path / name, recipes=("static_wi8_ai8",))
-        for one, name in ((aware, "a"), (tmp_path / "aware.keras", "b"))
-    )
-    assert before.path.read_bytes() == after.path.read_bytes()
+    [after] = export(tmp_path / "aware.keras", tmp_path, recipes=("static_wi8_ai8",))
+    assert after.path.read_bytes() == int8.path.read_bytes()
 
 
-def test_training_lowers_the_loss_and_moves_weights_and_ranges(trained):
-    model = quantize_aware(trained.model, calibration=trained.images[:20])
-    before = [np.array(weight) for weight in model.get_weights()]
-    losses = fit(model, trained.images, epochs=4).history["loss"]
+def test_training_lowers_the_loss_and_moves_weights_and_ranges(tuned):
+    model, before, losses = tuned
     assert losses[-1] < losses[0]
     ends = [layer.ends for layer in model.layers if isinstance(layer, FakeQuantize) and layer.learned]
     assert len(ends) > 60
@@ -167,7 +179,8 @@ def test_the_gate_has_256_steps_to_one_and_the_mean_a_range_of_its_own(aware):
     assert mean.range()[1] < before.range()[1]
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_exports(policy, tmp_path):
     keras.mixed_precision.set_global_policy(policy)
     try:
@@ -250,6 +263,7 @@ def test_an_unknown_engine_is_refused(trained):
         quantize_aware(trained.model, calibration=trained.images[:2], engine="torch")
 
 
+@pytest.mark.slow
 def test_the_engine_tfmot_is_a_model_of_tf_keras(trained):
     """What it computes, and its file, tests/export/test_tfmot.py holds to."""
     model = quantize_aware(trained.model, calibration=trained.images[:8], engine="tfmot")
