@@ -102,16 +102,19 @@ def test_each_operation_is_within_a_step_on_the_same_inputs(aware, int8, trained
 def operations_apart(model, content, images):
     """By layer, the greatest difference in steps between the file's tensor and the model's, on the file's inputs."""
     roundings = {layer.name: layer for layer in model.layers if isinstance(layer, FakeQuantize)}
-    tensors = {layer_of(name): name for name in reversed(activations(content))}
+    names = activations(content)
+    tensors = {"input": names[0]} | {layer_of(name): name for name in names[1:]}
     found = {}
     for values in each_images_tensors(content, images, list(tensors.values()), resolver="BUILTIN_REF"):
         for name, rounding in roundings.items():
-            layer = name.removesuffix("_range")
-            if layer not in tensors:
+            layer, sources = name.removesuffix("_range"), sources_of(rounding.input)
+            origins = [rounded._keras_history for rounded in sources]
+            taken = [origin.operation.name.removesuffix("_range") for origin in origins]
+            # Left out: what the converter gave another name, and what reads an average pool, rounded as its input is.
+            if not taken or not {layer, *taken} <= tensors.keys() or any(origin.node_index for origin in origins):
                 continue
-            sources = sources_of(rounding.input)
-            inputs = [real(values[tensors.get(source.removesuffix("_range"), tensors[None])]) for source in sources]
-            part = keras.Model([roundings[source].output for source in sources], rounding.output)
+            inputs = [real(values[tensors[one]]) for one in taken]
+            part = keras.Model(sources, rounding.output)
             got = values[tensors[layer]]
             apart = np.abs(np.asarray(part(inputs)) - real(got)).max() / got.scale
             found[name] = max(found.get(name, 0.0), float(apart))
@@ -135,12 +138,12 @@ def layer_of(tensor):
 
 
 def sources_of(tensor):
-    """The roundings that a tensor is computed from, with none between."""
+    """The rounded tensors that a tensor is computed from, with no rounding between."""
     layer = tensor._keras_history.operation
     if isinstance(layer, FakeQuantize):
-        return [layer.name]
+        return [tensor]
     found = [source for one in keras.tree.flatten(layer.input) for source in sources_of(one)]
-    return list(dict.fromkeys(found))
+    return list({id(source): source for source in found}.values())
 
 
 def test_ranges_and_weights_go_through_a_file(aware, int8, trained, tmp_path):
