@@ -28,6 +28,7 @@ from keras_se.export.legacy_keras import to_tf_keras
 
 
 def main():
+    """Print the sizes of both files, and the ratio of their latencies with its quartiles."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="se_mobilenet")
     parser.add_argument("--size", type=int, default=224, help="pixels")

@@ -6,12 +6,9 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.flatbuffer import activation_names, input_name
-from keras_se.export.ranges import find_method
+from keras_se.export.ranges import LEAST_RANGE, find_method
 from keras_se.export.tensors import each_images_tensors
 from keras_se.progress import track
-
-# A ReLU that no calibration image opens has a range of nothing; the scale that this gives, 1e-12, XNNPACK refuses.
-_LEAST_RANGE = 1e-3
 
 Ranges = dict[str, dict[str, np.ndarray]]  # tensor name -> {"min", "max"}
 
@@ -66,7 +63,7 @@ def calibrate(
 
 
 def _widened(low: float, high: float) -> dict[str, np.ndarray]:
-    return _as_arrays(low, high if max(high, -low) >= _LEAST_RANGE else _LEAST_RANGE)
+    return _as_arrays(low, high if max(high, -low) >= LEAST_RANGE else LEAST_RANGE)
 
 
 def _as_arrays(low: float, high: float) -> dict[str, np.ndarray]:

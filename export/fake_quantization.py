@@ -7,17 +7,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_se.export.ranges import LEAST_RANGE, with_zero
+
 Tensor = Any
 
-# A range below this gives a scale that XNNPACK refuses.
-LEAST_RANGE = 1e-3
 _STEPS = 127  # of an int8 weight, on either side of zero
-
-
-def with_zero(low: float, high: float) -> tuple[float, float]:
-    """A range that includes zero and is wide enough to be quantized."""
-    low = min(low, 0.0)
-    return low, max(high, low + LEAST_RANGE, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_se")

@@ -10,9 +10,9 @@ from keras import layers
 
 from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
-from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, rounded_kernel, with_zero
+from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, rounded_kernel
 from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
-from keras_se.export.ranges import find_method
+from keras_se.export.ranges import find_method, with_zero
 from keras_se.preprocessing import image_shape, preprocessing_of
 from keras_se.progress import track
 

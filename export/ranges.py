@@ -6,6 +6,8 @@ import numpy as np
 
 from keras_se.errors import InputError
 
+# A ReLU that no calibration image opens has a range of nothing; the scale that this gives, 1e-12, XNNPACK refuses.
+LEAST_RANGE = 1e-3
 _BINS = 4096  # after a doubling of their width still 2048, eight for each step of 8 bits
 _CANDIDATES = 128  # ends that the search for the least error tries on each side
 
@@ -157,6 +159,12 @@ def _finite(values: np.ndarray) -> np.ndarray:
     """The padding of a maximum is minus infinity."""
     values = np.ravel(values)
     return values[np.isfinite(values)]
+
+
+def with_zero(low: float, high: float) -> tuple[float, float]:
+    """A range that includes zero and is wide enough to be quantized."""
+    low = min(low, 0.0)
+    return low, max(high, low + LEAST_RANGE, 0.0)
 
 
 class Method(NamedTuple):

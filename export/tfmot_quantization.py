@@ -13,6 +13,7 @@ from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
 from keras_se.export.flatbuffer import inlined
 from keras_se.export.legacy_keras import tf_keras, to_tf_keras
+from keras_se.export.ranges import with_zero
 from keras_se.export.tfmot import tfmot
 from keras_se.extras import import_extra
 from keras_se.preprocessing import preprocessing_of
@@ -36,8 +37,6 @@ _FIXED = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.
 _PASSED_ON = ("Dropout", "Flatten", "GlobalMaxPooling2D", "MaxPooling2D", "Permute", "Reshape", "ZeroPadding2D")
 
 _KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
-
-_LEAST_RANGE = 1e-3  # of an activation that calibration images leave at zero: TensorFlow Lite divides by it
 
 
 def quantize_aware_tfmot(
@@ -100,9 +99,9 @@ def calibrate(quantized: Any, images: np.ndarray, input_range: tuple[float, floa
     for number, (low_variable, high_variable, low, high) in enumerate(extremes.values()):
         if number == 0 and input_range is not None:
             low, high = input_range
-        low = min(low, 0.0)
+        low, high = with_zero(low, high)
         low_variable.assign(low)
-        high_variable.assign(max(high, 0.0, low + _LEAST_RANGE))
+        high_variable.assign(high)
 
 
 def to_int8_tflite(quantized: Any) -> bytes:
