@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,8 +22,8 @@ from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import deployed, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
-from keras_se.export.targets import find_target
-from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
+from keras_se.export.targets import Content, Product, Target, find_target
+from keras_se.preprocessing import RECORD, Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
 
@@ -75,7 +75,7 @@ def export(
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
-    find_target(target, chosen)
+    device = find_target(target, chosen)
     find_method(calibration_method)
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
@@ -93,19 +93,63 @@ def export(
         float_file = to_tflite(model)
         ranges = None if images is None else activation_ranges(float_file, images, preprocessing, calibration_method)
     corrected = float_file if images is None or not bias_correction else correct_biases(float_file, images)
+    labels = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         content = quantize(corrected if recipe.rounds_weights else float_file, recipe, ranges)
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
-        manifest = manifest_of(content, recipe, target, model.name, source, preprocessing, calibrated_on)
-        manifest["bias_correction"] = bias_correction and recipe.rounds_weights
-        made.append((folder / f"{model.name}.{recipe.name}.tflite", recipe, content, manifest))
-    for path, _, content, manifest in made:
-        write_bytes(path, content)
-        write_json(path.with_name(f"{path.name}.json"), manifest)
-    return [Artifact(path, recipe.name, target, manifest) for path, recipe, _, manifest in made]
+        further = {"bias_correction": bias_correction and recipe.rounds_weights}
+        part = Content(content, recipe, model.name, preprocessing, labels)
+        made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
+    return [write(one, folder) for one in made]
+
+
+class Finished(NamedTuple):
+    """A file as its target takes it, not yet on disk."""
+
+    of: Content
+    target: str
+    product: Product
+    manifest: dict[str, Any]
+
+
+def finished(content: Content, target: Target, *, source, calibration, **further) -> Finished:
+    """A quantized file as its target takes it, with its manifest; `further` are fields of that.
+
+    Raises:
+        InputError: the target's tool is missing, or it refuses the file.
+    """
+    product = target.finished(content)
+    manifest = {
+        "model": content.name,
+        "model_sha256": source,
+        "recipe": content.recipe.name,
+        "target": target.name,
+        "preprocessing": content.preprocessing.to_dict(),
+        "calibration": calibration,
+        "bytes": len(product.content),
+        "sha256": hashlib.sha256(product.content).hexdigest(),
+        "operations": flatbuffer.operations(product.content),
+        "dtypes": flatbuffer.dtypes(product.content),
+        "xnnpack_partitions": xnnpack_partitions(content.content),  # a compiler's output is for another engine
+        "versions": installed_versions(),
+        **further,
+        **product.manifest,
+    }
+    return Finished(content, target.name, product, manifest)
+
+
+def write(made: Finished, folder: Path) -> Artifact:
+    """`NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder."""
+    stem = f"{made.of.name}.{made.of.recipe.name}"
+    for suffix, further in made.product.files.items():
+        write_bytes(folder / f"{stem}{suffix}", further)
+    path = folder / f"{stem}.tflite"
+    write_bytes(path, made.product.content)
+    write_json(path.with_name(f"{path.name}.json"), made.manifest)
+    return Artifact(path, made.of.recipe.name, made.target, made.manifest)
 
 
 def preprocessing_of_file(path: Path | str) -> Preprocessing:
@@ -135,6 +179,22 @@ def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
 
 
+def labels_of(path: Path | str) -> tuple[str, ...] | None:
+    """The names of the classes, as the record beside a model's file has them.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    record = Path(path).with_name(RECORD)
+    if not record.is_file():
+        return None
+    try:
+        classes = json.loads(record.read_text()).get("classes")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
+    return None if classes is None else tuple(map(str, classes))
+
+
 def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
     """The ranges of the float file's activations; the input's is that of the preprocessing."""
     low, high = preprocessing.input_range
@@ -154,21 +214,3 @@ def _check_aware(recipes: Sequence[Recipe], bias_correction: bool) -> None:
         raise InputError(f"a quantization-aware model takes the recipe static_wi8_ai8 alone; got {', '.join(others)}")
     if bias_correction:
         raise InputError("a quantization-aware model has learned its biases; leave out bias_correction")
-
-
-def manifest_of(content, recipe: Recipe, target, model, source, preprocessing, calibration) -> dict[str, Any]:
-    """What stands beside a file."""
-    return {
-        "model": model,
-        "model_sha256": source,
-        "recipe": recipe.name,
-        "target": target,
-        "preprocessing": preprocessing.to_dict(),
-        "calibration": calibration,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "operations": flatbuffer.operations(content),
-        "dtypes": flatbuffer.dtypes(content),
-        "xnnpack_partitions": xnnpack_partitions(content),
-        "versions": installed_versions(),
-    }

@@ -9,15 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_se.atomic import writable_folder, write_bytes, write_json
+from keras_se.atomic import writable_folder
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.artifacts import (
     Artifact,
     activation_ranges,
     calibration_record,
-    manifest_of,
+    finished,
+    labels_of,
     model_and_hash,
+    write,
 )
 from keras_se.export.calibration import Ranges, check_calibration
 from keras_se.export.convert import to_tflite
@@ -29,7 +31,7 @@ from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, SEARCHED
 from keras_se.export.roles import neighbours
 from keras_se.export.rules import LIFTS, lifted
-from keras_se.export.targets import find_target
+from keras_se.export.targets import Content, find_target
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
@@ -156,7 +158,8 @@ def export_searched(
     Raises:
         InputError: as for `export` and `search`.
     """
-    lift = lift or find_target(target, [RECIPES["static_wi8_ai8"]]).lift
+    device = find_target(target, [RECIPES["static_wi8_ai8"]])
+    lift = lift or device.lift
     find_method(calibration_method)
     _check(max_drop, lift, images, labels)
     folder = writable_folder(out)
@@ -170,12 +173,10 @@ def export_searched(
     ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
     found = search(float_file, ranges, images, labels, max_drop=max_drop, lift=lift)
     record = calibration_record(calibration, calibration_method)
-    manifest = manifest_of(found.content, SEARCHED, target, model.name, source, preprocessing, record)
-    manifest["search"] = {**found.to_dict(), "images": len(images)}
-    path = folder / f"{model.name}.{SEARCHED.name}.tflite"
-    write_bytes(path, found.content)
-    write_json(path.with_name(f"{path.name}.json"), manifest)
-    return Artifact(path, SEARCHED.name, target, manifest), found
+    labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
+    content = Content(found.content, SEARCHED, model.name, preprocessing, labelled)
+    notes = {**found.to_dict(), "images": len(images)}
+    return write(finished(content, device, source=source, calibration=record, search=notes), folder), found
 
 
 def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -1,13 +1,40 @@
 """What each device takes."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.recipes import Recipe
+from keras_se.export.recipes import USUAL, Recipe
+from keras_se.preprocessing import Preprocessing
 
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
+
+
+class Content(NamedTuple):
+    """A quantized file on its way to a target, and what is known of it."""
+
+    content: bytes
+    recipe: Recipe
+    name: str
+    """Of the model: a stem for file names."""
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None
+    """The classes' names, where they are known."""
+
+
+class Product(NamedTuple):
+    """What a target's finish makes of a file."""
+
+    content: bytes
+    """The .tflite file."""
+    manifest: Mapping[str, Any] = MappingProxyType({})
+    """What the manifest says further."""
+    files: Mapping[str, bytes] = MappingProxyType({})
+    """Further files, by what follows `NAME.RECIPE` in theirs."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +48,27 @@ class Target:
     """What a search lifts an operation to, by default: a name from `keras_se.export.rules.LIFTS`."""
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Recipes whose files it cannot run, each with the reason."""
+    finish: str | None = None
+    """`module:function`, from `Content` and this target to `Product`: compiler, metadata, types of input and output.
+    It is imported when it is used, because it may need an extra. It raises InputError where the device refuses."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the finish wants to know of this target."""
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The recipes that the command line makes unless told otherwise."""
+        return tuple(name for name in USUAL if name not in self.refuses)
+
+    def finished(self, content: Content) -> Product:
+        """The file as the device takes it.
+
+        Raises:
+            InputError: the target's tool is missing, or it refuses the file.
+        """
+        if self.finish is None:
+            return Product(content.content)
+        module, function = self.finish.split(":")
+        return getattr(importlib.import_module(module), function)(content, self)
 
 
 TARGETS: dict[str, Target] = {

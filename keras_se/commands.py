@@ -174,7 +174,6 @@ class Export:
 
     def run(self) -> Rows:
         from keras_se.export import export
-        from keras_se.export.recipes import USUAL
         from keras_se.export.targets import find_target
 
         if self.search:
@@ -182,7 +181,7 @@ class Export:
         calibration = None if self.data is None else _images(self, self.model, "train")[0]
         recipes = self.recipes
         if recipes is None:
-            recipes = tuple(name for name in USUAL if name not in find_target(self.target).refuses)
+            recipes = find_target(self.target).usual
         artifacts = export(
             self.model,
             self.out,

@@ -1,0 +1,84 @@
+"""The types of a quantized file's input and output: what the world gives and takes, around integers inside."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from keras_se.export.flatbuffer import pack, schema, unpack
+
+_Types = schema.TensorType
+
+
+def with_float_ends(content: bytes) -> bytes:
+    """The file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
+
+    A file that has them already stays as it is.
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    for number, index in enumerate(map(int, graph.inputs)):
+        if graph.tensors[index].type != _Types.FLOAT32:
+            outer = _added(graph, index, _Types.FLOAT32, None)
+            graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, outer, index))
+            _replace_input(model, number, outer)
+    for number, index in enumerate(map(int, graph.outputs)):
+        if graph.tensors[index].type != _Types.FLOAT32:
+            outer = _added(graph, index, _Types.FLOAT32, None)
+            graph.operators.append(_operation(model, schema.BuiltinOperator.DEQUANTIZE, index, outer))
+            _replace_output(model, number, outer)
+    return pack(model)
+
+
+def with_uint8_input(content: bytes) -> bytes:
+    """The file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    [index] = map(int, graph.inputs)
+    quantization = copy.deepcopy(graph.tensors[index].quantization)
+    quantization.zeroPoint = np.asarray(quantization.zeroPoint) + 128
+    outer = _added(graph, index, _Types.UINT8, quantization)
+    graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, outer, index))
+    _replace_input(model, 0, outer)
+    return pack(model)
+
+
+def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
+    """The index of a new tensor, of the shape of another, which gives its name away."""
+    inner = graph.tensors[like]
+    outer = copy.copy(inner)
+    outer.type, outer.quantization, outer.buffer = kind, quantization, 0
+    inner.name = inner.name + b"_inside"
+    graph.tensors.append(outer)
+    return len(graph.tensors) - 1
+
+
+def _operation(model: Any, code: int, taken: int, given: int) -> Any:
+    op = schema.OperatorT()
+    op.opcodeIndex = _code(model, code)
+    op.inputs, op.outputs = np.array([taken], np.int32), np.array([given], np.int32)
+    return op
+
+
+def _code(model: Any, builtin: int) -> int:
+    """The place of an operation among the file's codes."""
+    for number, code in enumerate(model.operatorCodes):
+        if code.builtinCode == builtin:
+            return number
+    new = schema.OperatorCodeT()
+    new.builtinCode = new.deprecatedBuiltinCode = builtin  # both are below 127, where the old field ends
+    new.version = 1
+    model.operatorCodes.append(new)
+    return len(model.operatorCodes) - 1
+
+
+def _replace_input(model: Any, number: int, index: int) -> None:
+    model.subgraphs[0].inputs[number] = index
+    for signature in model.signatureDefs or ():
+        signature.inputs[number].tensorIndex = index
+
+
+def _replace_output(model: Any, number: int, index: int) -> None:
+    model.subgraphs[0].outputs[number] = index
+    for signature in model.signatureDefs or ():
+        signature.outputs[number].tensorIndex = index
