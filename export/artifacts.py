@@ -1,5 +1,6 @@
 """A Keras model to files on disk: a .tflite per recipe, and beside each its manifest."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, c
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.lowering import Form, lowered, needed
 from keras_se.export.markers import take_ranges
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import deployed, is_quantization_aware
@@ -87,23 +89,37 @@ def export(
     images = check_calibration(calibration, shape) if calibrated else None
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
-    if aware:
-        float_file, ranges = take_ranges(to_tflite(deployed(model)))
-    else:
-        float_file = to_tflite(model)
-        ranges = None if images is None else activation_ranges(float_file, images, preprocessing, calibration_method)
-    corrected = float_file if images is None or not bias_correction else correct_biases(float_file, images)
     labels = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
+
+    @functools.cache
+    def converted(form: Form) -> Converted:
+        if aware:
+            return Converted(*take_ranges(to_tflite(deployed(model))))
+        content = to_tflite(lowered(model, form))
+        return Converted(
+            content, None if images is None else activation_ranges(content, images, preprocessing, calibration_method)
+        )
+
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
-        content = quantize(corrected if recipe.rounds_weights else float_file, recipe, ranges)
+        float_file, ranges = converted(needed(model, device.form(recipe)))
+        corrected = bias_correction and recipe.rounds_weights
+        if corrected and images is not None:
+            float_file = correct_biases(float_file, images)
+        content = quantize(float_file, recipe, ranges)
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
-        further = {"bias_correction": bias_correction and recipe.rounds_weights}
         part = Content(content, recipe, model.name, preprocessing, labels)
-        made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
+        made.append(finished(part, device, source=source, calibration=calibrated_on, bias_correction=corrected))
     return [write(one, folder) for one in made]
+
+
+class Converted(NamedTuple):
+    """A float file and, where a recipe needs them, the ranges of its activations."""
+
+    content: bytes
+    ranges: Ranges | None
 
 
 class Finished(NamedTuple):

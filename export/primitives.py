@@ -1,6 +1,7 @@
 """A trained model written out in Keras's own layers: SE and activations apart, normalisations folded if asked."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -30,9 +31,9 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
         A functional model of the same inputs and outputs; it shares no variable with `model`.
     """
     return keras.models.clone_model(
-        _functional(model),
+        functional(model),
         clone_function=lambda layer: layer,
-        call_function=_Writer(fold),
+        call_function=Writer(fold),
     )
 
 
@@ -50,15 +51,15 @@ def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, 
     return new, output
 
 
-def _functional(model: keras.Model) -> keras.Model:
+def functional(model: keras.Model) -> keras.Model:
     """The model as a functional one of its own, not yet compiled."""
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.Model(model.input, model.output, name=model.name)
 
 
-class _Writer:
-    """Writes one layer of the model at a time, on the tensors that the layers before it have become."""
+class Writer:
+    """Writes one layer of a model at a time, on the tensors that the layers before it have become."""
 
     def __init__(self, fold: bool):
         self._fold = fold
@@ -71,21 +72,26 @@ class _Writer:
         self._dtype = getattr(layer, "dtype_policy", None)
         for kind, write in self._RULES.items():
             if isinstance(layer, kind):
-                return write(self, layer, *args)
+                return getattr(self, write)(layer, *args)
         return copied(layer, *args, **kwargs)[1]
 
     def _model(self, model: keras.Model, x: Tensor) -> Tensor:
-        whole: Any = keras.models.clone_model(
-            _functional(model), input_tensors=x, clone_function=lambda layer: layer, call_function=self
-        )
-        return whole.output
+        # clone_model would cut the tensor off from what it was computed from, unless it is an input.
+        inner: Any = functional(model)
+        return inner._run_through_graph(x, operation_fn=lambda layer: layer, call_fn=self)
 
     def _convolution(self, layer: layers.Layer, x: Tensor) -> Tensor:
         # GroupedConv2D is a Conv2D that trains faster; Keras's own has the same weights.
         kind = next(kind for kind in CONVOLUTIONS if isinstance(layer, kind))
-        new, output = reconfigured(layer, kind, {**layer.get_config(), "activation": "linear"}, x)
-        self._remember(output, new, x)
+        output = self._linear(layer, kind, layer.name, x)
         return self._activated(output, layer.activation, layer.name)
+
+    def _linear(self, layer: layers.Layer, kind: type, name: str, x: Tensor, **changes: Any) -> Tensor:
+        """A layer of `CONVOLUTIONS` without its activation, with changes of its configuration."""
+        config = {**layer.get_config(), "activation": "linear", "name": name, **changes}
+        new, output = reconfigured(layer, kind, config, x)
+        self._remember(output, new, x)
+        return output
 
     def _remember(self, output: Tensor, convolution: layers.Layer, x: Tensor) -> None:
         self._convolutions[id(output)] = (convolution, x)
@@ -153,25 +159,34 @@ class _Writer:
         return output
 
     def _squeeze_excite(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
-        name = layer.name
-        pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}.get(layer.squeeze)
-        squeezed = x
-        if pool is not None:
-            arguments = {"data_format": layer.data_format, "keepdims": True, "dtype": self._dtype}
-            squeezed = pool(**arguments, name=f"{name}_squeeze")(x)
-        gate = squeezed
-        for inner in (layer.reduce, layer.expand):
-            config = {**inner.get_config(), "activation": "linear", "name": f"{name}_{inner.name}"}
-            new, output = reconfigured(inner, type(inner), config, gate)
-            self._remember(output, new, gate)
-            gate = self._activated(output, inner.activation, f"{name}_{inner.name}")
-        return layers.Multiply(dtype=self._dtype, name=name)([x, gate])
+        reduce, expand = f"{layer.name}_reduce", f"{layer.name}_expand"
+        hidden = self._activated(self._reduced(layer, reduce, x), layer.reduce.activation, reduce)
+        gate = self._activated(
+            self._linear(layer.expand, layers.Conv2D, expand, hidden), layer.expand.activation, expand
+        )
+        return self._rescaled(layer, x, gate)
 
-    _RULES: dict[type, Callable] = {  # noqa: RUF012 - read only
-        keras.Model: _model,
-        layers.BatchNormalization: _normalisation,
-        layers.Activation: _activation,
-        layers.Rescaling: _rescaling,
-        SqueezeExcite: _squeeze_excite,
-        **dict.fromkeys(CONVOLUTIONS, _convolution),
-    }
+    def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
+        """SE's squeeze and its first layer, before the activation."""
+        return self._linear(layer.reduce, layers.Conv2D, name, self._squeezed(layer, x))
+
+    def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:
+        return layers.Multiply(dtype=self._dtype, name=layer.name)([x, gate])
+
+    def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
+        pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}.get(layer.squeeze)
+        if pool is None:
+            return x
+        arguments = {"data_format": layer.data_format, "keepdims": True, "dtype": self._dtype}
+        return pool(**arguments, name=f"{layer.name}_squeeze")(x)
+
+    _RULES: Mapping[type, str] = MappingProxyType(
+        {
+            keras.Model: "_model",
+            layers.BatchNormalization: "_normalisation",
+            layers.Activation: "_activation",
+            layers.Rescaling: "_rescaling",
+            SqueezeExcite: "_squeeze_excite",
+            **dict.fromkeys(CONVOLUTIONS, "_convolution"),
+        }
+    )

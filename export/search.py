@@ -25,6 +25,7 @@ from keras_se.export.calibration import Ranges, check_calibration
 from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
 from keras_se.export.engines import ENGINES
+from keras_se.export.lowering import lowered
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.ranges import find_method
@@ -169,7 +170,7 @@ def export_searched(
     calibration = check_calibration(calibration, image_shape(model))
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
-    float_file = to_tflite(model)
+    float_file = to_tflite(lowered(model, device.integer_form))
     ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
     found = search(float_file, ranges, images, labels, max_drop=max_drop, lift=lift)
     record = calibration_record(calibration, calibration_method)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
+from keras_se.export.lowering import PLAIN, PRODUCTS, Form
 from keras_se.export.recipes import USUAL, Recipe
 from keras_se.preprocessing import Preprocessing
 
@@ -48,6 +49,10 @@ class Target:
     """What a search lifts an operation to, by default: a name from `keras_se.export.rules.LIFTS`."""
     refuses: Mapping[str, str] = field(default_factory=dict)
     """Recipes whose files it cannot run, each with the reason."""
+    float_form: Form = PLAIN
+    """How a network is written for recipes that compute in float."""
+    integer_form: Form = PRODUCTS
+    """And for those that compute in integers."""
     finish: str | None = None
     """`module:function`, from `Content` and this target to `Product`: compiler, metadata, types of input and output.
     It is imported when it is used, because it may need an extra. It raises InputError where the device refuses."""
@@ -58,6 +63,10 @@ class Target:
     def usual(self) -> tuple[str, ...]:
         """The recipes that the command line makes unless told otherwise."""
         return tuple(name for name in USUAL if name not in self.refuses)
+
+    def form(self, recipe: Recipe) -> Form:
+        """How a network is written for a recipe."""
+        return self.integer_form if recipe.calibrated else self.float_form
 
     def finished(self, content: Content) -> Product:
         """The file as the device takes it.

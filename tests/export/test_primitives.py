@@ -71,7 +71,9 @@ BLOCKS = {
     "maximum squeeze, hard gate": lambda x: keras_se.SqueezeExcite(2, squeeze="max", gate="hard_sigmoid")(x),
     "no squeeze, ReLU gate": lambda x: keras_se.SqueezeExcite(2, squeeze="none", gate="relu")(x),
     "an operation without weights": lambda x: keras.ops.maximum(x, keras.layers.Conv2D(4, 1)(x)),
-    "a model in a model": lambda x: keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])(x),
+    "a model in a model": lambda x: keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])(
+        keras.layers.Conv2D(4, 1)(x)
+    ),
 }
 
 

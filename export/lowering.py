@@ -1,0 +1,225 @@
+"""A trained model to the same function in the form that a target runs best."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_se.export.primitives import Tensor, Writer, functional
+from keras_se.squeeze_excite import SqueezeExcite
+
+HARD_SWISHES = ("whole", "product")
+SQUEEZES = ("mean", "commuted")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a target wants a network written.
+
+    Attributes:
+        hard_swish: "whole", one operation; or "product", `x * relu6(x + 3)`, and the sixth in the weights that
+            follow: two operations that XNNPACK has in int8, where it does not have the one.
+        squeeze: "mean", one operation; or "commuted", SE's first layer at every position and then its mean by
+            average pooling in steps of 2 or 3. They are the same, for nothing but a sum stands between the layer and
+            the mean; and a mean of few channels costs an NPU less.
+    """
+
+    hard_swish: str = "whole"
+    squeeze: str = "mean"
+
+
+PLAIN = Form()
+PRODUCTS = Form(hard_swish="product")
+
+
+def lowered(model: keras.Model, form: Form) -> keras.Model:
+    """The same function in a form; in every form without what no target wants.
+
+    Batch normalisation is folded, the sixth of a hard sigmoid is left to the weights that follow, and a padding that a
+    convolution's "same" can say is left to that.
+
+    Args:
+        model: a built functional or sequential model.
+    Returns:
+        A functional model that shares no variable with `model`; or `model` itself if there is nothing to rewrite, and
+        if it calls a layer twice or has layers with channels first, which are left as they are.
+    """
+    if not any(_rewritten(layer, form) for layer in _layers(model)) or not _writable(model):
+        return model
+    writer = _Lowerer(form)
+    new: Any = keras.models.clone_model(functional(model), clone_function=lambda layer: layer, call_function=writer)
+    outputs = [writer.settled(output) for output in new.outputs]
+    return keras.Model(new.inputs, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
+
+
+def needed(model: keras.Model, form: Form) -> Form:
+    """The form without what makes no difference to this model: forms that come out equal give one file."""
+    if not any(keras.activations.hard_swish in _activations(layer) for layer in _layers(model)):
+        form = dataclasses.replace(form, hard_swish="whole")
+    if not any(_is_squeezed(layer) for layer in _layers(model)):
+        form = dataclasses.replace(form, squeeze="mean")
+    return form
+
+
+def _layers(model: keras.Model) -> Iterator[layers.Layer]:
+    """The model's layers, and those of models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _writable(model: keras.Model) -> bool:
+    if not isinstance(model, (keras.Sequential, keras.src.models.Functional)):
+        return False
+    channels_last = all(getattr(layer, "data_format", "channels_last") == "channels_last" for layer in _layers(model))
+    return channels_last and all(len(layer._inbound_nodes) <= 1 for layer in model.layers)
+
+
+def _rewritten(layer: layers.Layer, form: Form) -> bool:
+    used = _activations(layer)
+    return (
+        keras.activations.hard_sigmoid in used
+        or (keras.activations.hard_swish in used and form.hard_swish == "product")
+        or (_is_squeezed(layer) and form.squeeze == "commuted")
+        or isinstance(layer, layers.ZeroPadding2D)
+    )
+
+
+def _activations(layer: Any) -> list[Any]:
+    names = ("activation", "gate")
+    return [getattr(layer, name, None) for name in names]
+
+
+def _is_squeezed(layer: layers.Layer) -> bool:
+    return isinstance(layer, SqueezeExcite) and layer.squeeze == "avg"
+
+
+_HOMOGENEOUS = (
+    layers.AveragePooling2D,
+    layers.Cropping2D,
+    layers.Dropout,
+    layers.Flatten,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.MaxPooling2D,
+    layers.Multiply,
+    layers.Reshape,
+    layers.ZeroPadding2D,
+)
+"""Layers that give `s` times as much where an input is `s` times as large, for `s` above 0."""
+
+
+class _Lowerer(Writer):
+    """Writes a model in a form. A tensor may be owed a constant factor, which the weights that follow pay."""
+
+    def __init__(self, form: Form):
+        super().__init__(fold=True)
+        self._form = form
+        self._factors: dict[int, float] = {}
+        self._padded: dict[int, tuple[Tensor, tuple]] = {}  # by a padded tensor, what was padded and how
+
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if isinstance(layer, _HOMOGENEOUS):
+            factor = math.prod(self._factor(one) for one in keras.tree.flatten((args, kwargs)))
+            output = self._owed(super().__call__(layer, *args, **kwargs), factor)
+            if isinstance(layer, layers.ZeroPadding2D):
+                self._padded[id(output)] = args[0], layer.padding
+            return output
+        if not isinstance(layer, tuple(self._RULES)):
+            args, kwargs = keras.tree.map_structure(self.settled, (args, kwargs))
+        return super().__call__(layer, *args, **kwargs)
+
+    def settled(self, x: Tensor) -> Tensor:
+        """A tensor that is owed nothing, of the same value."""
+        factor = self._factor(x)
+        return x if factor == 1.0 else self._affine(x, np.array(factor), np.array(0.0), f"{x.name}_scale")
+
+    def _factor(self, x: Any) -> float:
+        return self._factors.get(id(x), 1.0)
+
+    def _owed(self, x: Tensor, factor: float) -> Tensor:
+        self._outputs.append(x)  # lives as long as its id is used
+        if factor != 1.0:
+            self._factors[id(x)] = factor
+        return x
+
+    def _linear(self, layer: layers.Layer, kind: type, name: str, x: Tensor, **changes: Any) -> Tensor:
+        factor = self._factor(x)
+        inner, padding = self._padded.get(id(x), (x, None))
+        if padding is not None and _is_same(layer, inner.shape[1:3], padding):
+            output = super()._linear(layer, kind, name, inner, padding="same")
+        else:
+            output = super()._linear(layer, kind, name, x, **changes)
+        kernel = self._convolutions[id(output)][0].weights[0]
+        kernel.assign(kernel * factor)
+        return output
+
+    def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
+        return self._owed(super()._squeezed(layer, x), self._factor(x))
+
+    def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
+        if self._form.squeeze != "commuted" or not _is_squeezed(layer):
+            return super()._reduced(layer, name, x)
+        return self._mean(self._linear(layer.reduce, layers.Conv2D, name, x), layer.name)
+
+    def _mean(self, x: Tensor, name: str) -> Tensor:
+        """The mean over all positions, in steps that an NPU takes quickly."""
+        number = 0
+        while max(x.shape[1:3]) > 1:
+            number += 1
+            pool = [_step(size) for size in x.shape[1:3]]
+            x = layers.AveragePooling2D(pool, dtype=self._dtype, name=f"{name}_squeeze{number}")(x)
+        return x
+
+    def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:
+        return self._owed(super()._rescaled(layer, x, gate), self._factor(x) * self._factor(gate))
+
+    def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
+        return super()._normalisation(layer, self.settled(x))
+
+    def _rescaling(self, layer: layers.Layer, x: Tensor) -> Tensor:
+        return super()._rescaling(layer, self.settled(x))
+
+    def _model(self, model: keras.Model, x: Tensor) -> Tensor:
+        return super()._model(model, self.settled(x))
+
+    def _activated(self, x: Tensor, function: Any, label: str, name: str | None = None) -> Tensor:
+        x = self.settled(x)
+        name = name or f"{label}_{function.__name__}"
+        if function is keras.activations.hard_sigmoid:
+            return self._owed(
+                self._clipped(self._affine(x, np.array(1.0), np.array(3.0), f"{label}_shift"), name), 1 / 6
+            )
+        if function is keras.activations.hard_swish and self._form.hard_swish == "product":
+            shifted = layers.Rescaling(1.0, 3.0, dtype=self._dtype, name=f"{label}_shift")(x)
+            clipped = self._clipped(shifted, f"{label}_relu6")
+            return self._owed(layers.Multiply(dtype=self._dtype, name=name)([x, clipped]), 1 / 6)
+        return super()._activated(x, function, label, name)
+
+    def _clipped(self, x: Tensor, name: str) -> Tensor:
+        return layers.ReLU(6, dtype=self._dtype, name=name)(x)
+
+
+def _step(size: int) -> int:
+    """Of the pooling of a side: 2 or 3 while that leaves no rest and there are more than eight positions."""
+    return next((step for step in (2, 3) if size % step == 0 and size > 8), size)
+
+
+def _is_same(layer: Any, sizes: tuple[int, int], padding: tuple) -> bool:
+    """Whether an unpadded convolution of a map padded so is the one with padding "same"."""
+    if getattr(layer, "padding", None) != "valid" or max(layer.dilation_rate) > 1:
+        return False
+
+    def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+        whole = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return whole // 2, whole - whole // 2
+
+    wanted = tuple(map(same, sizes, layer.kernel_size, layer.strides))
+    return wanted == tuple(map(tuple, padding))

@@ -1,0 +1,162 @@
+"""A model in a target's form computes what it computed, in operations that the target has."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_se
+from keras_se.export import export, flatbuffer
+from keras_se.export.calibration import calibrate
+from keras_se.export.convert import to_tflite
+from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.lowering import HARD_SWISHES, SQUEEZES, Form, lowered, needed
+from keras_se.export.quantize import quantize
+from keras_se.export.recipes import RECIPES
+from keras_se.export.targets import TARGETS
+
+FORMS = [Form(hard_swish, squeeze) for hard_swish in HARD_SWISHES for squeeze in SQUEEZES]
+FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
+PIXELS = {"se_inception_resnet_v2": 96}
+
+
+def lowered_agrees(name, form, randomise):
+    size = PIXELS.get(name, 64)
+    model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10, classifier_activation=None)
+    randomise(model, 0)
+    images = np.random.default_rng(0).random((2, size, size, 3))
+    expected = model.predict_on_batch(images)
+    got = lowered(model, form).predict_on_batch(images)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.usefixtures("float64")
+def test_a_network_in_a_form_is_the_same_function(name, form, randomise):
+    lowered_agrees(name, form, randomise)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(keras_se.list_models()) - set(FAST)))
+@pytest.mark.usefixtures("float64")
+def test_every_other_network_in_the_furthest_form_is_the_same_function(name, randomise):
+    lowered_agrees(name, FORMS[-1], randomise)
+
+
+def hard_swish_twice_read(x):
+    y = keras.layers.Activation("hard_swish")(x)
+    return keras.layers.Add()([y, keras.layers.Conv2D(4, 3, padding="same")(y)])
+
+
+def padded(size, **arguments):
+    def block(x):
+        x = keras.layers.ZeroPadding2D(size)(x)
+        return keras.layers.Conv2D(4, 3, 2, **arguments)(x)
+
+    return block
+
+
+BLOCKS = {
+    "hard swish before a normalisation": lambda x: keras.layers.BatchNormalization()(
+        keras.layers.Activation("hard_swish")(x)
+    ),
+    "hard swish that others read too": hard_swish_twice_read,
+    "hard swish as the output": lambda x: keras.layers.Conv2D(4, 3, activation="hard_swish")(x),
+    "hard swish into an operation": lambda x: keras.ops.exp(keras.layers.Activation("hard_swish")(x) - 4.0),
+    "hard sigmoid as the output": lambda x: keras.layers.Activation("hard_sigmoid")(x),
+    "hard swish, then a maximum of windows and dense": lambda x: keras.layers.Dense(3)(
+        keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(keras.layers.Activation("hard_swish")(x)))
+    ),
+    "SE with a hard gate on a hard swish": lambda x: keras_se.SqueezeExcite(2, gate="hard_sigmoid")(
+        keras.layers.Activation("hard_swish")(x)
+    ),
+    "SE without a squeeze": lambda x: keras_se.SqueezeExcite(2, squeeze="none", gate="hard_sigmoid")(x),
+    "SE with a maximum": lambda x: keras_se.SqueezeExcite(2, squeeze="max")(keras.layers.Activation("hard_swish")(x)),
+    "a model in a model": lambda x: keras.Sequential(
+        [keras.layers.Conv2D(4, 3, activation="hard_swish"), keras.layers.BatchNormalization()]
+    )(keras.layers.Activation("hard_swish")(x)),
+    "padding behind": padded(((0, 1), (0, 1))),
+    "padding on both sides": padded(1),
+    "padding, then same": padded(1, padding="same"),
+    "padding, then a dilation": lambda x: keras.layers.Conv2D(4, 3, dilation_rate=2)(keras.layers.ZeroPadding2D(2)(x)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
+@pytest.mark.usefixtures("float64")
+def test_a_block_in_a_form_is_the_same_function(block, form, randomise):
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((12, 10, 4))
+    model = keras.Model(inputs, block(inputs))
+    randomise(model, 1)
+    images = np.random.default_rng(1).normal(0, 3, (2, 12, 10, 4))
+    expected = model.predict_on_batch(images)
+    np.testing.assert_allclose(lowered(model, form).predict_on_batch(images), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("padding", "size", "left"), [(((0, 1), (0, 1)), 8, 0), (1, 9, 0), (1, 8, 1)])
+def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
+    model = keras.Sequential(
+        [keras.Input((size, size, 3)), keras.layers.ZeroPadding2D(padding), keras.layers.Conv2D(4, 3, 2)]
+    )
+    assert flatbuffer.operations(to_tflite(lowered(model, Form()))).get("PAD", 0) == left
+
+
+def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours():
+    for name in ("se_mobilenet", "mobilenet_v3_small", "se_resnet18"):
+        model = keras_se.create_model(name, input_shape=(64, 64, 3), classes=10)
+        assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lowered(model, FORMS[-1]))).keys()
+
+
+def test_mobilenet_v3_is_one_piece_in_int8(randomise):
+    model = keras_se.create_model("mobilenet_v3_small", input_shape=(64, 64, 3), classes=10)
+    randomise(model, 0)
+    images = np.random.default_rng(0).random((4, 64, 64, 3), "float32")
+
+    def int8(form):
+        content = to_tflite(lowered(model, form))
+        return quantize(content, RECIPES["static_wi8_ai8"], calibrate(content, images, (0, 1)))
+
+    assert xnnpack_partitions(int8(Form())) > 10  # XNNPACK has no HARD_SWISH in int8
+    assert xnnpack_partitions(int8(TARGETS["phone_cpu"].integer_form)) == 1
+
+
+def test_a_commuted_squeeze_pools_the_hidden_channels_only():
+    inputs = keras.Input((24, 24, 32))
+    model = keras.Model(inputs, keras_se.SqueezeExcite(16)(inputs))
+    content = to_tflite(lowered(model, Form(squeeze="commuted")))
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    pooled = [
+        list(map(int, graph.tensors[op.outputs[0]].shape))
+        for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=True)
+        if name == "AVERAGE_POOL_2D"
+    ]
+    assert pooled == [[1, 12, 12, 2], [1, 6, 6, 2], [1, 1, 1, 2]]
+    assert "MEAN" not in flatbuffer.operations(content)
+
+
+def test_a_form_that_makes_no_difference_is_not_needed():
+    plain = keras_se.create_model("se_mobilenet", placement="none", input_shape=(32, 32, 3), classes=10)
+    assert {needed(plain, form) for form in FORMS} == {Form()}
+    assert lowered(plain, Form()) is plain
+
+
+@pytest.mark.parametrize("kind", ["shared", "channels_first"])
+def test_what_cannot_be_rewritten_stays(kind):
+    inputs = keras.Input((8, 8, 4))
+    if kind == "shared":
+        swish = keras.layers.Conv2D(4, 3, padding="same", activation="hard_swish")
+        model = keras.Model(inputs, swish(swish(inputs)))
+    else:
+        model = keras.Model(inputs, keras_se.SqueezeExcite(2, data_format="channels_first")(inputs))
+    assert lowered(model, FORMS[-1]) is model
+
+
+def test_export_writes_each_recipe_in_its_form(tmp_path, randomise):
+    model = keras_se.create_model("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10)
+    randomise(model, 0)
+    images = np.random.default_rng(0).random((8, 32, 32, 3), "float32")
+    kinds = {one.recipe: one.manifest["operations"] for one in export(model, tmp_path, calibration=images)}
+    assert "HARD_SWISH" in kinds["float32"]
+    assert "HARD_SWISH" not in kinds["static_wi8_ai8"]
