@@ -7,11 +7,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.recipes import USUAL, Recipe
+from keras_se.export.recipes import RECIPES, USUAL, Recipe
 from keras_se.preprocessing import Preprocessing
 
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
+_INTEGERS = "it computes on integers alone"
+
+# By the grammar of their names.
+_WITH_FLOATS = [name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_"))]
 
 
 class Content(NamedTuple):
@@ -71,6 +75,38 @@ class Target:
         return getattr(importlib.import_module(module), function)(content, self)
 
 
+class Npu(NamedTuple):
+    """A family of NPUs, in the system that Vela takes for it unless told otherwise."""
+
+    macs: tuple[int, ...]
+    """Multiply-accumulates a cycle: its sizes."""
+    system_config: str
+    """Clock, memories and their bandwidths: a section of Vela's own `Arm/vela.ini`, as is the memory mode."""
+    memory_mode: str
+
+
+ETHOS = {
+    "u55": Npu((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "u65": Npu((256, 512), "Ethos_U65_Client_Server", "Dedicated_Sram_384KB"),
+    "u85": Npu((128, 256, 512, 1024, 2048), "Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
+}
+
+
+def _ethos(family: str, npu: Npu, macs: int) -> Target:
+    return Target(
+        f"ethos_{family}_{macs}",
+        f"Arm Ethos-{family.upper()} with {macs} multiply-accumulates a cycle",
+        lift="ai16",
+        refuses=dict.fromkeys(_WITH_FLOATS, _INTEGERS),
+        finish="keras_se.export.vela:finish",
+        options={
+            "accelerator": f"ethos-{family}-{macs}",
+            "system_config": npu.system_config,
+            "memory_mode": npu.memory_mode,
+        },
+    )
+
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
@@ -81,6 +117,7 @@ TARGETS: dict[str, Target] = {
             lift="ai16",
             refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
         ),
+        *(_ethos(family, npu, macs) for family, npu in ETHOS.items() for macs in npu.macs),
     )
 }
 
