@@ -127,7 +127,7 @@ def operation_names(content: bytes) -> list[str]:
 def float_operations(content: bytes) -> list[str]:
     """The operations that take or give a float32 tensor, each name once."""
     floating = [
-        any(index >= 0 and graph.tensors[index].type == schema.TensorType.FLOAT32 for index in (*op.inputs, *op.outputs))
+        any(graph.tensors[end].type == schema.TensorType.FLOAT32 for end in (*op.inputs, *op.outputs) if end >= 0)
         for graph in unpack(content).subgraphs
         for op in graph.operators
     ]
