@@ -115,7 +115,13 @@ TARGETS: dict[str, Target] = {
             "tflite_micro",
             "TFLite Micro on a microcontroller",
             lift="ai16",
-            refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
+            refuses={
+                **dict.fromkeys(_WITH_FLOATS, _INTEGERS),
+                "float16": _FLOAT16,
+                "dynamic_wi8_afp32": _HYBRID,
+                "weight_only_wi8_afp32": _HYBRID,
+            },
+            finish="keras_se.export.micro:finish",
         ),
         *(_ethos(family, npu, macs) for family, npu in ETHOS.items() for macs in npu.macs),
     )

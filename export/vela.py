@@ -3,9 +3,6 @@
 import csv
 import hashlib
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
+from keras_se.export.child import failure, run_python
 from keras_se.export.targets import TARGETS, Content, Product, Target
 from keras_se.extras import import_extra
 
@@ -115,14 +113,9 @@ def compile_for(content: bytes, target: Target) -> Compiled:
             "memory-mode": target.options["memory_mode"],
             "output-dir": out,
         }
-        run = subprocess.run(
-            [sys.executable, "-m", "ethosu.vela", *(f"--{name}={value}" for name, value in options.items()), source],
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        run = run_python(["-m", "ethosu.vela", *(f"--{name}={value}" for name, value in options.items()), source])
         if run.returncode != 0:
-            raise InputError(f"Vela cannot compile the file for {target.name}: {_failure(run)}{_floats(content)}")
+            raise InputError(f"Vela cannot compile the file for {target.name}: {failure(run, -1)}{_floats(content)}")
         [compiled], [table] = out.glob("*_vela.tflite"), out.glob("*_summary_*.csv")
         return Compiled(compiled.read_bytes(), _summary(table, run.stdout), dict(_FALLBACK.findall(run.stdout)))
 
@@ -165,11 +158,3 @@ def _floats(content: bytes) -> str:
     """What to change: of floats, which it takes in few places, Vela's own message is silent."""
     found = flatbuffer.float_operations(content)
     return f"; replace what computes in float: {', '.join(found)}" if found else "; change the network"
-
-
-def _failure(run: subprocess.CompletedProcess) -> str:
-    """Why Vela failed, in one line: the last that it printed, or the signal that ended it."""
-    if run.returncode < 0:
-        return f"it was ended by {signal.Signals(-run.returncode).name}"
-    said = [line.strip() for line in (run.stderr or run.stdout).splitlines() if line.strip()]
-    return said[-1] if said else f"it ended with status {run.returncode}"
