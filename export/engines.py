@@ -10,10 +10,6 @@ from keras_se.errors import InputError
 from keras_se.extras import import_extra
 from keras_se.progress import track
 
-# TFLite Micro takes its whole working memory at the start; this much beyond ten times the file has been enough for
-# every network here at 224 pixels.
-_ARENA_BYTES = 64 << 20
-
 
 class Outputs(NamedTuple):
     """What an engine computed.
@@ -82,7 +78,7 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
 
 def _tflm(content: bytes, images: np.ndarray) -> Outputs:
     runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
-    interpreter = runtime.Interpreter.from_bytes(content, arena_size=10 * len(content) + _ARENA_BYTES)
+    interpreter = runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
     taken, given = interpreter.get_input_details(0), interpreter.get_output_details(0)
 
     def infer(image):
@@ -91,6 +87,14 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
         return interpreter.get_output(0)
 
     return _each(infer, images, taken["dtype"], _micro_quantization(taken), _micro_quantization(given))
+
+
+def ample_arena(content: bytes) -> int:
+    """Working memory for TFLite Micro, which takes all of it at the start.
+
+    In bytes; it has been enough for every network here at 224 pixels.
+    """
+    return 10 * len(content) + (64 << 20)
 
 
 def _micro_quantization(details: Any) -> tuple[float, int]:

@@ -124,6 +124,16 @@ def operation_names(content: bytes) -> list[str]:
     return [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in used]
 
 
+def float_operations(content: bytes) -> list[str]:
+    """The operations that take or give a float32 tensor, each name once."""
+    floating = [
+        any(graph.tensors[end].type == schema.TensorType.FLOAT32 for end in (*op.inputs, *op.outputs) if end >= 0)
+        for graph in unpack(content).subgraphs
+        for op in graph.operators
+    ]
+    return sorted({name for name, found in zip(operation_names(content), floating, strict=True) if found})
+
+
 def dtypes(content: bytes) -> dict[str, int]:
     """How many tensors of each type the file has."""
     names = tensor_types()

@@ -35,6 +35,7 @@ class Form:
 
 PLAIN = Form()
 PRODUCTS = Form(hard_swish="product")
+COMMUTED = Form(hard_swish="product", squeeze="commuted")
 
 
 def lowered(model: keras.Model, form: Form) -> keras.Model:

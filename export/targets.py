@@ -1,18 +1,24 @@
 """What each device takes."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.lowering import PLAIN, PRODUCTS, Form
-from keras_se.export.recipes import USUAL, Recipe
+from keras_se.export.lowering import COMMUTED, PLAIN, PRODUCTS, Form
+from keras_se.export.recipes import RECIPES, USUAL, Recipe
 from keras_se.preprocessing import Preprocessing
 
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
+_INTEGERS = "it computes on integers alone"
+_INT8 = "it computes in 8-bit integers alone"
+_FLOATS = "a GPU computes in floats"
+
+# By the grammar of their names.
+_WITH_FLOATS = [name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_"))]
 
 
 class Content(NamedTuple):
@@ -80,16 +86,96 @@ class Target:
         return getattr(importlib.import_module(module), function)(content, self)
 
 
+class Npu(NamedTuple):
+    """A family of NPUs, in the system that Vela takes for it unless told otherwise."""
+
+    macs: tuple[int, ...]
+    """Multiply-accumulates a cycle: its sizes."""
+    system_config: str
+    """Clock, memories and their bandwidths: a section of Vela's own `Arm/vela.ini`, as is the memory mode."""
+    memory_mode: str
+
+
+ETHOS = {
+    "u55": Npu((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "u65": Npu((256, 512), "Ethos_U65_Client_Server", "Dedicated_Sram_384KB"),
+    "u85": Npu((128, 256, 512, 1024, 2048), "Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
+}
+
+
+def _ethos(family: str, npu: Npu, macs: int) -> Target:
+    return Target(
+        f"ethos_{family}_{macs}",
+        f"Arm Ethos-{family.upper()} with {macs} multiply-accumulates a cycle",
+        lift="ai16",
+        refuses=dict.fromkeys(_WITH_FLOATS, _INTEGERS),
+        integer_form=COMMUTED,
+        finish="keras_se.export.vela:finish",
+        options={
+            "accelerator": f"ethos-{family}-{macs}",
+            "system_config": npu.system_config,
+            "memory_mode": npu.memory_mode,
+        },
+    )
+
+
+_PROCESSORS: dict[str, tuple[str, str]] = {
+    "google_tensor": ("Google", "Tensor_G3 Tensor_G4 Tensor_G5 Tensor_G6"),
+    "intel_npu": ("Intel NPU", "LNL PTL"),
+    "mediatek": (
+        "MediaTek",
+        "MT6853 MT6877 MT6878 MT6879 MT6886 MT6893 MT6895 MT6897 MT6983 MT6985 MT6989 MT6991 MT6993 MT8171 MT8188 "
+        "MT8189",
+    ),
+    "qualcomm": ("Qualcomm", "SA8255 SA8295 SM8350 SM8450 SM8475 SM8550 SM8650 SM8750 SM8845 SM8850"),
+}
+"""Those that LiteRT 2.3 compiles for ahead of time, as `ai_edge_litert.aot.vendors` names them."""
+
+
+def _processors() -> Iterator[Target]:
+    for vendor, (words, models) in _PROCESSORS.items():
+        for model in models.split():
+            yield Target(
+                f"{vendor}_{model.lower().removeprefix('tensor_')}",
+                f"{words} {model}, through its vendor's compiler; untested on hardware",
+                finish="keras_se.export.vendors:finish",
+                options={"vendor": vendor, "soc": model},
+            )
+
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("phone_cpu", "LiteRT with XNNPACK on a phone's processor"),
         Target(
+            "phone_gpu",
+            "LiteRT with its GPU delegate on a phone's graphics processor",
+            refuses=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, _FLOATS),
+            finish="keras_se.export.gpu_delegate:finish",
+        ),
+        Target("mediapipe", "MediaPipe's ImageClassifier in an app", finish="keras_se.export.image_classifier:finish"),
+        Target("browser", "LiteRT.js in a web page", finish="keras_se.export.browser:finish"),
+        Target("openvino", "OpenVINO on an Intel processor", finish="keras_se.export.openvino_ir:finish"),
+        Target(
+            "edgetpu",
+            "Coral's Edge TPU: a file that keeps the published rules, compiled where edgetpu_compiler is on PATH",
+            refuses=dict.fromkeys((name for name in RECIPES if name != "static_wi8_ai8"), _INT8),
+            finish="keras_se.export.edgetpu:finish",
+        ),
+        Target(
             "tflite_micro",
             "TFLite Micro on a microcontroller",
             lift="ai16",
-            refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
+            refuses={
+                **dict.fromkeys(_WITH_FLOATS, _INTEGERS),
+                "float16": _FLOAT16,
+                "dynamic_wi8_afp32": _HYBRID,
+                "weight_only_wi8_afp32": _HYBRID,
+            },
+            finish="keras_se.export.micro:finish",
         ),
+        *(_ethos(family, npu, macs) for family, npu in ETHOS.items() for macs in npu.macs),
+        *_processors(),
     )
 }
 

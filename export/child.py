@@ -1,0 +1,23 @@
+"""Native tools in a process of their own: what would end this one becomes a sentence."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+
+def run_python(arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
+    """This interpreter with these arguments, to its end; what it prints is text."""
+    line = [sys.executable, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, errors="replace")
+
+
+def failure(run: subprocess.CompletedProcess[str], line: int) -> str:
+    """Why a process failed, in one line: the signal that ended it, and a line of what it printed.
+
+    Args:
+        line: which one of the lines on standard error, or on standard output where that is empty; -1 is the last.
+    """
+    said = [text.strip() for text in (run.stderr or run.stdout).splitlines() if text.strip()]
+    ended = f"ended by {signal.Signals(-run.returncode).name}" if run.returncode < 0 else f"status {run.returncode}"
+    return f"{said[line]} ({ended})" if said else ended

@@ -1,0 +1,160 @@
+"""What TFLite Micro takes: the arena's size, the C++ sources, and results equal to LiteRT's to the bit."""
+
+import re
+import shutil
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+
+from keras_se.errors import InputError
+from keras_se.export import RECIPES, export, flatbuffer
+from keras_se.export.artifacts import finished, write
+from keras_se.export.child import run_python
+from keras_se.export.micro import _TRIAL, arena_bytes, registration
+from keras_se.export.recipes import SEARCHED
+from keras_se.export.targets import TARGETS, Content
+from keras_se.preprocessing import Preprocessing
+
+MICRO = TARGETS["tflite_micro"]
+INTEGER = ("static_wi8_ai8", "static_wi8_ai16", "static_wi8_ai8_se_ai16")
+UP_TO_10_MB = {
+    "se_resnet20_cifar": 32,
+    "se_resnet56_cifar": 32,
+    "se_resnet110_cifar": 32,
+    "se_resnet164_cifar": 32,
+    "se_shufflenet": 64,
+    "mobilenet_v3_small": 64,
+    "mobilenet_v3_large": 64,
+    "se_mobilenet": 64,
+}
+"""Every network of the registry whose int8 file has up to 10 MB, at a size in pixels that bounds the time."""
+
+PUBLISHED = """AddAdd AddAveragePool2D AddConcatenation AddConv2D AddCumSum AddDepthwiseConv2D AddFullyConnected
+AddHardSwish AddL2Normalization AddLogistic AddMaxPool2D AddMaximum AddMean AddMinimum AddMul AddPad AddPadV2
+AddQuantize AddReduceMax AddRelu AddRelu6 AddReshape AddResizeNearestNeighbor AddSoftmax AddSpaceToBatchNd AddSplit
+AddSplitV AddStridedSlice AddSub AddTanh AddTranspose""".split()  # noqa: SIM905
+"""Methods of `MicroMutableOpResolver`, in tensorflow/lite/micro/micro_mutable_op_resolver.h of tflite-micro."""
+
+
+@pytest.fixture(scope="module")
+def sources(trained, tmp_path_factory):
+    """The folder of the quickstart network's files for TFLite Micro, and its manifest."""
+    folder = tmp_path_factory.mktemp("micro")
+    content = Content(trained.files["static_wi8_ai8"].read_bytes(), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT)
+    artifact = write(finished(content, MICRO, source=None, calibration=None), folder)
+    return folder, artifact.manifest
+
+
+EIGHT = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
+
+
+@pytest.mark.parametrize("recipe", INTEGER)
+def test_the_arena_is_the_least(recipe, trained):
+    file = trained.files[recipe]
+    size = arena_bytes(file.read_bytes())
+    assert size % 16 == 0
+    assert run_python(["-P", _TRIAL, file, size]).returncode == 0
+    assert run_python(["-P", _TRIAL, file, size - 16]).returncode != 0
+
+
+def test_the_array_compiles_to_the_file(sources, tmp_path):
+    folder, manifest = sources
+    main = tmp_path / "main.cc"
+    main.write_text(
+        '#include "digits-v1.static_wi8_ai8.h"\n#include <cstdio>\n#include <cstdint>\n'
+        "int main() {\n"
+        "  if (reinterpret_cast<std::uintptr_t>(model_digits_v1_static_wi8_ai8) % 16) return 1;\n"
+        "  std::fwrite(model_digits_v1_static_wi8_ai8, 1, model_digits_v1_static_wi8_ai8_size, stdout);\n"
+        '  std::fprintf(stderr, "%zu", model_digits_v1_static_wi8_ai8_arena_bytes);\n}\n'
+    )
+    program = tmp_path / "program"
+    compile_cpp(program, main, folder / "digits-v1.static_wi8_ai8.cc", include=folder)
+    ran = subprocess.run([program], check=True, capture_output=True)
+    assert ran.stdout == (folder / "digits-v1.static_wi8_ai8.tflite").read_bytes()
+    assert int(ran.stderr) == manifest["tflite_micro"]["arena_bytes"]
+
+
+def test_the_example_registers_the_files_operations_alone(sources):
+    folder, manifest = sources
+    text = (folder / "digits-v1.static_wi8_ai8.example.cc").read_text()
+    registered = re.findall(r"operations\.(Add\w+)\(\)", text)
+    assert sorted(registered) == sorted(map(registration, manifest["operations"]))
+    assert f"MicroMutableOpResolver<{len(registered)}>" in text
+
+
+def test_the_example_feeds_the_network_as_python_does(sources, trained, tmp_path):
+    """TFLite Micro's headers come with no package: stand-ins of ours declare what is used, and print the input."""
+    folder, _ = sources
+    program = tmp_path / "program"
+    stand_in(tmp_path / "tensorflow" / "lite")
+    example = folder / "digits-v1.static_wi8_ai8"
+    compile_cpp(program, f"{example}.example.cc", f"{example}.cc", include=folder, further=tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, flatbuffer.input_shape(trained.files["float32"].read_bytes()))
+    ran = subprocess.run([program], input=pixels.astype(np.uint8).tobytes(), check=True, capture_output=True)
+    graph = flatbuffer.unpack((folder / "digits-v1.static_wi8_ai8.tflite").read_bytes()).subgraphs[0]
+    quantization = graph.tensors[graph.inputs[0]].quantization
+    values = (pixels / 255 - EIGHT[0].mean) / EIGHT[0].std
+    expected = np.clip(np.round(values / quantization.scale[0]) + quantization.zeroPoint[0], -128, 127)
+    got = np.array(ran.stderr.split(), np.int64).reshape(pixels.shape)
+    assert np.abs(got - expected).max() <= 1  # float32 there: a tie may fall to the other side
+    assert np.mean(got == expected) > 0.999
+    assert int(ran.stdout) == 7  # the class that the stand-in gives the highest score
+
+
+def compile_cpp(program, *files, include, further=None):
+    line = [shutil.which("g++"), "-std=c++17", "-Wall", "-Werror", "-I", include, "-o", program, *files]
+    built = subprocess.run([*line, *(["-I", further] if further else [])], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+
+
+def stand_in(folder):
+    (folder / "micro").mkdir(parents=True)
+    (folder / "schema").mkdir()
+    (folder / "schema" / "schema_generated.h").write_text(
+        "#pragma once\nnamespace tflite { struct Model; inline const Model* GetModel(const void* bytes) "
+        "{ return static_cast<const Model*>(bytes); } }\n"
+    )
+    methods = "\n".join(
+        f"  TfLiteStatus {name}() {{ return ++added > Most ? kError : kTfLiteOk; }}" for name in PUBLISHED
+    )
+    (folder / "micro" / "micro_mutable_op_resolver.h").write_text(
+        "#pragma once\nnamespace tflite { namespace micro {\nenum TfLiteStatus { kTfLiteOk, kError };\n"
+        "struct MicroOpResolver {};\ntemplate <unsigned Most> struct MicroMutableOpResolver : MicroOpResolver {\n"
+        f"  unsigned added = 0;\n{methods}\n}};\n}}  }}\n"
+    )
+    (folder / "micro" / "micro_interpreter.h").write_text(
+        "#pragma once\n#include <cstdint>\n#include <cstdio>\n#include <cstddef>\n"
+        '#include "micro_mutable_op_resolver.h"\n#include "../schema/schema_generated.h"\n'
+        "namespace tflite { namespace micro {\n"
+        "struct TfLiteTensor { union { std::int8_t* int8; std::int16_t* i16; } data; };\n"
+        "struct MicroInterpreter {\n"
+        "  std::int8_t in[32 * 32 * 3], out[10] = {0, 0, 0, 0, 0, 0, 0, 9};\n  TfLiteTensor a, b;\n"
+        "  MicroInterpreter(const Model*, const MicroOpResolver&, unsigned char*, std::size_t) "
+        "{ a.data.int8 = in; b.data.int8 = out; }\n"
+        "  TfLiteStatus AllocateTensors() { return kTfLiteOk; }\n"
+        '  TfLiteStatus Invoke() { for (int x : in) std::fprintf(stderr, "%d ", x); return kTfLiteOk; }\n'
+        "  TfLiteTensor* input(int) { return &a; }\n  TfLiteTensor* output(int) { return &b; }\n"
+        "};\n} }\n"
+    )
+
+
+def test_a_part_in_float_is_refused_by_name(trained):
+    """A search may lift to float, past the names of recipes."""
+    content = Content(trained.files["static_wi8_ai8_se_fp32"].read_bytes(), SEARCHED, "digits", *EIGHT)
+    with pytest.raises(InputError, match=r"^tflite_micro takes integers alone; .*CONV_2D, DEQUANTIZE, LOGISTIC, MEAN"):
+        MICRO.finished(content)
+
+
+def test_what_ends_the_interpreter_is_one_line(tmp_path):
+    """The logits of an untrained network are so small that the softmax aborts the process."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    dense = keras.layers.Dense(1000, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(0, 1e-6))
+    model = keras.Model(image, dense(x), name="small")
+    images = np.random.default_rng(0).random((4, 8, 8, 3)).astype("float32")
+    with pytest.raises(InputError, match=r"^TFLite Micro must run the file; [^\n]* ended by SIGABRT[^\n]*$"):
+        export(model, tmp_path, recipes=("static_wi8_ai8",), target="tflite_micro", calibration=images)
+    assert not list(tmp_path.iterdir())
