@@ -81,6 +81,7 @@ TARGETS: dict[str, Target] = {
             lift="ai16",
             refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
         ),
+        Target("openvino", "OpenVINO on an Intel processor", finish="keras_se.export.openvino_ir:finish"),
     )
 }
 
