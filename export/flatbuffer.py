@@ -94,6 +94,13 @@ def ends(content: bytes) -> tuple[int, int]:
     return len(graph.inputs), len(graph.outputs)
 
 
+def end_types(content: bytes) -> tuple[list[str], list[str]]:
+    """The type of each input and of each output, by its name in the schema."""
+    graph, names = unpack(content).subgraphs[0], tensor_types()
+    inputs, outputs = ([names[graph.tensors[index].type] for index in ends] for ends in (graph.inputs, graph.outputs))
+    return inputs, outputs
+
+
 def quantizations(content: bytes) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
     """Scale and zero point of each input and of each output; a scale of 0 for float."""
     graph = unpack(content).subgraphs[0]
