@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.recipes import USUAL, Recipe
+from keras_se.export.recipes import RECIPES, USUAL, Recipe
 from keras_se.preprocessing import Preprocessing
 
 _FLOAT16 = "it has no kernel that reads float16 weights"
+_INTEGERS = "a GPU computes in floats"
 _HYBRID = "it has no kernels for int8 weights with float activations"
 
 
@@ -76,11 +77,18 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("phone_cpu", "LiteRT with XNNPACK on a phone's processor"),
         Target(
+            "phone_gpu",
+            "LiteRT with its GPU delegate on a phone's graphics processor",
+            refuses=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, _INTEGERS),
+            finish="keras_se.export.gpu_delegate:finish",
+        ),
+        Target(
             "tflite_micro",
             "TFLite Micro on a microcontroller",
             lift="ai16",
             refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
         ),
+        Target("mediapipe", "MediaPipe's ImageClassifier in an app", finish="keras_se.export.image_classifier:finish"),
         Target("openvino", "OpenVINO on an Intel processor", finish="keras_se.export.openvino_ir:finish"),
     )
 }

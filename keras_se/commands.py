@@ -162,7 +162,8 @@ class Export:
     test_images: int = 1000
     """Of the search: test images that the loss is measured on."""
     target: str = "phone_cpu"
-    """The device: phone_cpu, openvino, or tflite_micro, which refuses float16, dynamic and weight-only recipes."""
+    """The device: phone_cpu, phone_gpu, which takes float32 and float16, mediapipe, openvino, or tflite_micro, which
+    refuses float16, dynamic and weight-only recipes."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"

@@ -1,17 +1,17 @@
 """OpenVINO computes what the other engines do, from the file and from its own format."""
 
-import json
-
 import flatbuffers
 import numpy as np
 import openvino
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.export import RECIPES, export, flatbuffer
+from keras_se.export import RECIPES, flatbuffer
 from keras_se.export.engines import ENGINES, USUAL
 from keras_se.export.openvino_ir import compiled, read
 from keras_se.export.parity import compare_all
+from keras_se.export.targets import TARGETS, Content
+from keras_se.preprocessing import Preprocessing
 
 INTEGER = [name for name, recipe in RECIPES.items() if recipe.calibrated and name != "static_wi8_ai16"]
 
@@ -35,15 +35,15 @@ def test_is_no_farther_from_the_reference_kernels_than_xnnpack(network, recipe, 
 
 
 def test_its_own_format_computes_the_same(trained, tmp_path):
-    images = trained.images
-    [made] = export(trained.model, tmp_path, recipes=["static_wi8_ai8"], target="openvino", calibration=images)
-    stem = "se_mobilenet.static_wi8_ai8"
-    names = {f"{stem}{end}" for end in (".tflite", ".tflite.json", ".xml", ".bin")}
-    assert {file.name for file in tmp_path.iterdir()} == names
-    assert json.loads((tmp_path / f"{stem}.tflite.json").read_text())["openvino"] == openvino.__version__
-    models = compiled(openvino.Core().read_model(tmp_path / f"{stem}.xml")), compiled(read(made.path.read_bytes()))
-    pixels = np.round(255 * images[:8] - 128).astype("int8")
-    for image in pixels:
+    content = trained.files["static_wi8_ai8"].read_bytes()
+    part = Content(content, RECIPES["static_wi8_ai8"], "net", Preprocessing(32, 32), None)
+    product = TARGETS["openvino"].finished(part)
+    assert product.content == content
+    assert product.manifest == {"openvino": openvino.__version__}
+    for suffix, data in product.files.items():
+        (tmp_path / f"net{suffix}").write_bytes(data)
+    models = compiled(openvino.Core().read_model(tmp_path / "net.xml")), compiled(read(content))
+    for image in np.round(255 * trained.images[:8] - 128).astype("int8"):
         first, second = (model([image[None]])[0] for model in models)
         np.testing.assert_array_equal(first, second)
 
