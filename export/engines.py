@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from keras_se.errors import InputError
+from keras_se.export import openvino_ir
+from keras_se.export.flatbuffer import quantizations
 from keras_se.extras import import_extra
 from keras_se.progress import track
 
@@ -31,6 +33,8 @@ class Engine(NamedTuple):
     reason: str = ""
     refuses: frozenset[str] = frozenset()
     """Recipes whose files it cannot run."""
+    extra: str = "edge"
+    """What installs it."""
 
 
 def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
@@ -89,12 +93,20 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
     return _each(infer, images, taken["dtype"], _micro_quantization(taken), _micro_quantization(given))
 
 
+<<<<<<< HEAD
 def ample_arena(content: bytes) -> int:
     """Working memory for TFLite Micro, which takes all of it at the start.
 
     In bytes; it has been enough for every network here at 224 pixels.
     """
     return 10 * len(content) + (64 << 20)
+=======
+def _openvino(content: bytes, images: np.ndarray) -> Outputs:
+    model = openvino_ir.compiled(openvino_ir.read(content))
+    [taken], [given] = quantizations(content)
+    request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
+    return _each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
+>>>>>>> h-phone
 
 
 def _micro_quantization(details: Any) -> tuple[float, int]:
@@ -136,7 +148,11 @@ ENGINES: dict[str, Engine] = {
         reason="FULLY_CONNECTED and, in int16, MUL round a step otherwise; of 65,536 steps, many, which add up",
         refuses=frozenset({"float16", "dynamic_wi8_afp32", "weight_only_wi8_afp32"}),
     ),
+    "openvino": Engine(_openvino, extra="openvino"),
 }
+
+USUAL = tuple(name for name, engine in ENGINES.items() if engine.extra == "edge")
+"""What compares files unless told otherwise: the same in every installation."""
 
 
 def xnnpack_partitions(content: bytes) -> int:

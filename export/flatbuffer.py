@@ -13,6 +13,7 @@ from keras_se.extras import import_extra
 schema: Any = import_extra("ai_edge_litert.schema_py_generated", "edge")
 
 _IDENTIFIER = b"TFL3"
+_LAST_OLD_CODE = 127  # stands for those beyond it
 _ALIGNMENT = 16  # of a buffer's bytes, as the schema's force_align asks
 
 
@@ -42,6 +43,10 @@ def unpack(content: bytes) -> Any:
 
 def pack(model: Any) -> bytes:
     """The object as a file."""
+    for code in model.operatorCodes:
+        # The quantizer fills the newer of two fields alone. OpenVINO reads the older one, as an ADD.
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+        code.deprecatedBuiltinCode = min(code.builtinCode, _LAST_OLD_CODE)
     builder = _AlignedBuilder(1024)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
@@ -87,6 +92,26 @@ def ends(content: bytes) -> tuple[int, int]:
     """How many inputs and how many outputs the file has."""
     graph = unpack(content).subgraphs[0]
     return len(graph.inputs), len(graph.outputs)
+
+
+def end_types(content: bytes) -> tuple[list[str], list[str]]:
+    """The type of each input and of each output, by its name in the schema."""
+    graph, names = unpack(content).subgraphs[0], tensor_types()
+    inputs, outputs = ([names[graph.tensors[index].type] for index in ends] for ends in (graph.inputs, graph.outputs))
+    return inputs, outputs
+
+
+def quantizations(content: bytes) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+    """Scale and zero point of each input and of each output; a scale of 0 for float."""
+    graph = unpack(content).subgraphs[0]
+
+    def of(index: int) -> tuple[float, int]:
+        known = graph.tensors[index].quantization
+        if known is None or known.scale is None or len(known.scale) == 0:
+            return 0.0, 0
+        return float(known.scale[0]), int(known.zeroPoint[0])
+
+    return [of(index) for index in graph.inputs], [of(index) for index in graph.outputs]
 
 
 def input_name(content: bytes) -> str:

@@ -1,6 +1,7 @@
 """The types of a quantized file's input and output: what the world gives and takes, around integers inside."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,29 @@ def with_float_ends(content: bytes) -> bytes:
 
     A file that has them already stays as it is.
     """
+    return with_float_output(with_float_input(content))
+
+
+def with_float_input(content: bytes) -> bytes:
+    """The file with a float32 input, and a QUANTIZE inside where that was an integer."""
     model = unpack(content)
     graph = model.subgraphs[0]
     for number, index in enumerate(map(int, graph.inputs)):
         if graph.tensors[index].type != _Types.FLOAT32:
             outer = _added(graph, index, _Types.FLOAT32, None)
-            graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, outer, index))
+            graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
             _replace_input(model, number, outer)
+    return pack(model)
+
+
+def with_float_output(content: bytes) -> bytes:
+    """The file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
     for number, index in enumerate(map(int, graph.outputs)):
         if graph.tensors[index].type != _Types.FLOAT32:
             outer = _added(graph, index, _Types.FLOAT32, None)
-            graph.operators.append(_operation(model, schema.BuiltinOperator.DEQUANTIZE, index, outer))
+            graph.operators.append(_operation(model, schema.BuiltinOperator.DEQUANTIZE, [index], outer))
             _replace_output(model, number, outer)
     return pack(model)
 
@@ -38,9 +51,43 @@ def with_uint8_input(content: bytes) -> bytes:
     quantization = copy.deepcopy(graph.tensors[index].quantization)
     quantization.zeroPoint = np.asarray(quantization.zeroPoint) + 128
     outer = _added(graph, index, _Types.UINT8, quantization)
-    graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, outer, index))
+    graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
     _replace_input(model, 0, outer)
     return pack(model)
+
+
+def with_normalisation(content: bytes, mean: Sequence[float], std: Sequence[float]) -> bytes:
+    """The file of one float input with one of pixels in 0..1, from which a MUL and an ADD inside make the old one.
+
+    They stand before the network and so before its padding, which is of zeros after them.
+
+    Args:
+        mean: and `std`: by channel, of `(pixel - mean) / std`.
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    [index] = map(int, graph.inputs)
+    outer = _added(graph, index, _Types.FLOAT32, None)
+    scaled = _added(graph, index, _Types.FLOAT32, None)
+    factors, terms = 1 / np.asarray(std), -np.asarray(mean) / np.asarray(std)
+    multiply = _operation(model, schema.BuiltinOperator.MUL, [outer, _constant(model, b"factors", factors)], scaled)
+    multiply.builtinOptionsType, multiply.builtinOptions = schema.BuiltinOptions.MulOptions, schema.MulOptionsT()
+    add = _operation(model, schema.BuiltinOperator.ADD, [scaled, _constant(model, b"terms", terms)], index)
+    add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    graph.operators[:0] = [multiply, add]
+    _replace_input(model, 0, outer)
+    return pack(model)
+
+
+def _constant(model: Any, name: bytes, values: np.ndarray) -> int:
+    """The index of a new float32 tensor of constants."""
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
+    tensor.name, tensor.type, tensor.shape = name, _Types.FLOAT32, np.array(values.shape, np.int32)
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    model.subgraphs[0].tensors.append(tensor)
+    return len(model.subgraphs[0].tensors) - 1
 
 
 def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
@@ -53,10 +100,10 @@ def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
     return len(graph.tensors) - 1
 
 
-def _operation(model: Any, code: int, taken: int, given: int) -> Any:
+def _operation(model: Any, code: int, taken: Sequence[int], given: int) -> Any:
     op = schema.OperatorT()
     op.opcodeIndex = _code(model, code)
-    op.inputs, op.outputs = np.array([taken], np.int32), np.array([given], np.int32)
+    op.inputs, op.outputs = np.array(taken, np.int32), np.array([given], np.int32)
     return op
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import load_model
-from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, Outputs, find_engine, run_keras
+from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, USUAL, Outputs, find_engine, run_keras
 from keras_se.export.recipes import Tolerance
 from keras_se.export.recognition import recipe_of
 from keras_se.export.weights import WeightError, weight_error
@@ -77,7 +77,7 @@ def compare(
         reference: a Keras model, or the path of a `.keras` or a `.tflite` file.
         candidate: the path of a `.tflite` file.
         images: float32 `(n, height, width, channels)`, as the network sees them.
-        engine: what runs the candidate: "litert" (XNNPACK), "litert_reference" or "tflm".
+        engine: what runs the candidate: "litert" (XNNPACK), "litert_reference", "tflm" or "openvino".
         labels: int `(n,)`, for the accuracy.
         float_file: the float32 `.tflite` file that the candidate was quantized from. With it each constant must be
             its original, rounded: one wrong weight, which drowns in the rounding of 8-bit logits, fails.
@@ -106,7 +106,7 @@ def compare_all(
     If one of the files is the float32 one, the constants of the others are held to its own.
 
     Args:
-        engines: names; None for each that can run the file.
+        engines: names; None for each of `keras_se.export.engines.USUAL` that can run the file.
     Raises:
         InputError: as `compare`.
     """
@@ -115,7 +115,7 @@ def compare_all(
     float_file = next((file for file, recipe in recipes.items() if recipe == "float32"), None)
     rows = []
     for file, recipe in recipes.items():
-        names = engines or [name for name, engine in ENGINES.items() if recipe not in engine.refuses]
+        names = engines or [name for name in USUAL if recipe not in ENGINES[name].refuses]
         outputs = {name: _run_file(file, images, name) for name in names}
         rows += [_parity(expected, got, file, "keras", name, labels, float_file) for name, got in outputs.items()]
         kernels = outputs.pop(REFERENCE_KERNELS, None)

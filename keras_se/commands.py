@@ -162,7 +162,8 @@ class Export:
     test_images: int = 1000
     """Of the search: test images that the loss is measured on."""
     target: str = "phone_cpu"
-    """The device: phone_cpu, or tflite_micro, which refuses float16, dynamic and weight-only recipes."""
+    """The device: phone_cpu, phone_gpu, which takes float32 and float16, mediapipe, openvino, or tflite_micro, which
+    refuses float16, dynamic and weight-only recipes."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"
@@ -246,7 +247,7 @@ class Parity:
     data: str
     """Where the images come from, as in `train`; the test images are taken."""
     engines: tuple[str, ...] = ()
-    """litert (XNNPACK), litert_reference, tflm; by default each that can run the file."""
+    """litert (XNNPACK), litert_reference, tflm (by default each of these that can run the file), openvino."""
     images: int = 200
     """How many images."""
     skip_corrupt: bool = False

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from keras_se.export import RECIPES, compare, flatbuffer
-from keras_se.export.engines import ENGINES
+from keras_se.export.engines import ENGINES, USUAL
 
 
-def row(network, recipe, *others):
-    """The larger network in every format takes minutes."""
-    quick = network == "trained" or recipe in ("float32", "static_wi8_ai8")
-    return pytest.param(network, recipe, *others, marks=() if quick else pytest.mark.slow)
+def row(network, recipe, *engine):
+    """The larger network in every format takes minutes, and so does an engine that compiles each file for seconds."""
+    costs = (network != "trained", recipe not in ("float32", "static_wi8_ai8"), not set(engine) <= set(USUAL))
+    return pytest.param(network, recipe, *engine, marks=pytest.mark.slow if sum(costs) > 1 else ())
 
 
 FILES = [row(network, recipe) for network in ("trained", "wide") for recipe in RECIPES]

@@ -26,4 +26,5 @@ def test_a_target_takes_every_other_recipe():
     for target in TARGETS.values():
         rest = [recipe for name, recipe in RECIPES.items() if name not in target.refuses]
         assert find_target(target.name, rest) is target
-        assert "static_wi8_ai8" in {recipe.name for recipe in rest}
+        assert target.usual
+        assert set(target.usual) <= {recipe.name for recipe in rest}

@@ -1,0 +1,61 @@
+"""OpenVINO: its runtime on a .tflite file, and the file in its own format."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from keras_se.errors import InputError
+from keras_se.export.targets import Content, Product, Target
+from keras_se.extras import import_extra
+
+# Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
+# in bfloat16 where the processor can: then what is measured is no more the file's.
+_AS_THE_FILE_SAYS = {"EXECUTION_MODE_HINT": "ACCURACY", "INFERENCE_NUM_THREADS": 2}
+
+
+def read(content: bytes) -> Any:
+    """The file as OpenVINO's `Model`.
+
+    Raises:
+        InputError: OpenVINO cannot read it.
+    """
+    core = import_extra("openvino", "openvino").Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"  # it takes other formats from memory, this one by its name alone
+        path.write_bytes(content)
+        try:
+            return core.read_model(path)
+        except RuntimeError as error:
+            raise InputError(f"OpenVINO cannot read the file ({_last_line(error)}); export it again") from None
+
+
+def compiled(model: Any) -> Any:
+    """The model made ready for the processor, as a `CompiledModel` that computes what the file says.
+
+    Raises:
+        InputError: OpenVINO cannot compile it.
+    """
+    try:
+        return import_extra("openvino", "openvino").Core().compile_model(model, "CPU", _AS_THE_FILE_SAYS)
+    except RuntimeError as error:
+        raise InputError(f"OpenVINO cannot compile the file ({_last_line(error)}); choose another recipe") from None
+
+
+def finish(content: Content, target: Target) -> Product:
+    """The file as it is, and OpenVINO's own format beside it, which computes the same and is read several times faster.
+
+    Raises:
+        InputError: OpenVINO is not installed, or cannot read or compile the file.
+    """
+    model = read(content.content)
+    compiled(model)
+    openvino = import_extra("openvino", "openvino")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)  # a recipe says what has 16 bits
+        files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
+    return Product(content.content, {"openvino": openvino.__version__}, files)
+
+
+def _last_line(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,128 @@
+"""The real ImageClassifier, in an environment of its own, classifies images from files as Keras does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_se.errors import InputError
+from keras_se.export import RECIPES, export, flatbuffer
+from keras_se.export.artifacts import labels_of
+from keras_se.export.convert import to_tflite
+from keras_se.export.metadata import with_metadata
+from keras_se.export.targets import TARGETS, Content
+from keras_se.preprocessing import Preprocessing
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+ALIKE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+NAMES = tuple(f"digit {number}" for number in range(10))
+
+
+@pytest.fixture(scope="session")
+def classify(tmp_path_factory):
+    """`(files, images) -> {file: class scores of each image | error}`, by `mediapipe` of the [phone] extra."""
+    folder = tmp_path_factory.mktemp("mediapipe")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin" / "pip", "install", "--quiet", "mediapipe==1.2.2"], check=True)
+    script = Path(__file__).with_name("image_classifier_process.py")
+
+    def run(files, images):
+        asked = json.dumps([[str(file) for file in files], [str(image) for image in images]])
+        child = subprocess.run(
+            [folder / "bin" / "python", script], input=asked, capture_output=True, text=True, check=True
+        )
+        return json.loads(child.stdout)
+
+    return run
+
+
+def written(pixels, folder):
+    paths = [folder / f"{number}.png" for number in range(len(pixels))]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def finished(content, recipe, preprocessing, labels=None):
+    return TARGETS["mediapipe"].finished(Content(content, RECIPES[recipe], "net", preprocessing, labels)).content
+
+
+@pytest.mark.slow
+def test_classifies_images_from_files_as_keras_does(trained, classify, tmp_path):
+    """Float files all of them; of 8-bit ones one digit in fifty may fall to the other side."""
+    pixels = np.round(255 * trained.images).astype("uint8")
+    files = {}
+    for recipe, exported in trained.files.items():
+        files[recipe] = tmp_path / f"{recipe}.tflite"
+        files[recipe].write_bytes(finished(exported.read_bytes(), recipe, Preprocessing(32, 32), NAMES))
+    found = classify(files.values(), written(pixels, tmp_path))
+    expected = trained.model.predict(pixels / np.float32(255), verbose=0)
+    for recipe, file in files.items():
+        best = [max(scores, key=scores.get) for scores in found[str(file)]]
+        agreement = np.mean([name == NAMES[one] for name, one in zip(best, expected.argmax(1), strict=True)])
+        assert agreement >= (1.0 if recipe in ("float32", "float16") else 0.98), recipe
+    got = np.array([[scores[name] for name in NAMES] for scores in found[str(files["float32"])]])
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("numbers", [{}, ALIKE, IMAGENET], ids=["none", "alike", "by channel"])
+def test_normalises_exactly_up_to_the_padding(classify, numbers, tmp_path):
+    """Ten numbers that see each channel and the zeros around the image."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((8, 8, 3))
+    features = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, padding="same")(image))
+    model = keras.Model(image, keras.layers.Dense(10)(features), name="numbers")
+    preprocessing = Preprocessing(8, 8, **numbers)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    seen = ((pixels / 255 - preprocessing.mean) / preprocessing.std).astype("float32")
+    expected = model.predict(seen, verbose=0)
+    artifacts = export(model, tmp_path, target="mediapipe", calibration=seen, preprocessing=preprocessing)
+    found = classify([artifact.path for artifact in artifacts], written(pixels, tmp_path))
+    bounds = {"float32": 1e-5, "static_wi8_ai8": 0.05}  # of the largest; eight bits lose up to a fiftieth
+    for artifact in artifacts:
+        got = [[scores[str(number)] for number in range(10)] for scores in found[str(artifact.path)]]
+        atol = bounds[artifact.recipe] * np.abs(expected).max()
+        np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.slow
+def test_why_the_ends_change(trained, classify, tmp_path):
+    """MediaPipe refuses an int8 input: as exported for another device, and with nothing but metadata."""
+    file = tmp_path / "int8.tflite"
+    content = trained.files["static_wi8_ai8"].read_bytes()
+    file.write_bytes(with_metadata(content, "net", mean=0.0, std=255.0))
+    found = classify([file], [])
+    assert "INT8" in found[str(file)]
+    assert "uint8/float32" in found[str(file)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "numbers", "ends"),
+    [
+        ("static_wi8_ai8", {}, ("UINT8", "FLOAT32")),
+        ("static_wi8_ai8", ALIKE, ("FLOAT32", "FLOAT32")),  # a pixel is no whole number of the input's steps
+        ("static_wi8_ai16", {}, ("FLOAT32", "FLOAT32")),
+        ("float32", {}, ("FLOAT32", "FLOAT32")),
+    ],
+)
+def test_integers_take_pixels_where_that_loses_nothing(trained, recipe, numbers, ends):
+    content = finished(trained.files[recipe].read_bytes(), recipe, Preprocessing(32, 32, **numbers))
+    assert flatbuffer.end_types(content) == ([ends[0]], [ends[1]])
+
+
+def test_a_network_of_grey_images_is_refused():
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image)))
+    with pytest.raises(InputError, match=r"^mediapipe gives networks three channels.*takes 1$"):
+        finished(to_tflite(model), "float32", Preprocessing(8, 8))
+
+
+def test_labels_are_those_of_the_run(quickstart):
+    folder, _ = quickstart
+    assert labels_of(folder / "run" / "model.keras") == tuple(map(str, range(10)))
