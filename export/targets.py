@@ -75,6 +75,7 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("phone_cpu", "LiteRT with XNNPACK on a phone's processor"),
+        Target("browser", "LiteRT.js in a web page", finish="keras_se.export.browser:finish"),
         Target(
             "tflite_micro",
             "TFLite Micro on a microcontroller",
