@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.recipes import USUAL, Recipe
+from keras_se.export.recipes import RECIPES, USUAL, Recipe
 from keras_se.preprocessing import Preprocessing
 
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
+_ALL_8 = "it computes in 8-bit integers alone"
 
 
 class Content(NamedTuple):
@@ -75,6 +76,12 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target("phone_cpu", "LiteRT with XNNPACK on a phone's processor"),
+        Target(
+            "edgetpu",
+            "Coral's Edge TPU: a file that keeps the published rules, compiled where edgetpu_compiler is on PATH",
+            refuses=dict.fromkeys((name for name in RECIPES if name != "static_wi8_ai8"), _ALL_8),
+            finish="keras_se.export.edgetpu:finish",
+        ),
         Target("browser", "LiteRT.js in a web page", finish="keras_se.export.browser:finish"),
         Target(
             "tflite_micro",
