@@ -1,7 +1,7 @@
 """What each device takes."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -72,6 +72,30 @@ class Target:
         return getattr(importlib.import_module(module), function)(content, self)
 
 
+# Those that LiteRT 2.3 compiles for ahead of time, as `ai_edge_litert.aot.vendors` names them.
+_PROCESSORS: dict[str, tuple[str, str]] = {
+    "google_tensor": ("Google", "Tensor_G3 Tensor_G4 Tensor_G5 Tensor_G6"),
+    "intel_npu": ("Intel NPU", "LNL PTL"),
+    "mediatek": (
+        "MediaTek",
+        "MT6853 MT6877 MT6878 MT6879 MT6886 MT6893 MT6895 MT6897 MT6983 MT6985 MT6989 MT6991 MT6993 MT8171 MT8188 "
+        "MT8189",
+    ),
+    "qualcomm": ("Qualcomm", "SA8255 SA8295 SM8350 SM8450 SM8475 SM8550 SM8650 SM8750 SM8845 SM8850"),
+}
+
+
+def _processors() -> Iterator[Target]:
+    for vendor, (words, models) in _PROCESSORS.items():
+        for model in models.split():
+            yield Target(
+                f"{vendor}_{model.lower().removeprefix('tensor_')}",
+                f"{words} {model}, through its vendor's compiler; untested on hardware",
+                finish="keras_se.export.vendors:finish",
+                options={"vendor": vendor, "soc": model},
+            )
+
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
@@ -89,6 +113,7 @@ TARGETS: dict[str, Target] = {
             lift="ai16",
             refuses={"float16": _FLOAT16, "dynamic_wi8_afp32": _HYBRID, "weight_only_wi8_afp32": _HYBRID},
         ),
+        *_processors(),
     )
 }
 
