@@ -2,15 +2,14 @@
 
 import importlib
 
-import numpy as np
 import pytest
 from ai_edge_litert.aot.core import apply_plugin
 
-import keras_se
 from keras_se.errors import InputError
-from keras_se.export import export
-from keras_se.export.targets import TARGETS
+from keras_se.export import RECIPES
+from keras_se.export.targets import TARGETS, Content
 from keras_se.export.vendors import VENDORS
+from keras_se.preprocessing import Preprocessing
 
 PROCESSORS = [target for target in TARGETS.values() if target.options.get("vendor")]
 
@@ -24,14 +23,16 @@ def test_there_are_the_processors_that_litert_has():
     assert {"qualcomm_sm8750", "mediatek_mt6991", "google_tensor_g5", "intel_npu_ptl"} <= set(TARGETS)
 
 
-@pytest.fixture(scope="module")
-def network():
-    return keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=4, alpha=0.25)
+@pytest.fixture
+def finished(trained):
+    """What the target of that name makes of the trained network's int8 file."""
 
+    def made(target):
+        file = trained.files["static_wi8_ai8"].read_bytes()
+        recipe = RECIPES["static_wi8_ai8"]
+        return TARGETS[target].finished(Content(file, recipe, "network", Preprocessing(32, 32), None))
 
-def exported(network, folder, target):
-    images = np.random.default_rng(0).uniform(size=(4, 32, 32, 3)).astype("float32")
-    return export(network, folder, recipes=["static_wi8_ai8"], target=target, calibration=images)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -43,13 +44,12 @@ def exported(network, folder, target):
         ("intel_npu_lnl", "intel"),
     ],
 )
-def test_without_the_vendors_package_it_is_named(target, package, network, tmp_path):
+def test_without_the_vendors_package_it_is_named(target, package, finished):
     with pytest.raises(
         InputError, match=rf"^{target} needs .*; pip install ai-edge-litert-sdk-{package}==\d"
     ) as refused:
-        exported(network, tmp_path, target)
+        finished(target)
     assert "\n" not in str(refused.value)
-    assert not list(tmp_path.iterdir())
 
 
 PLUGIN = """#!/bin/sh
@@ -83,10 +83,10 @@ def compiler(tmp_path, monkeypatch):
     return placed
 
 
-def test_what_the_compiler_took_is_in_the_manifest(network, tmp_path, compiler, capsys):
+def test_what_the_compiler_took_is_in_the_manifest(finished, compiler, capsys):
     compiler(PLUGIN + REPORT % (90, 2))
-    [artifact] = exported(network, tmp_path / "out", "qualcomm_sm8750")
-    assert artifact.manifest["npu"] == {
+    product = finished("qualcomm_sm8750")
+    assert product.manifest["npu"] == {
         "processor": "Qualcomm_SM8750",
         "operations_on_npu": 90,
         "operations": 95,
@@ -106,13 +106,12 @@ def test_what_the_compiler_took_is_in_the_manifest(network, tmp_path, compiler, 
     ],
     ids=["fails", "makes nothing", "takes nothing", "is not there"],
 )
-def test_a_failed_back_end_is_never_silent(script, message, network, tmp_path, compiler, monkeypatch, capsys):
+def test_a_failed_back_end_is_never_silent(script, message, finished, tmp_path, compiler, monkeypatch, capsys):
     if script is None:
         monkeypatch.setattr(apply_plugin, "_BINARY", tmp_path / "nowhere")
     else:
         compiler(script)
     with pytest.raises(InputError, match=f"^qualcomm_sm8750:? {message}") as refused:
-        exported(network, tmp_path / "out", "qualcomm_sm8750")
+        finished("qualcomm_sm8750")
     assert "\n" not in str(refused.value)
-    assert not list((tmp_path / "out").iterdir())
     assert capsys.readouterr().out == ""
