@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_se.atomic import writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
-from keras_se.export import flatbuffer
+from keras_se.export import flatbuffer, isolated
 from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
@@ -122,6 +122,7 @@ def finished(content: Content, target: Target, *, source, calibration, **further
         InputError: the target's tool is missing, or it refuses the file.
     """
     product = target.finished(content)
+    isolated.vouch_for(product.content)
     manifest = {
         "model": content.name,
         "model_sha256": source,
