@@ -13,18 +13,19 @@ import numpy as np
 
 from keras_se.atomic import writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
-from keras_se.export import flatbuffer
+from keras_se.export import flatbuffer, isolated
 from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.lowering import Form, lowered, needed
 from keras_se.export.markers import take_ranges
+from keras_se.export.product import Content, Product
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import deployed, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
-from keras_se.export.targets import Content, Product, Target, find_target
+from keras_se.export.targets import Target, find_target
 from keras_se.preprocessing import RECORD, Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
@@ -138,6 +139,7 @@ def finished(content: Content, target: Target, *, source, calibration, **further
         InputError: the target's tool is missing, or it refuses the file.
     """
     product = target.finished(content)
+    isolated.vouch_for(product.content)
     manifest = {
         "model": content.name,
         "model_sha256": source,

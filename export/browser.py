@@ -9,7 +9,8 @@ from importlib.resources import files
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.io_types import with_float_ends
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import Target
 
 _PLACE = "NETWORK"
 _PROBABILITIES = {"SOFTMAX", "LOGISTIC"}

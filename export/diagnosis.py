@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export import flatbuffer
+from keras_se.export import flatbuffer, isolated
+from keras_se.export.engines import REFERENCE_KERNELS
+from keras_se.export.layers import layer_path
 from keras_se.export.tensors import each_images_tensors
 from keras_se.progress import track
 
@@ -44,11 +46,7 @@ class Diagnosis:
     @property
     def name(self) -> str:
         """The layer that the tensor is of and, in SE, which of its operations."""
-        _, *layers = self.tensor.rpartition(";")[2].split("/")  # the first is the model
-        own = [layer.removesuffix("_1") for layer in layers]  # exporting calls the model a second time
-        if not own:
-            return self.tensor
-        return "/".join(own[:2]) if own[0].endswith("_se") else own[0]
+        return layer_path(self.tensor.rpartition(";")[2]) or self.tensor
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, which has no infinity."""
@@ -72,7 +70,23 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
     contents = flatbuffer.load(float_file), flatbuffer.load(quantized_file)
     if not _have_the_same_names(*contents):  # any two files may share the name of an input or an output
         raise InputError(f"{quantized_file} was not made of {float_file}: most of its tensors have other names")
-    return diagnose_contents(*contents, images)
+    if all(map(isolated.is_made_here, contents)):
+        return diagnose_contents(*contents, images)
+    found = isolated.call(
+        f"{__name__}:diagnose_in_child",
+        by=REFERENCE_KERNELS,
+        file=f"{float_file} or {quantized_file}",
+        steps=len(images),
+        float_file=contents[0],
+        quantized_file=contents[1],
+        images=images,
+    )
+    return [Diagnosis(**one) for one in found["diagnoses"]]
+
+
+def diagnose_in_child(float_file: bytes, quantized_file: bytes, images: np.ndarray) -> dict[str, Any]:
+    """`diagnose_contents`, as a dictionary."""
+    return {"diagnoses": [dataclasses.asdict(one) for one in diagnose_contents(float_file, quantized_file, images)]}
 
 
 def diagnose_contents(float_file: bytes, quantized_file: bytes, images: np.ndarray) -> list[Diagnosis]:

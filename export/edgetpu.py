@@ -15,7 +15,8 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import Target
 
 COMPILER = "edgetpu_compiler"
 _SECONDS = 600  # the compiler's own limit is 180; beyond this it hangs

@@ -1,16 +1,21 @@
 """One runner per runtime: the same images through each, one at a time."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-import keras
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export import openvino_ir
-from keras_se.export.flatbuffer import quantizations
+from keras_se.export import flatbuffer, isolated, openvino_ir
 from keras_se.extras import import_extra
 from keras_se.progress import track
+
+if TYPE_CHECKING:
+    import keras  # which takes seconds, and a process that runs a file needs none
 
 
 class Outputs(NamedTuple):
@@ -48,6 +53,8 @@ def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
 
 
 def _logits_model(model: keras.Model) -> keras.Model:
+    import keras
+
     last = model.layers[-1]
     softmax = keras.activations.softmax
     if isinstance(last, keras.layers.Softmax) or (
@@ -81,8 +88,7 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
 
 
 def _tflm(content: bytes, images: np.ndarray) -> Outputs:
-    runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
-    interpreter = runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
+    interpreter = micro_interpreter(content)
     taken, given = interpreter.get_input_details(0), interpreter.get_output_details(0)
 
     def infer(image):
@@ -93,20 +99,25 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
     return _each(infer, images, taken["dtype"], _micro_quantization(taken), _micro_quantization(given))
 
 
-<<<<<<< HEAD
+def micro_interpreter(content: bytes) -> Any:
+    """TFLite Micro's interpreter of the file."""
+    runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
+    return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
+
+
 def ample_arena(content: bytes) -> int:
     """Working memory for TFLite Micro, which takes all of it at the start.
 
     In bytes; it has been enough for every network here at 224 pixels.
     """
     return 10 * len(content) + (64 << 20)
-=======
+
+
 def _openvino(content: bytes, images: np.ndarray) -> Outputs:
     model = openvino_ir.compiled(openvino_ir.read(content))
-    [taken], [given] = quantizations(content)
+    [taken], [given] = flatbuffer.quantizations(content)
     request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
     return _each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
->>>>>>> h-phone
 
 
 def _micro_quantization(details: Any) -> tuple[float, int]:
@@ -155,6 +166,40 @@ USUAL = tuple(name for name, engine in ENGINES.items() if engine.extra == "edge"
 """What compares files unless told otherwise: the same in every installation."""
 
 
+def run_file(name: str, content: bytes, images: np.ndarray, file: Path | str) -> Outputs:
+    """The images through a file, up to its logits; one that this process did not make runs in a child.
+
+    Args:
+        name: of the engine.
+        content: the file's.
+        images: float32 `(n, height, width, channels)`, as the network sees them.
+        file: its path, for messages.
+    Raises:
+        InputError: there is no such engine, or it cannot run the file, or crashes on it.
+    """
+    engine, logits = find_engine(name), flatbuffer.without_softmax(content)
+    if isolated.is_made_here(content):
+        with contextlib.suppress(RuntimeError, ValueError):  # the child knows what to say of it
+            return engine.run(logits, images)
+    unknown = flatbuffer.custom_operations(content)
+    return Outputs(
+        **isolated.call(
+            f"{__name__}:run_in_child",
+            by=name,
+            file=f"{file} with its own operations {', '.join(unknown)}" if unknown else file,
+            steps=len(images),
+            name=name,
+            content=logits,
+            images=images,
+        )
+    )
+
+
+def run_in_child(name: str, content: bytes, images: np.ndarray) -> dict[str, Any]:
+    """What an engine computed, as a dictionary."""
+    return ENGINES[name].run(content, images)._asdict()
+
+
 def xnnpack_partitions(content: bytes) -> int:
     """Into how many pieces XNNPACK cuts the graph; 1 is the whole of it, each further one a return to slower kernels.
 
@@ -167,6 +212,11 @@ def xnnpack_partitions(content: bytes) -> int:
     except RuntimeError as error:
         raise InputError(f"XNNPACK cannot run the file: {error}") from None
     return sum(operation["op_name"] == "DELEGATE" for operation in interpreter._get_ops_details())
+
+
+def partitions(content: bytes) -> dict[str, int]:
+    """`xnnpack_partitions`, as a dictionary."""
+    return {"partitions": xnnpack_partitions(content)}
 
 
 def find_engine(name: str) -> Engine:

@@ -8,17 +8,19 @@ import flatbuffers
 import numpy as np
 
 from keras_se.errors import InputError
+from keras_se.export import isolated
 from keras_se.extras import import_extra
 
 schema: Any = import_extra("ai_edge_litert.schema_py_generated", "edge")
 
 _IDENTIFIER = b"TFL3"
 _LAST_OLD_CODE = 127  # stands for those beyond it
+_whole: set[int] = set()  # hashes of the files that were found so
 _ALIGNMENT = 16  # of a buffer's bytes, as the schema's force_align asks
 
 
 def load(path: Path | str) -> bytes:
-    """The content of a .tflite file, after LiteRT has found it whole.
+    """The content of a .tflite file, after it was found whole, in a child process unless this one made it.
 
     Raises:
         InputError: there is no such file, or it is not a .tflite file or not a whole one.
@@ -29,10 +31,13 @@ def load(path: Path | str) -> bytes:
         raise InputError(f"cannot read {path} ({error.strerror})") from None
     if content[4:8] != _IDENTIFIER:
         raise InputError(f"{path} is not a .tflite file; export one with keras-se export")
-    try:
-        import_extra("ai_edge_litert.interpreter", "edge").Interpreter(model_content=content)
-    except ValueError:
-        raise InputError(f"{path} is damaged or cut short; export it again") from None
+    if not (isolated.is_made_here(content) or hash(content) in _whole):
+        found = isolated.call("keras_se.export.wholeness:problem_of", by="LiteRT", file=path, content=content)
+        if found["problem"]:
+            raise InputError(
+                f"{path} is damaged or cut short, or newer than LiteRT here ({found['problem']}); export it again"
+            )
+        _whole.add(hash(content))
     return content
 
 
@@ -143,10 +148,29 @@ def operations(content: bytes) -> dict[str, int]:
 
 def operation_names(content: bytes) -> list[str]:
     """The operations' names in the schema, in the order in which they run."""
-    names = _names(schema.BuiltinOperator)
+    names = builtin_names()
+    return [names[builtin_code(code)] for code in _used_codes(content)]
+
+
+def custom_operations(content: bytes) -> list[str]:
+    """The names of the file's operations that are in no schema: each runtime knows its own, or none."""
+    custom = [code for code in _used_codes(content) if builtin_code(code) == schema.BuiltinOperator.CUSTOM]
+    return sorted({(code.customCode or b"unnamed").decode(errors="replace") for code in custom})
+
+
+def _used_codes(content: bytes) -> list[Any]:
     model = unpack(content)
-    used = (model.operatorCodes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
-    return [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in used]
+    return [model.operatorCodes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators]
+
+
+def builtin_code(code: Any) -> int:
+    """An operation's number in the schema; files from before there were 127 have it in the old field."""
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def builtin_names() -> dict[int, str]:
+    """The schema's names of the operations."""
+    return _names(schema.BuiltinOperator)
 
 
 def float_operations(content: bytes) -> list[str]:

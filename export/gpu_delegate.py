@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import Target
 
 _PAGE = "developers.google.com/edge/litert/performance/gpu, the operations supported in 16-bit and 32-bit floats"
 _CHECK = "tensorflow/lite/tools/versioning/gpu_compatibility.cc, the delegate's own check, newer than the page"

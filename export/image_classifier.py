@@ -6,7 +6,8 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
 from keras_se.export.metadata import with_metadata
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import Target
 from keras_se.preprocessing import Preprocessing
 
 _PIXEL = 255.0  # the greatest

@@ -16,7 +16,8 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.child import failure, run_python
 from keras_se.export.engines import ample_arena
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import Target
 from keras_se.extras import import_extra
 
 _ALIGNMENT = 16  # of TFLite Micro's arena, and of a model that it reads in place

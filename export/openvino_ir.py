@@ -2,11 +2,14 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_se.errors import InputError
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
 from keras_se.extras import import_extra
+
+if TYPE_CHECKING:
+    from keras_se.export.targets import Target  # imports Keras
 
 # Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
 # in bfloat16 where the processor can: then what is measured is no more the file's.
@@ -41,7 +44,7 @@ def compiled(model: Any) -> Any:
         raise InputError(f"OpenVINO cannot compile the file ({_last_line(error)}); choose another recipe") from None
 
 
-def finish(content: Content, target: Target) -> Product:
+def finish(content: Content, target: "Target") -> Product:
     """The file as it is, and OpenVINO's own format beside it, which computes the same and is read several times faster.
 
     Raises:

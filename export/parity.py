@@ -11,7 +11,7 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import load_model
-from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, USUAL, Outputs, find_engine, run_keras
+from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, USUAL, Outputs, find_engine, run_file, run_keras
 from keras_se.export.recipes import Tolerance
 from keras_se.export.recognition import recipe_of
 from keras_se.export.weights import WeightError, weight_error
@@ -139,7 +139,7 @@ def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
     if (ends := flatbuffer.ends(content)) != (1, 1):
         raise InputError(f"{path} must take one image and give one output; it has {ends[0]} and {ends[1]}")
     _check_images(images, flatbuffer.input_shape(content)[1:], path)
-    return engine.run(flatbuffer.without_softmax(content), images)
+    return run_file(name, content, images, path)
 
 
 def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine: str, labels, float_file) -> Parity:

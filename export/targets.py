@@ -3,13 +3,12 @@
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
 from keras_se.export.lowering import COMMUTED, PLAIN, PRODUCTS, Form
+from keras_se.export.product import Content, Product
 from keras_se.export.recipes import RECIPES, USUAL, Recipe
-from keras_se.preprocessing import Preprocessing
 
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
@@ -19,29 +18,6 @@ _FLOATS = "a GPU computes in floats"
 
 # By the grammar of their names.
 _WITH_FLOATS = [name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_"))]
-
-
-class Content(NamedTuple):
-    """A quantized file on its way to a target, and what is known of it."""
-
-    content: bytes
-    recipe: Recipe
-    name: str
-    """Of the model: a stem for file names."""
-    preprocessing: Preprocessing
-    labels: tuple[str, ...] | None
-    """The classes' names, where they are known."""
-
-
-class Product(NamedTuple):
-    """What a target's finish makes of a file."""
-
-    content: bytes
-    """The .tflite file."""
-    manifest: Mapping[str, Any] = MappingProxyType({})
-    """What the manifest says further."""
-    files: Mapping[str, bytes] = MappingProxyType({})
-    """Further files, by what follows `NAME.RECIPE` in theirs."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.child import failure, run_python
-from keras_se.export.targets import TARGETS, Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import TARGETS, Target
 from keras_se.extras import import_extra
 
 BEFORE = ".before_vela.tflite"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.targets import Content, Product, Target
+from keras_se.export.product import Content, Product
+from keras_se.export.targets import Target
 from keras_se.extras import import_extra
 
 

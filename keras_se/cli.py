@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, subcommand
 
-from keras_se.commands import Diagnose, Export, Launch, Models, Parity, Quickstart, Train
+from keras_se.commands import Bench, Diagnose, Export, Launch, Models, Parity, Quickstart, Train
 from keras_se.errors import ClusterError, InputError
 
 Command = (
@@ -26,6 +26,7 @@ Command = (
     | Annotated[Export, subcommand("export")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Diagnose, subcommand("diagnose")]
+    | Annotated[Bench, subcommand("bench")]
 )
 
 

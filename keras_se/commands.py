@@ -307,6 +307,46 @@ class Diagnose:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """Measure .tflite files on this machine: latency, XNNPACK's partitions, memory."""
+
+    files: Positional[tuple[Path, ...]]
+    """The .tflite files."""
+    engines: tuple[str, ...] = ("litert", "litert_reference")
+    """litert (XNNPACK), litert_reference, tflm (on one thread, whatever --threads says)."""
+    threads: tuple[int, ...] = (1,)
+    """Numbers of threads, each measured."""
+    batch: int | None = None
+    """Images in one run; by default as many as the file says."""
+    runs: int = 50
+    """How often each is timed."""
+    against: Path | None = None
+    """A file to run in turn with each of the others: the ratio of medians, and the quartiles of the rounds' ratios."""
+    profile: bool = False
+    """Each operation's latency, as a file of its own, and its Keras layer."""
+    most: int = 20
+    """How many operations to show of a file, of those that take longest; with --json all, in the order of the graph."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.export.bench import bench
+        from keras_se.tables import bench_rows
+
+        if self.most < 1:
+            raise InputError(f"most must be at least 1; got {self.most}")
+        found = bench(
+            self.files,
+            engines=self.engines,
+            threads=self.threads,
+            batch=self.batch,
+            runs=self.runs,
+            profile=self.profile,
+            against=self.against,
+        )
+        return bench_rows(found, self.most)
+
+
+@dataclass(frozen=True)
 class Quickstart:
     """Train a small SE-MobileNet on real digits, export it in five formats, and prove that the files agree."""
 

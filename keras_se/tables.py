@@ -56,6 +56,56 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
     )
 
 
+def bench_rows(found: Sequence[Any], most: int) -> Rows:
+    """Measurements (`keras_se.export.bench.Bench`); below them the files, ratios, and the longest operations."""
+    notes = [*dict.fromkeys(map(_file_note, found)), *(_ratio_note(row) for row in found if row.ratio)]
+    return Rows(
+        document=[row.to_dict() for row in found],
+        columns=("file", "engine", "threads", "ms", "quartiles", "peak MB"),
+        cells=[_bench_cells(row) for row in found],
+        notes=(*notes, *(line for row in found for line in _longest(row, most))),
+    )
+
+
+def _bench_cells(row: Any) -> tuple[str, ...]:
+    return (
+        Path(row.file).stem,
+        _short(row.engine),
+        str(row.threads),
+        f"{row.median_ms:.3f}",
+        f"{row.q1_ms:.3f}–{row.q3_ms:.3f}",
+        "" if row.peak_memory_bytes is None else f"{row.peak_memory_bytes / 1e6:.1f}",
+    )
+
+
+def _file_note(row: Any) -> str:
+    partitions = "XNNPACK does not take it" if row.partitions is None else f"XNNPACK partitions: {row.partitions}"
+    arena = "TFLite Micro does not run it" if row.arena_bytes is None else f"arena {row.arena_bytes:,} bytes"
+    return f"{Path(row.file).name}: {row.bytes:,} bytes, batch {row.batch}, {partitions}, {arena}"
+
+
+def _ratio_note(row: Any) -> str:
+    ratio = row.ratio
+    return (
+        f"{_run(row)}: {ratio['ratio']:.3f} times {Path(row.against).name} "
+        f"(quartiles {ratio['q1']:.3f} to {ratio['q3']:.3f}, {ratio['rounds']} rounds in turn)"
+    )
+
+
+def _longest(row: Any, most: int) -> list[str]:
+    if row.profile is None:
+        return []
+    total = sum(one["median_ms"] for one in row.profile)
+    longest = sorted(row.profile, key=lambda one: -one["median_ms"])[:most]
+    head = f"{_run(row)}: its {len(row.profile)} operations one by one {total:.3f} ms, the whole {row.median_ms:.3f}"
+    lines = [f"{one['share']:6.1%} {one['median_ms']:8.4f} ms  {one['operation']}  {one['layer']}" for one in longest]
+    return [head, *lines]
+
+
+def _run(row: Any) -> str:
+    return f"{Path(row.file).name} on {row.engine}, threads {row.threads}"
+
+
 def _cells(row: Any) -> tuple[str, ...]:
     return (
         row.recipe,

@@ -19,7 +19,8 @@ from PIL import Image
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
 from keras_se.export.browser import INTERPOLATIONS
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.product import Content
+from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data import Split, load_source
 from keras_se.training.pipeline import sample

@@ -14,8 +14,9 @@ from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.edgetpu import EVERYWHERE, SUPPORTED, lint, summary
 from keras_se.export.flatbuffer import schema
+from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing, image_shape
 from keras_se.registry import list_models
 

@@ -15,7 +15,8 @@ from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.artifacts import labels_of
 from keras_se.export.convert import to_tflite
 from keras_se.export.metadata import with_metadata
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.product import Content
+from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

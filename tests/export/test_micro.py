@@ -13,8 +13,9 @@ from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.artifacts import finished, write
 from keras_se.export.child import run_python
 from keras_se.export.micro import _TRIAL, arena_bytes, registration
+from keras_se.export.product import Content
 from keras_se.export.recipes import SEARCHED
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 
 MICRO = TARGETS["tflite_micro"]

@@ -10,7 +10,8 @@ from keras_se.export import RECIPES, flatbuffer
 from keras_se.export.engines import ENGINES, USUAL
 from keras_se.export.openvino_ir import compiled, read
 from keras_se.export.parity import compare_all
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.product import Content
+from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 
 INTEGER = [name for name, recipe in RECIPES.items() if recipe.calibrated and name != "static_wi8_ai16"]

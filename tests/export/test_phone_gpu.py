@@ -8,8 +8,9 @@ from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
 from keras_se.export.convert import to_tflite
 from keras_se.export.gpu_delegate import OPERATIONS
+from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
 

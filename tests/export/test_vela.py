@@ -14,8 +14,9 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.artifacts import finished
+from keras_se.export.product import Content
 from keras_se.export.recipes import SEARCHED
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.targets import TARGETS
 from keras_se.export.vela import BEFORE, vela_summary
 from keras_se.preprocessing import Preprocessing
 

@@ -7,7 +7,8 @@ from ai_edge_litert.aot.core import apply_plugin
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES
-from keras_se.export.targets import TARGETS, Content
+from keras_se.export.product import Content
+from keras_se.export.targets import TARGETS
 from keras_se.export.vendors import VENDORS
 from keras_se.preprocessing import Preprocessing
 

@@ -1,0 +1,28 @@
+"""The Keras layer that a part of a converted file comes from, by the names that the converter leaves."""
+
+from typing import Any
+
+_KERNELS = ("convolution", "depthwise", "MatMul")  # what the layer of a fused operation is named for
+
+
+def layer_path(path: str) -> str:
+    """`model_1/block_se_1/reduce_1/Relu` as `block_se/reduce`: the layer, and within SE, its own; "" without one."""
+    _, *layers = path.split("/")  # the first is the model
+    own = [layer.removesuffix("_1") for layer in layers]  # exporting calls the model a second time
+    if not own:
+        return ""
+    return "/".join(own[:2]) if own[0].endswith("_se") else own[0]
+
+
+def layer_of(graph: Any, op: Any) -> str:
+    """The layer of an operation of an unpacked graph: by what it writes, else by what it reads; "" if none says.
+
+    Of a fused operation it is the one that the kernel belongs to, not the batch normalization or activation.
+    """
+    for index in (*op.outputs, *reversed(op.inputs)):  # a bias or a kernel says more than another layer's output
+        if index >= 0:
+            paths = [path for path in graph.tensors[index].name.decode().split(";") if layer_path(path)]
+            kernels = [path for path in paths if path.rpartition("/")[2].startswith(_KERNELS)]
+            if paths:
+                return layer_path((kernels or paths)[0])
+    return ""

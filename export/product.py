@@ -1,0 +1,34 @@
+"""What goes into a target's finish, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from keras_se.export.recipes import Recipe
+    from keras_se.preprocessing import Preprocessing  # imports Keras, which a process that runs a file needs not
+
+
+class Content(NamedTuple):
+    """A quantized file on its way to a target, and what is known of it."""
+
+    content: bytes
+    recipe: Recipe
+    name: str
+    """Of the model: a stem for file names."""
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None
+    """The classes' names, where they are known."""
+
+
+class Product(NamedTuple):
+    """What a target's finish makes of a file."""
+
+    content: bytes
+    """The .tflite file."""
+    manifest: Mapping[str, Any] = MappingProxyType({})
+    """What the manifest says further."""
+    files: Mapping[str, bytes] = MappingProxyType({})
+    """Further files, by what follows `NAME.RECIPE` in theirs."""
