@@ -26,7 +26,7 @@ def test_it_holds_the_three_rooms_and_nothing_else(wheel):
     expected = {f"{package}/{path.name}" for room, package in rooms.items() for path in (ROOT / room).glob("*.py")}
     names = set(zipfile.ZipFile(wheel).namelist())
     installed = {name for name in names if ".dist-info/" not in name}
-    assert installed == expected | {"keras_se/py.typed", "keras_se_cli.py"}
+    assert installed == expected | {"keras_se/py.typed", "keras_se/export/browser.html", "keras_se_cli.py"}
 
 
 def test_it_installs_imports_and_runs(wheel, tmp_path):
