@@ -17,7 +17,8 @@ def finish(content: Content, target: Target) -> Product:
     """The file with the types, the normalisation and the labels that an app's `ImageClassifier` reads.
 
     The input is uint8 where an integer input's step is a pixel's, else float32. MediaPipe normalises a float input,
-    all channels alike; where they differ, the file normalises pixels in 0..1 itself.
+    all channels alike; where they differ, the file normalises pixels in 0..1 itself. It squeezes an image of another
+    size to the network's, without the crop and the averaging of `Preprocessing`: apps should do these before.
 
     Raises:
         InputError: the network does not take three channels.

@@ -93,6 +93,18 @@ def test_normalises_exactly_up_to_the_padding(classify, numbers, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_image_of_another_size_is_squeezed_to_the_networks(classify, tmp_path):
+    """Neither cropped nor averaged, as `Preprocessing` would: of twice the width every second column is left."""
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Flatten()(keras.layers.Rescaling(1.0)(image)), name="pixels")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
+    [artifact] = export(model, tmp_path, recipes=["float32"], target="mediapipe")
+    [scores] = classify([artifact.path], written(pixels, tmp_path))[str(artifact.path)]
+    got = np.array([scores[str(number)] for number in range(8 * 8 * 3)]).reshape(8, 8, 3)
+    np.testing.assert_allclose(255 * got, pixels[0, :, ::2], rtol=0, atol=1e-3)
+
+
+@pytest.mark.slow
 def test_why_the_ends_change(trained, classify, tmp_path):
     """MediaPipe refuses an int8 input: as exported for another device, and with nothing but metadata."""
     file = tmp_path / "int8.tflite"
