@@ -13,6 +13,7 @@ from keras_se.preprocessing import Preprocessing
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
 _INTEGERS = "it computes on integers alone"
+_SLOW = "it is to run where there are no fast floats"
 
 # By the grammar of their names.
 _WITH_FLOATS = [name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_"))]
@@ -116,7 +117,7 @@ TARGETS: dict[str, Target] = {
             "TFLite Micro on a microcontroller",
             lift="ai16",
             refuses={
-                **dict.fromkeys(_WITH_FLOATS, _INTEGERS),
+                **dict.fromkeys(_WITH_FLOATS, _SLOW),
                 "float16": _FLOAT16,
                 "dynamic_wi8_afp32": _HYBRID,
                 "weight_only_wi8_afp32": _HYBRID,
