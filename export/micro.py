@@ -20,7 +20,7 @@ from keras_se.export.product import Content, Product
 from keras_se.export.targets import Target
 from keras_se.extras import import_extra
 
-_ALIGNMENT = 16  # of TFLite Micro's arena, and of a model that it reads in place
+_BLOCK = 256  # bytes: finer would take twice the trials
 _RECORDED = re.compile(r"Arena allocation total (\d+) bytes")
 _TRIAL = Path(__file__).with_name("micro_trial.py")
 _NAMED_OTHERWISE = {"CUMSUM": "CumSum", "PADV2": "PadV2"}
@@ -54,7 +54,7 @@ def finish(content: Content, target: Target) -> Product:
 
 
 def arena_bytes(content: bytes) -> int:
-    """The least arena in which TFLite Micro runs a file, to the next multiple of 16.
+    """The least arena in which TFLite Micro runs a file, to the next multiple of 256 bytes.
 
     What it records after an inference can fall short: planning takes memory too, and gives it back.
 
@@ -73,15 +73,15 @@ def arena_bytes(content: bytes) -> int:
                 f"TFLite Micro must run the file; in an arena of {ample} bytes it fails: {failure(run, 0)}; "
                 "replace the operation, or export a trained network if this one is not"
             )
-        first = int(recorded[1]) // _ALIGNMENT
+        first = -(-int(recorded[1]) // _BLOCK)
 
         @cache
         def runs(blocks: int) -> bool:
-            return _trial(file, (first + blocks) * _ALIGNMENT).returncode == 0
+            return _trial(file, (first + blocks) * _BLOCK).returncode == 0
 
         enough = next(2**power - 1 for power in count() if runs(2**power - 1))
         least = bisect_left(range(enough + 1), True, lo=enough // 2, key=runs)
-    return (first + least) * _ALIGNMENT
+    return (first + least) * _BLOCK
 
 
 def _trial(file: Path, size: int) -> subprocess.CompletedProcess[str]:

@@ -276,6 +276,8 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("export", "--recipes", "static_wi4_ai8"): ("recipe must be one of", "static_wi4_ai8"),
     ("export", "--recipes", "float32", "--target", "toaster"): ("target must be one of", "toaster"),
     ("export", "--recipes", "float16", "--target", "tflite_micro"): ("tflite_micro cannot run float16",),
+    ("export", "--recipes", "float32", "--target", "tflite_micro"): ("tflite_micro cannot run float32",),
+    ("export", "--recipes", "float32", "--target", "ethos_u55_128"): ("ethos_u55_128 cannot run float32",),
     ("export", "--recipes", "static_wi8_ai8_se_ai16", "--data", "digits", "--images", "2"): (
         "static_wi8_ai8_se_ai16 does not fit: the network has no SE",
     ),

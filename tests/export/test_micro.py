@@ -1,5 +1,6 @@
 """What TFLite Micro takes: the arena's size, the C++ sources, and results equal to LiteRT's to the bit."""
 
+import copy
 import re
 import shutil
 import subprocess
@@ -7,16 +8,21 @@ import subprocess
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from tflite_micro.python.tflite_micro import runtime
 
+import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.artifacts import finished, write
 from keras_se.export.child import run_python
+from keras_se.export.engines import MICRO_STEPS, ample_arena, quantized_input
 from keras_se.export.micro import _TRIAL, arena_bytes, registration
 from keras_se.export.product import Content
 from keras_se.export.recipes import SEARCHED
 from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
+from keras_se.registry import size_of
 
 MICRO = TARGETS["tflite_micro"]
 INTEGER = ("static_wi8_ai8", "static_wi8_ai16", "static_wi8_ai8_se_ai16")
@@ -55,9 +61,9 @@ EIGHT = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), Non
 def test_the_arena_is_the_least(recipe, trained):
     file = trained.files[recipe]
     size = arena_bytes(file.read_bytes())
-    assert size % 16 == 0
+    assert size % 256 == 0
     assert run_python(["-P", _TRIAL, file, size]).returncode == 0
-    assert run_python(["-P", _TRIAL, file, size - 16]).returncode != 0
+    assert run_python(["-P", _TRIAL, file, size - 256]).returncode != 0
 
 
 def test_the_array_compiles_to_the_file(sources, tmp_path):
@@ -139,6 +145,93 @@ def stand_in(folder):
         "  TfLiteTensor* input(int) { return &a; }\n  TfLiteTensor* output(int) { return &b; }\n"
         "};\n} }\n"
     )
+
+
+@pytest.mark.parametrize("recipe", INTEGER)
+def test_each_operation_equals_litert_to_the_bit(recipe, trained):
+    pixels = trained.images[:2]
+    differ = differences(trained.files[recipe].read_bytes(), pixels)
+    assert {name: steps for name, steps in differ.items() if steps > MICRO_STEPS.get(name, 0)} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", INTEGER[:2])
+@pytest.mark.parametrize("name", UP_TO_10_MB)
+def test_each_operation_of_every_small_network_equals_litert_to_the_bit(name, recipe, randomise, tmp_path):
+    """In int16 a hard-swish is left in float, which the target refuses."""
+    keras.utils.set_random_seed(0)
+    side = UP_TO_10_MB[name]
+    model = keras_se.create_model(name, input_shape=(side, side, 3))
+    randomise(model, 0)
+    images = np.random.default_rng(0).random((8, side, side, 3)).astype("float32")
+    [artifact] = export(model, tmp_path, recipes=(recipe,), calibration=images)
+    content = flatbuffer.without_softmax(artifact.path.read_bytes())  # of an untrained network's logits
+    if flatbuffer.float_operations(content):
+        assert (recipe, "HARD_SWISH" in flatbuffer.float_operations(content)) == ("static_wi8_ai16", True)
+        return
+    differ = differences(content, images[:2])
+    assert {name: steps for name, steps in differ.items() if steps > MICRO_STEPS.get(name, 0)} == {}
+    assert {registration(name) for name in flatbuffer.operations(content)} <= set(PUBLISHED)
+
+
+@pytest.mark.slow
+def test_the_small_networks_are_all_of_the_registry():
+    assert {name for name in keras_se.list_models() if size_of(name)[0] <= 10e6} == UP_TO_10_MB.keys()
+
+
+def differences(content, images):
+    """By operation and type, the greatest difference between LiteRT's reference kernels and TFLite Micro, in steps.
+
+    Each operation runs alone, on what LiteRT gives it in the network.
+    """
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    [taken] = interpreter.get_input_details()
+    model = flatbuffer.unpack(content)
+    [graph] = model.subgraphs
+    moving, types = flatbuffer.activations(graph), flatbuffer.tensor_types()
+    greatest = {}
+    for image in images:
+        interpreter.set_tensor(taken["index"], quantized_input(image[None], taken["dtype"], *taken["quantization"]))
+        interpreter.invoke()
+        for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=True):
+            part = alone(model, op)
+            micro = runtime.Interpreter.from_bytes(part, arena_size=ample_arena(part))
+            for place, tensor in enumerate(index for index in dict.fromkeys(map(int, op.inputs)) if index in moving):
+                micro.set_input(interpreter.get_tensor(tensor), place)
+            micro.invoke()
+            for place, tensor in enumerate(map(int, op.outputs)):
+                expected = interpreter.get_tensor(tensor).astype(np.int64)
+                steps = int(np.abs(micro.get_output(place).astype(np.int64) - expected).max())
+                key = name, types[graph.tensors[tensor].type]
+                greatest[key] = max(steps, greatest.get(key, 0))
+    return greatest
+
+
+def alone(model, op):
+    """The file of one operation of another."""
+    [graph] = model.subgraphs
+    used = [int(index) for index in dict.fromkeys((*op.inputs, *op.outputs)) if index >= 0]
+    places = {index: place for place, index in enumerate(used)} | {-1: -1}
+    moving = flatbuffer.activations(graph)
+    part, single, only = copy.copy(model), copy.copy(graph), copy.copy(op)
+    part.signatureDefs = part.metadata = part.metadataBuffer = None
+    part.subgraphs, single.operators = [single], [only]
+    part.buffers = [model.buffers[0], *(model.buffers[graph.tensors[index].buffer] for index in used)]
+    single.tensors = [copy.copy(graph.tensors[index]) for index in used]
+    for number, tensor in enumerate(single.tensors, 1):
+        tensor.buffer = number
+    only.inputs = np.array([places[int(index)] for index in op.inputs], np.int32)
+    only.outputs = np.array([places[int(index)] for index in op.outputs], np.int32)
+    single.inputs = np.array(
+        [places[index] for index in dict.fromkeys(map(int, op.inputs)) if index in moving], np.int32
+    )
+    single.outputs = only.outputs
+    return flatbuffer.pack(part)
 
 
 def test_a_part_in_float_is_refused_by_name(trained):

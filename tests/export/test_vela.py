@@ -12,7 +12,7 @@ import pytest
 
 import keras_se
 from keras_se.errors import InputError
-from keras_se.export import RECIPES, export, flatbuffer
+from keras_se.export import RECIPES, compare, export, flatbuffer
 from keras_se.export.artifacts import finished
 from keras_se.export.product import Content
 from keras_se.export.recipes import SEARCHED
@@ -57,13 +57,11 @@ def test_the_system_is_the_one_that_vela_takes_by_itself(target, trained, tmp_pa
     accelerator = target.replace("_", "-")
     line = [sys.executable, "-m", "ethosu.vela", "--accelerator-config", accelerator, "--output-dir", tmp_path, file]
     printed = subprocess.run(line, check=True, capture_output=True, text=True).stdout
-    facts = dict(
-        part.split(maxsplit=1)
-        for part in printed.replace("System configuration", "system").splitlines()
-        if part.startswith("system ")
+    said = dict(
+        line.rsplit(maxsplit=1) for line in printed.splitlines() if line.startswith(("System con", "Memory mode"))
     )
-    assert facts["system"].strip() == TARGETS[target].options["system_config"]
-    assert TARGETS[target].options["memory_mode"] in printed
+    options = TARGETS[target].options
+    assert said == {"System configuration": options["system_config"], "Memory mode": options["memory_mode"]}
     [table] = tmp_path.glob("*.csv")
     names, figures = (line.split(",") for line in table.read_text().splitlines())
     row = dict(zip(names, figures, strict=True))
@@ -109,6 +107,13 @@ def test_velas_abort_is_one_line(trained, monkeypatch):
         vela_summary(trained.files["static_wi8_ai8"].read_bytes(), "ethos_u55_128")
 
 
+def test_the_compiled_file_runs_on_no_engine_here(trained, tmp_path):
+    path = tmp_path / "compiled.tflite"
+    path.write_bytes(made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128").product.content)
+    with pytest.raises(InputError, match=r"LiteRT must know every operation \(.*ethos-u.*before a compiler$"):
+        compare(trained.model, path, trained.images[:1])
+
+
 def test_a_batch_is_refused(trained, tmp_path):
     model = flatbuffer.unpack(trained.files["static_wi8_ai8"].read_bytes())
     graph = model.subgraphs[0]
@@ -124,6 +129,12 @@ def test_every_recipe_with_floats_is_refused_and_the_usual_ones_are_integers():
         taken = {recipe for recipe in RECIPES if recipe not in TARGETS[name].refuses}
         assert taken == set(INTEGER)
         assert TARGETS[name].usual == ("static_wi8_ai8", "static_wi8_ai16")
+
+
+def test_without_vela_the_extra_is_named(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ethosu.vela", None)
+    with pytest.raises(InputError, match=r"^ethosu.vela is not installed; pip install 'keras-se\[ethos\]'$"):
+        made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128")
 
 
 def test_an_unknown_accelerator_is_named():

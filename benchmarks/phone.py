@@ -1,0 +1,62 @@
+"""What the forms of `keras_se.export.lowering` bring on a processor: latency ratios in int8, LiteRT with XNNPACK.
+
+    python benchmarks/phone.py [--rounds 50] [--threads 1]
+
+Each row is one file's latency over another's, of runs in turn, with the quartiles of the rounds' ratios; and into how
+many pieces XNNPACK cuts the first and the second file. Untrained networks at 224 pixels: latency does not depend on
+the weights' values.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+import keras_se
+from keras_se.export.bench import latency_ratio
+from keras_se.export.calibration import calibrate
+from keras_se.export.convert import to_tflite
+from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.lowering import lowered
+from keras_se.export.quantize import quantize
+from keras_se.export.recipes import RECIPES
+from keras_se.export.targets import find_target
+
+IMAGES = np.random.default_rng(0).random((4, 224, 224, 3), "float32")
+
+
+def main() -> None:
+    """Print a row for each pair as soon as it is measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=50, help="of either file")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    print(f"{'over':62}{'ratio':>7}{'quartiles':>14}{'pieces':>9}")
+    for name, candidate, reference in pairs():
+        found = latency_ratio(candidate, reference, rounds=options.rounds, threads=options.threads)
+        pieces = f"{xnnpack_partitions(candidate)}, {xnnpack_partitions(reference)}"
+        print(f"{name:62}{found.ratio:7.2f}{found.q1:7.2f}–{found.q3:.2f}{pieces:>9}", flush=True)
+
+
+def pairs() -> Iterator[tuple[str, bytes, bytes]]:
+    """What is compared with what, and both files."""
+    for size in ("Small", "Large"):
+        ours = int8(keras_se.create_model(f"mobilenet_v3_{size.lower()}"))
+        theirs = getattr(keras.applications, f"MobileNetV3{size}")(weights=None, include_preprocessing=False)
+        yield f"MobileNetV3-{size} over keras.applications', as it is", ours, int8(theirs, lower=False)
+        yield f"keras.applications' MobileNetV3-{size}, lowered, over as it is", int8(theirs), int8(theirs, lower=False)
+    for name, words in (("se_mobilenet", "MobileNet"), ("se_resnet50", "ResNet-50")):
+        plain = int8(keras_se.create_model(name, placement="none"))
+        yield f"SE-{words} over {words}", int8(keras_se.create_model(name)), plain
+
+
+def int8(model: keras.Model, *, lower: bool = True) -> bytes:
+    """The model's int8 file; calibrated on noise."""
+    form = find_target("phone_cpu").integer_form
+    content = to_tflite(lowered(model, form) if lower else model)
+    return quantize(content, RECIPES["static_wi8_ai8"], calibrate(content, IMAGES, (0, 1)))
+
+
+if __name__ == "__main__":
+    main()
