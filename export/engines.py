@@ -1,16 +1,11 @@
 """One runner per runtime: the same images through each, one at a time."""
 
-<<<<<<< HEAD
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-=======
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
->>>>>>> h-devices
 
 import numpy as np
 

@@ -13,12 +13,9 @@ from keras_se.export.recipes import RECIPES, USUAL, Recipe
 _FLOAT16 = "it has no kernel that reads float16 weights"
 _HYBRID = "it has no kernels for int8 weights with float activations"
 _INTEGERS = "it computes on integers alone"
-<<<<<<< HEAD
 _INT8 = "it computes in 8-bit integers alone"
 _FLOATS = "a GPU computes in floats"
-=======
 _SLOW = "it is to run where there are no fast floats"
->>>>>>> h-devices
 
 # By the grammar of their names.
 _WITH_FLOATS = [name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_"))]

@@ -162,13 +162,9 @@ class Export:
     test_images: int = 1000
     """Of the search: test images that the loss is measured on."""
     target: str = "phone_cpu"
-<<<<<<< HEAD
-    """The device: phone_cpu, phone_gpu, which takes float32 and float16, mediapipe, openvino, or tflite_micro, which
-    refuses float16, dynamic and weight-only recipes."""
-=======
-    """The device: phone_cpu, tflite_micro, ethos_u55_{32,64,128,256}, ethos_u65_{256,512} or
-    ethos_u85_{128,256,512,1024,2048}; all but the first take only recipes without floats."""
->>>>>>> h-devices
+    """The device: phone_cpu, phone_gpu (float32 and float16), mediapipe, browser, openvino, edgetpu (int8),
+    tflite_micro, ethos_u55_{32,64,128,256}, ethos_u65_{256,512}, ethos_u85_{128,256,512,1024,2048} (without floats), and
+    NPUs that their vendors' own compilers are needed for, as qualcomm_sm8750; a wrong name lists all."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"

@@ -9,26 +9,17 @@ from keras_se.export.engines import ENGINES
 from keras_se.export.targets import TARGETS, find_target
 
 
-<<<<<<< HEAD
 def test_a_target_refuses_what_its_engine_cannot_run():
     """And TFLite Micro's also what its engine runs slowly: floats."""
     assert TARGETS["tflite_micro"].refuses.keys() > ENGINES["tflm"].refuses
-=======
-def test_a_target_refuses_what_its_engine_does():
-    assert TARGETS["tflite_micro"].refuses.keys() >= ENGINES["tflm"].refuses
->>>>>>> h-devices
     assert TARGETS["phone_cpu"].refuses.keys() == ENGINES["litert"].refuses == set()
 
 
 @pytest.mark.parametrize("recipe", TARGETS["tflite_micro"].refuses)
 def test_a_refused_pair_is_named_with_its_reason(recipe, tmp_path):
     model = keras.Sequential([keras.Input((4,))])  # no image: converting it would be refused in other words
-<<<<<<< HEAD
     line = f"tflite_micro cannot run {recipe}: {TARGETS['tflite_micro'].refuses[recipe]}; leave it out"
     with pytest.raises(InputError, match=f"^{line}$"):
-=======
-    with pytest.raises(InputError, match=f"^tflite_micro cannot run {recipe}: it (has no kernel|is to run where)"):
->>>>>>> h-devices
         export(model, tmp_path / "out", recipes=("static_wi8_ai8", recipe), target="tflite_micro")
     assert not (tmp_path / "out").exists()
 
