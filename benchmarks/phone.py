@@ -43,7 +43,9 @@ def pairs() -> Iterator[tuple[str, bytes, bytes]]:
     """What is compared with what, and both files."""
     for size in ("Small", "Large"):
         ours = int8(keras_se.create_model(f"mobilenet_v3_{size.lower()}"))
-        theirs = getattr(keras.applications, f"MobileNetV3{size}")(weights=None, include_preprocessing=False)
+        theirs = getattr(keras.applications, f"MobileNetV3{size}")(
+            input_shape=(224, 224, 3), weights=None, include_preprocessing=False
+        )
         yield f"MobileNetV3-{size} over keras.applications', as it is", ours, int8(theirs, lower=False)
         yield f"keras.applications' MobileNetV3-{size}, lowered, over as it is", int8(theirs), int8(theirs, lower=False)
     for name, words in (("se_mobilenet", "MobileNet"), ("se_resnet50", "ResNet-50")):

@@ -163,7 +163,7 @@ class Export:
     """Of the search: test images that the loss is measured on."""
     target: str = "phone_cpu"
     """The device: phone_cpu, phone_gpu (float32 and float16), mediapipe, browser, openvino, edgetpu (int8),
-    tflite_micro, ethos_u55_{32,64,128,256}, ethos_u65_{256,512}, ethos_u85_{128,256,512,1024,2048} (without floats), and
+    tflite_micro, ethos_u55_{32,64,128,256}, ethos_u65_{256,512}, ethos_u85_{128,256,512,1024,2048} (no floats), and
     NPUs that their vendors' own compilers are needed for, as qualcomm_sm8750; a wrong name lists all."""
     images: int = 200
     """Training images to calibrate on."""
