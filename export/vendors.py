@@ -81,6 +81,6 @@ def _compiled(content: bytes, soc: Any, name: str) -> Any:
             raise InputError(f"{name}: LiteRT's ahead-of-time compiler cannot run: {error}") from None
         result.load()
     for _, error in result.failed_backends:
-        raise InputError(f"{name}: the vendor's compiler refuses the file: {error}")
+        raise InputError(f"{name}: the vendor's compiler failed: {error}")
     [model] = result.models
     return model

@@ -12,7 +12,7 @@ from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
-from keras_se.export.edgetpu import EVERYWHERE, SUPPORTED, lint, summary
+from keras_se.export.edgetpu_rules import EVERYWHERE, SUPPORTED, lint, summary
 from keras_se.export.flatbuffer import schema
 from keras_se.export.product import Content
 from keras_se.export.quantize import quantize

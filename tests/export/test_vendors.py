@@ -100,8 +100,8 @@ def test_what_the_compiler_took_is_in_the_manifest(finished, compiler, capsys):
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("#!/bin/sh\nexit 1\n", "the vendor's compiler refuses the file: apply_plugin failed"),
-        ("#!/bin/sh\nexit 0\n", "the vendor's compiler refuses the file: .* is not a TFLite model"),
+        ("#!/bin/sh\nexit 1\n", "the vendor's compiler failed: apply_plugin failed"),
+        ("#!/bin/sh\nexit 0\n", "the vendor's compiler failed: .* is not a TFLite model"),
         (PLUGIN + REPORT % (0, 0), "takes none of the operations of a static_wi8_ai8 file"),
         (None, "LiteRT's ahead-of-time compiler cannot run: Failed to find"),
     ],
