@@ -69,9 +69,7 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
         interpreter.allocate_tensors()
     except RuntimeError as error:
         said = str(error).splitlines()[0]
-        raise InputError(
-            f"LiteRT must know every operation ({said}); give the file as it was before a compiler"
-        ) from None
+        raise InputError(f"LiteRT cannot run the file ({said}); a compiler's output runs on its device alone") from None
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
 
     def infer(image):
@@ -84,7 +82,12 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
 
 def _tflm(content: bytes, images: np.ndarray) -> Outputs:
     runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
-    interpreter = runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
+    try:
+        interpreter = runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
+    except RuntimeError as error:
+        raise InputError(
+            f"TFLite Micro cannot run the file ({error}); a compiler's output runs on its device alone"
+        ) from None
     taken, given = interpreter.get_input_details(0), interpreter.get_output_details(0)
 
     def infer(image):
