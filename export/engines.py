@@ -69,7 +69,9 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
         interpreter.allocate_tensors()
     except RuntimeError as error:
         said = str(error).splitlines()[0]
-        raise InputError(f"LiteRT cannot run the file ({said}); a compiler's output runs on its device alone") from None
+        raise InputError(
+            f"LiteRT cannot run the file ({said}); take another engine, or the file from before a compiler"
+        ) from None
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
 
     def infer(image):
@@ -86,7 +88,7 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
         interpreter = runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
     except RuntimeError as error:
         raise InputError(
-            f"TFLite Micro cannot run the file ({error}); a compiler's output runs on its device alone"
+            f"TFLite Micro cannot run the file ({error}); take another engine, or the file from before a compiler"
         ) from None
     taken, given = interpreter.get_input_details(0), interpreter.get_output_details(0)
 
