@@ -81,7 +81,7 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
     except RuntimeError as error:
         said = str(error).splitlines()[0]
         raise InputError(
-            f"LiteRT must know every operation ({said}); give the file as it was before a compiler"
+            f"LiteRT cannot run the file ({said}); take another engine, or the file from before a compiler"
         ) from None
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
 
@@ -108,7 +108,12 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
 def micro_interpreter(content: bytes) -> Any:
     """TFLite Micro's interpreter of the file."""
     runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
-    return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
+    try:
+        return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
+    except RuntimeError as error:
+        raise InputError(
+            f"TFLite Micro cannot run the file ({error}); take another engine, or the file from before a compiler"
+        ) from None
 
 
 def ample_arena(content: bytes) -> int:

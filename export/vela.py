@@ -52,7 +52,7 @@ class Compiled(NamedTuple):
     """The file for the NPU's driver: one custom operation for each part that runs there."""
     summary: Summary
     fallbacks: Mapping[str, str]
-    """Operations that stay on the CPU, by their name in the schema, each with Vela's reason."""
+    """Operations that stay on the CPU, by their name in the schema, each with a reason of Vela's."""
 
 
 def finish(content: Content, target: Target) -> Product:

@@ -14,6 +14,7 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, compare, export, flatbuffer
 from keras_se.export.artifacts import finished
+from keras_se.export.engines import ENGINES
 from keras_se.export.product import Content
 from keras_se.export.recipes import SEARCHED
 from keras_se.export.targets import TARGETS
@@ -110,8 +111,11 @@ def test_velas_abort_is_one_line(trained, monkeypatch):
 def test_the_compiled_file_runs_on_no_engine_here(trained, tmp_path):
     path = tmp_path / "compiled.tflite"
     path.write_bytes(made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128").product.content)
-    with pytest.raises(InputError, match=r"LiteRT must know every operation \(.*ethos-u.*before a compiler$"):
-        compare(trained.model, path, trained.images[:1])
+    for engine in ENGINES:
+        with pytest.raises(
+            InputError, match=r"cannot run the file \(.*\); take another engine, or the file from before a compiler$"
+        ):
+            compare(trained.model, path, trained.images[:1], engine=engine)
 
 
 def test_a_batch_is_refused(trained, tmp_path):
