@@ -20,6 +20,9 @@ from keras_se.progress import track
 _SLOT_SECONDS = 0.005
 """A file runs for at least this long when it is its turn: the first run finds the caches full of the other's data."""
 
+_SESSIONS = 5
+"""How often both are opened anew: where their memory happens to lie makes one a few per cent faster all the while."""
+
 _WARM_UP = 3
 """The first runs unpack weights and fill caches."""
 
@@ -31,15 +34,16 @@ class Ratio(NamedTuple):
     """The latency of one file over that of another, of runs in turn."""
 
     ratio: float
-    """Of the medians."""
+    """Of the medians of their runs in a round: the median round's. The machine's speed changes between rounds, so that
+    the medians over all of them may be of different moments."""
     q1: float
-    """The lower quartile of the rounds' own ratios."""
+    """The lower quartile of the rounds' ratios."""
     q3: float
     """The upper one."""
     candidate_ms: float
-    """Median."""
+    """Median over all rounds."""
     reference_ms: float
-    """Median."""
+    """Median over all rounds."""
     rounds: int
 
 
@@ -54,7 +58,8 @@ def latency_ratio(
 ) -> Ratio:
     """How long one .tflite file takes over another, on random input.
 
-    Whatever else the machine does in a round, it does to both; and each comes first in every other round.
+    Whatever else the machine does in a round, it does to both; and each comes first in every other round. Both are
+    opened anew a few times.
 
     Args:
         candidate: the file's content.
@@ -64,15 +69,18 @@ def latency_ratio(
         engine: "litert" (XNNPACK), "litert_reference" or "tflm".
         batch: images in one run; by default as many as the file says.
     """
-    runs = [_OPEN[engine](content, threads, batch) for content in (candidate, reference)]
-    repeats = [_repeats(run) for run in runs]
-    seconds = np.empty((rounds, 2))
+    contents, seconds = (candidate, reference), np.empty((rounds, 2))
+    length = -(-rounds // _SESSIONS)
     for number in track(range(rounds), "Running in turn", total=rounds):
-        for which in (0, 1) if number % 2 else (1, 0):
+        order = (0, 1) if number % 2 else (1, 0)
+        if number % length == 0:
+            opened = (0, 1) if number // length % 2 else (1, 0)
+            runs = {which: _OPEN[engine](contents[which], threads, batch) for which in opened}
+            repeats = {which: _repeats(runs[which]) for which in opened}
+        for which in order:
             seconds[number, which] = np.median(_timed(runs[which], repeats[which]))
-    medians = np.median(seconds, axis=0)
-    q1, q3 = np.quantile(seconds[:, 0] / seconds[:, 1], (0.25, 0.75))
-    return Ratio(float(medians[0] / medians[1]), float(q1), float(q3), *(1e3 * medians).tolist(), rounds)
+    q1, ratio, q3 = np.quantile(seconds[:, 0] / seconds[:, 1], (0.25, 0.5, 0.75)).tolist()
+    return Ratio(ratio, q1, q3, *(1e3 * np.median(seconds, axis=0)).tolist(), rounds)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Bench:
     partitions: int | None
     """Into how many pieces XNNPACK cuts the graph; None if it does not take it."""
     arena_bytes: int | None
-    """What TFLite Micro needs; None if it does not run the file."""
+    """What TFLite Micro uses of its arena, which must be somewhat larger; None if it does not run the file."""
     profile: list[dict[str, Any]] | None = None
     """Each operation alone: operation, layer, tensor, median_ms, share (of the sum)."""
     against: str | None = None

@@ -14,7 +14,9 @@ _TOTAL = re.compile(rb"Arena allocation total (\d+) bytes")
 
 
 def arena_bytes(content: bytes) -> dict[str, int]:
-    """Under "arena_bytes" the arena that TFLite Micro needs, by its recording allocator; to be run in a child process.
+    """Under "arena_bytes" what TFLite Micro's recording allocator counts; to be run in a child process.
+
+    That much stays in use. To start, the arena must be somewhat larger: the planner keeps its notes in what is free.
 
     Raises:
         RuntimeError: TFLite Micro cannot run the file.
