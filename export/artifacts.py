@@ -1,5 +1,6 @@
 """A Keras model to files on disk: a .tflite per recipe, and beside each its manifest."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -18,7 +19,7 @@ from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, c
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.lowering import Form, lowered, needed
+from keras_se.export.lowering import PLAIN, Form, lowered, needed
 from keras_se.export.markers import take_ranges
 from keras_se.export.product import Content, Product
 from keras_se.export.quantize import quantize
@@ -103,7 +104,8 @@ def export(
 
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
-        float_file, ranges = converted(needed(model, device.form(recipe)))
+        form = PLAIN if aware else needed(model, device.form(recipe))
+        float_file, ranges = converted(form)
         corrected = bias_correction and recipe.rounds_weights
         if corrected and images is not None:
             float_file = correct_biases(float_file, images)
@@ -112,7 +114,8 @@ def export(
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
         part = Content(content, recipe, model.name, preprocessing, labels)
-        made.append(finished(part, device, source=source, calibration=calibrated_on, bias_correction=corrected))
+        further = {"form": dataclasses.asdict(form), "bias_correction": corrected}
+        made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
     return [write(one, folder) for one in made]
 
 
@@ -168,6 +171,20 @@ def write(made: Finished, folder: Path) -> Artifact:
     write_bytes(path, made.product.content)
     write_json(path.with_name(f"{path.name}.json"), made.manifest)
     return Artifact(path, made.of.recipe.name, made.target, made.manifest)
+
+
+def form_of_file(path: Path | str) -> Form:
+    """The form that an exported file's network is written in, by its manifest; the plain one without any."""
+    manifest = Path(path).with_name(f"{Path(path).name}.json")
+    try:
+        return Form(**json.loads(manifest.read_text())["form"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return PLAIN
+
+
+def original_of(model: keras.Model, path: Path | str) -> bytes:
+    """The float file that an exported file was made of: the model in that file's form."""
+    return to_tflite(lowered(model, form_of_file(path)))
 
 
 def preprocessing_of_file(path: Path | str) -> Preprocessing:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
+from keras_se.export.artifacts import form_of_file, original_of
 from keras_se.export.convert import load_model
 from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, USUAL, Outputs, find_engine, run_file, run_keras
 from keras_se.export.recipes import Tolerance
@@ -90,7 +91,8 @@ def compare(
         expected, name = _run_model(reference, images), "keras"
     else:
         expected, name = _run_file(Path(reference), images, REFERENCE_KERNELS), REFERENCE_KERNELS
-    return _parity(expected, got, candidate, name, engine, labels, float_file)
+    original = None if float_file is None else flatbuffer.load(float_file)
+    return _parity(expected, got, candidate, name, engine, labels, original)
 
 
 def compare_all(
@@ -103,21 +105,27 @@ def compare_all(
 ) -> list[Parity]:
     """Every file on every engine against the Keras model, and integer files also against the reference kernels.
 
-    If one of the files is the float32 one, the constants of the others are held to its own.
+    If one of the files is the float32 one, the constants of the others are held to its own, or, where theirs is another
+    form, to those of the model in that form.
 
     Args:
         engines: names; None for each of `keras_se.export.engines.USUAL` that can run the file.
     Raises:
         InputError: as `compare`.
     """
-    expected = _run_model(reference, images)
+    model = reference if isinstance(reference, keras.Model) else load_model(reference)
+    expected = _run_model(model, images)
     recipes = {Path(file): recipe_of(flatbuffer.load(file)).name for file in files}
     float_file = next((file for file, recipe in recipes.items() if recipe == "float32"), None)
     rows = []
     for file, recipe in recipes.items():
+        original = None
+        if float_file is not None:
+            same = form_of_file(file) == form_of_file(float_file)
+            original = flatbuffer.load(float_file) if same else original_of(model, file)
         names = engines or [name for name in USUAL if recipe not in ENGINES[name].refuses]
         outputs = {name: _run_file(file, images, name) for name in names}
-        rows += [_parity(expected, got, file, "keras", name, labels, float_file) for name, got in outputs.items()]
+        rows += [_parity(expected, got, file, "keras", name, labels, original) for name, got in outputs.items()]
         kernels = outputs.pop(REFERENCE_KERNELS, None)
         if kernels is not None and kernels.lsb is not None:
             rows += [
@@ -142,7 +150,7 @@ def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
     return run_file(name, content, images, path)
 
 
-def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine: str, labels, float_file) -> Parity:
+def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine: str, labels, original) -> Parity:
     if got.values.shape != expected.values.shape:
         raise InputError(
             f"{file} must have the reference's {expected.values.shape[1]} outputs; it has {got.values.shape[1]}"
@@ -160,7 +168,7 @@ def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine:
         tolerance = recipe.tolerance if reference == "keras" else recipe.between_engines
         relative = max_abs / float(np.abs(expected.values).max())
         stated, failures = _hold(tolerance, relative, sqnr_db, agreement)
-    weights = None if float_file is None else weight_error(flatbuffer.load(float_file), flatbuffer.load(file))
+    weights = None if original is None else weight_error(original, flatbuffer.load(file))
     if weights is not None:
         failures += _hold_weights(weights)
     return Parity(

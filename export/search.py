@@ -25,7 +25,7 @@ from keras_se.export.calibration import Ranges, check_calibration
 from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
 from keras_se.export.engines import ENGINES
-from keras_se.export.lowering import lowered
+from keras_se.export.lowering import lowered, needed
 from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import is_quantization_aware
@@ -171,14 +171,16 @@ def export_searched(
     calibration = check_calibration(calibration, image_shape(model))
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
-    float_file = to_tflite(lowered(model, device.integer_form))
+    form = needed(model, device.integer_form)
+    float_file = to_tflite(lowered(model, form))
     ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
     found = search(float_file, ranges, images, labels, max_drop=max_drop, lift=lift)
     record = calibration_record(calibration, calibration_method)
     labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
     content = Content(found.content, SEARCHED, model.name, preprocessing, labelled)
     notes = {**found.to_dict(), "images": len(images)}
-    return write(finished(content, device, source=source, calibration=record, search=notes), folder), found
+    further = {"form": dataclasses.asdict(form), "search": notes}
+    return write(finished(content, device, source=source, calibration=record, **further), folder), found
 
 
 def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -> None:

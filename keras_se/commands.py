@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -270,7 +271,8 @@ class Diagnose:
     """Show where a quantized file departs from its float file, operation by operation."""
 
     float_file: Positional[Path]
-    """The float32 .tflite file; its manifest is read where there is one."""
+    """The float32 .tflite file, whose manifest is read where there is one; or the .keras file, for a quantized file
+    that is written in another form than the float one, as those with hard swish are."""
     quantized_file: Positional[Path]
     """The .tflite file that was made of it."""
     data: str
@@ -287,15 +289,26 @@ class Diagnose:
 
     def run(self) -> Rows:
         from keras_se.export import flatbuffer
-        from keras_se.export.artifacts import preprocessing_of_file
+        from keras_se.export.artifacts import form_of_file, original_of, preprocessing_of_file
+        from keras_se.export.convert import load_model
         from keras_se.export.diagnosis import diagnose
         from keras_se.export.diagnosis_plot import plot
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
-        flatbuffer.load(self.float_file)
-        images, _ = _test_images(self, preprocessing_of_file(self.float_file))
-        found = diagnose(self.float_file, self.quantized_file, images)
+        flatbuffer.load(self.quantized_file)
+        with tempfile.TemporaryDirectory() as folder:
+            float_file = self.float_file
+            if float_file.suffix == ".keras":
+                float_file = Path(folder) / "float32.tflite"
+                float_file.write_bytes(original_of(load_model(self.float_file), self.quantized_file))
+            flatbuffer.load(float_file)
+            if self.float_file == float_file and form_of_file(float_file) != form_of_file(self.quantized_file):
+                raise InputError(
+                    f"{self.quantized_file} is written in another form than {float_file}; give the .keras file instead"
+                )
+            images, _ = _test_images(self, preprocessing_of_file(self.quantized_file))
+            found = diagnose(float_file, self.quantized_file, images)
         if self.plot is not None:
             plot(found, self.plot, title=self.quantized_file.name)
         worst = sorted(found, key=lambda one: -one.lost_db)[: self.most]

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 import keras_se
+from keras_se import cli
 from keras_se.export import export, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.lowering import HARD_SWISHES, SQUEEZES, Form, lowered, needed
+from keras_se.export.parity import compare_all
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
 from keras_se.export.targets import TARGETS
@@ -160,3 +162,19 @@ def test_export_writes_each_recipe_in_its_form(tmp_path, randomise):
     kinds = {one.recipe: one.manifest["operations"] for one in export(model, tmp_path, calibration=images)}
     assert "HARD_SWISH" in kinds["float32"]
     assert "HARD_SWISH" not in kinds["static_wi8_ai8"]
+
+
+def test_parity_and_diagnosis_know_the_forms(tmp_path, randomise, capsys):
+    """The int8 file's constants are not the float file's: a sixth is in the weights."""
+    model = keras_se.create_model("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10)
+    randomise(model, 0)
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).random((40, 32, 32, 3), "float32")
+    made = export(model, tmp_path, recipes=("float32", "static_wi8_ai8"), calibration=images)
+    float32, int8 = (one.path for one in made)
+    rows = compare_all(model, [float32, int8], images[:4], engines=["litert"])
+    assert all("constant" not in failure for row in rows for failure in row.failures), rows
+    arguments = [str(int8), "--data", "digits", "--images", "2", "--json"]
+    assert cli.run(["diagnose", str(float32), *arguments]) == 2
+    assert "another form" in capsys.readouterr().err
+    assert cli.run(["diagnose", str(tmp_path / "model.keras"), *arguments]) == 0
