@@ -1,86 +1,19 @@
 """What a file costs on this machine: latency, alone or over another file's, and memory."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer, isolated
-from keras_se.export.engines import ENGINES, find_engine, micro_interpreter
-from keras_se.export.memory import peak_bytes, resident_bytes
-from keras_se.export.profile import operations
+from keras_se.export.engines import ENGINES, find_engine
+from keras_se.export.latency import OPEN
+from keras_se.export.latency import Ratio as Ratio
+from keras_se.export.latency import latency_ratio as latency_ratio
 from keras_se.export.recognition import recipe_of
-from keras_se.extras import import_extra
-from keras_se.progress import track
 
-_SLOT_SECONDS = 0.005
-"""A file runs for at least this long when it is its turn: the first run finds the caches full of the other's data."""
-
-_SESSIONS = 5
-"""How often both are opened anew: where their memory happens to lie makes one a few per cent faster all the while."""
-
-_WARM_UP = 3
-"""The first runs unpack weights and fill caches."""
-
-Open = Callable[[bytes, int, int | None], Callable[[], Any]]
-"""From content, threads and batch to one inference on random input."""
-
-
-class Ratio(NamedTuple):
-    """The latency of one file over that of another, of runs in turn."""
-
-    ratio: float
-    """Of the medians of their runs in a round: the median round's. The machine's speed changes between rounds, so that
-    the medians over all of them may be of different moments."""
-    q1: float
-    """The lower quartile of the rounds' ratios."""
-    q3: float
-    """The upper one."""
-    candidate_ms: float
-    """Median over all rounds."""
-    reference_ms: float
-    """Median over all rounds."""
-    rounds: int
-
-
-def latency_ratio(
-    candidate: bytes,
-    reference: bytes,
-    *,
-    threads: int = 1,
-    rounds: int = 50,
-    engine: str = "litert",
-    batch: int | None = None,
-) -> Ratio:
-    """How long one .tflite file takes over another, on random input.
-
-    Whatever else the machine does in a round, it does to both; and each comes first in every other round. Both are
-    opened anew a few times.
-
-    Args:
-        candidate: the file's content.
-        reference: that of the file that it is compared with.
-        threads: of each.
-        rounds: how often each has its turn.
-        engine: "litert" (XNNPACK), "litert_reference" or "tflm".
-        batch: images in one run; by default as many as the file says.
-    """
-    contents, seconds = (candidate, reference), np.empty((rounds, 2))
-    length = -(-rounds // _SESSIONS)
-    for number in track(range(rounds), "Running in turn", total=rounds):
-        order = (0, 1) if number % 2 else (1, 0)
-        if number % length == 0:
-            opened = (0, 1) if number // length % 2 else (1, 0)
-            runs = {which: _OPEN[engine](contents[which], threads, batch) for which in opened}
-            repeats = {which: _repeats(runs[which]) for which in opened}
-        for which in order:
-            seconds[number, which] = np.median(_timed(runs[which], repeats[which]))
-    q1, ratio, q3 = np.quantile(seconds[:, 0] / seconds[:, 1], (0.25, 0.5, 0.75)).tolist()
-    return Ratio(ratio, q1, q3, *(1e3 * np.median(seconds, axis=0)).tolist(), rounds)
+_CHILD = "keras_se.export.latency"
 
 
 @dataclass(frozen=True)
@@ -166,8 +99,8 @@ def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None
 
 def _check_engine(name: str) -> None:
     find_engine(name)
-    if name not in _OPEN:
-        raise InputError(f"bench runs {', '.join(_OPEN)}; got {name!r}")
+    if name not in OPEN:
+        raise InputError(f"bench runs {', '.join(OPEN)}; got {name!r}")
 
 
 def _content(file: Path | str, engines: Sequence[str]) -> bytes:
@@ -183,15 +116,16 @@ def _bench(file, contents, engine, threads, batch, runs, profile, against) -> Be
     content = contents[file]
     asked = {"engine": engine, "threads": threads, "batch": batch, "runs": runs}
 
-    def child(function: str, where: Path | str = file, **arguments) -> dict[str, Any]:
-        return isolated.call(function, by=engine, file=where, content=content, **arguments)
+    name = flatbuffer.described(file, content)
 
-    measured = child(f"{__name__}:measure", **asked)
-    parts = child(f"{__name__}:measure_operations", **asked)["operations"] if profile else None
+    def child(function: str, where: str = name, **arguments) -> dict[str, Any]:
+        return isolated.call(f"{_CHILD}:{function}", by=engine, file=where, content=content, **arguments)
+
+    measured = child("measure", **asked)
+    parts = child("measure_operations", **asked)["operations"] if profile else None
     ratio = None
     if against is not None:
-        both = f"{file} or {against}"
-        ratio = child(f"{__name__}:measure_ratio", both, reference=contents[against], **asked)
+        ratio = child("measure_ratio", f"{name} or {against}", reference=contents[against], **asked)
     return Bench(
         file=str(file),
         engine=engine,
@@ -214,109 +148,3 @@ def _figure(function: str, file: Path | str, content: bytes) -> int | None:
     except InputError:
         return None
     return value
-
-
-def measure(content: bytes, engine: str, threads: int, batch: int | None, runs: int) -> dict[str, Any]:
-    """Latency and memory of a file, as fields of `Bench`; to be run in a child process."""
-    before = resident_bytes()
-    run = _OPEN[engine](content, threads, batch)
-    _timed(run, _WARM_UP)
-    milliseconds = 1e3 * np.array([*track(_each(run, runs), "Running", total=runs)])
-    q1, median, q3 = np.quantile(milliseconds, (0.25, 0.5, 0.75)).tolist()
-    peak = peak_bytes()
-    return {
-        "median_ms": median,
-        "q1_ms": q1,
-        "q3_ms": q3,
-        "batch": flatbuffer.input_shape(content)[0] if batch is None else batch,
-        "peak_memory_bytes": None if before is None or peak is None else peak - before,
-    }
-
-
-def measure_operations(content: bytes, engine: str, threads: int, batch: int | None, runs: int) -> dict[str, Any]:
-    """Under "operations" each operation's latency; to be run in a child process."""
-    del runs  # an operation is too short for any number but that which fills its slots
-    if batch is not None:
-        raise InputError("an operation runs on the file's own batch; leave out --batch or --profile")
-    found = []
-    for part in track(operations(content), "Running operations"):
-        run = _OPEN[engine](part.content, threads, None)
-        repeats = _repeats(run)
-        median = 1e3 * float(np.median([np.median(_timed(run, repeats)) for _ in range(3)]))
-        found.append({"operation": part.name, "layer": part.layer, "tensor": part.tensor, "median_ms": median})
-    total = sum(one["median_ms"] for one in found)
-    return {"operations": [{**one, "share": one["median_ms"] / total} for one in found]}
-
-
-def measure_ratio(
-    content: bytes, reference: bytes, engine: str, threads: int, batch: int | None, runs: int
-) -> dict[str, Any]:
-    """`latency_ratio`, as a dictionary; to be run in a child process."""
-    found = latency_ratio(content, reference, threads=threads, rounds=runs, engine=engine, batch=batch)
-    return found._asdict()
-
-
-def _repeats(run: Callable[[], Any]) -> int:
-    _timed(run, _WARM_UP)
-    return max(1, round(_SLOT_SECONDS / min(_timed(run, 3))))
-
-
-def _timed(run: Callable[[], Any], repeats: int) -> list[float]:
-    return list(_each(run, repeats))
-
-
-def _each(run: Callable[[], Any], repeats: int):
-    """The seconds of each run."""
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        yield time.perf_counter() - start
-
-
-def _litert(content: bytes, threads: int, batch: int | None, resolver: str) -> Callable[[], Any]:
-    litert = import_extra("ai_edge_litert.interpreter", "edge")
-    interpreter = litert.Interpreter(
-        model_content=content, num_threads=threads, experimental_op_resolver_type=litert.OpResolverType[resolver]
-    )
-    if batch is not None:
-        for taken in interpreter.get_input_details():
-            interpreter.resize_tensor_input(taken["index"], (batch, *taken["shape"][1:]))
-    try:
-        interpreter.allocate_tensors()
-        for taken in interpreter.get_input_details():
-            interpreter.set_tensor(taken["index"], _random(taken["shape"], taken["dtype"]))
-        interpreter.invoke()
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}" if batch is None else f"no batch of {batch}: {error}") from None
-    given = {int(one["shape"][0]) for one in interpreter.get_output_details()}
-    if batch is not None and given != {batch}:
-        raise InputError(f"the file takes no batch of {batch}: it gives {given}; leave out --batch")
-    return interpreter.invoke
-
-
-def _tflm(content: bytes, threads: int, batch: int | None) -> Callable[[], Any]:
-    del threads
-    interpreter = micro_interpreter(content)
-    for number in range(flatbuffer.ends(content)[0]):
-        taken = interpreter.get_input_details(number)
-        if batch not in (None, taken["shape"][0]):
-            raise InputError(f"tflm runs the file's own batch of {taken['shape'][0]}; got a batch of {batch}")
-        interpreter.set_input(_random(taken["shape"], taken["dtype"]), number)
-    return interpreter.invoke
-
-
-_OPEN: dict[str, Open] = {
-    "litert": lambda *asked: _litert(*asked, resolver="AUTO"),
-    "litert_reference": lambda *asked: _litert(*asked, resolver="BUILTIN_REF"),
-    "tflm": _tflm,
-}
-
-
-def _random(shape: Any, dtype: Any) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    if np.issubdtype(dtype, np.floating):
-        return rng.random(shape).astype(dtype)
-    if dtype == np.bool_:
-        return rng.random(shape) < 0.5
-    limits = np.iinfo(dtype)
-    return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)

@@ -205,12 +205,11 @@ def run_file(name: str, content: bytes, images: np.ndarray, file: Path | str) ->
     if isolated.is_made_here(content):
         with contextlib.suppress(RuntimeError, ValueError):  # the child knows what to say of it
             return engine.run(logits, images)
-    unknown = flatbuffer.custom_operations(content)
     return Outputs(
         **isolated.call(
             f"{__name__}:run_in_child",
             by=name,
-            file=f"{file} with its own operations {', '.join(unknown)}" if unknown else file,
+            file=flatbuffer.described(file, content),
             steps=len(images),
             name=name,
             content=logits,

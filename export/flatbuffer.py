@@ -152,8 +152,14 @@ def operation_names(content: bytes) -> list[str]:
     return [names[builtin_code(code)] for code in _used_codes(content)]
 
 
+def described(file: Path | str, content: bytes) -> str:
+    """The file's path and, where it has any, its operations that only some runtime knows: for messages."""
+    custom = custom_operations(content)
+    return f"{file} with its own operations {', '.join(custom)}" if custom else str(file)
+
+
 def custom_operations(content: bytes) -> list[str]:
-    """The names of the file's operations that are in no schema: each runtime knows its own, or none."""
+    """The names of the file's operations that are in no schema."""
     custom = [code for code in _used_codes(content) if builtin_code(code) == schema.BuiltinOperator.CUSTOM]
     return sorted({(code.customCode or b"unnamed").decode(errors="replace") for code in custom})
 

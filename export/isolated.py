@@ -49,7 +49,7 @@ def call(function: str, *, by: str, file: Path | str, steps: int | None = None, 
                 [sys.executable, str(_CHILD), name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=chatter
             )
             try:
-                for _ in track(_beats(child, silence), "Running images", total=steps):
+                for _ in track(_beats(child, silence), f"Running {by}", total=steps):
                     pass
                 child.wait(silence)
             except (queue.Empty, subprocess.TimeoutExpired):
@@ -112,11 +112,12 @@ def _signal(number: int) -> str:
 
 def write_values(stem: Path, values: dict[str, Any]) -> None:
     """A flat dictionary as two files: its arrays and its bytes, and the rest as JSON."""
-    raw = {name: np.frombuffer(value, np.uint8) for name, value in values.items() if isinstance(value, bytes)}
-    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    rest = {name: value for name, value in values.items() if name not in raw | arrays}
-    np.savez(stem.with_suffix(".npz"), **raw, **arrays)
-    stem.with_suffix(".json").write_text(json.dumps({"values": rest, "bytes": list(raw)}))
+    raw = [name for name, value in values.items() if isinstance(value, bytes)]
+    arrays: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    arrays |= {name: np.frombuffer(values[name], np.uint8) for name in raw}
+    np.savez(stem.with_suffix(".npz"), **arrays)
+    rest = {name: value for name, value in values.items() if name not in arrays}
+    stem.with_suffix(".json").write_text(json.dumps({"values": rest, "bytes": raw}))
 
 
 def read_values(stem: Path) -> dict[str, Any]:

@@ -26,9 +26,10 @@ def main(folder: Path) -> None:
         package.__path__ = paths
     beats = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    errors, isolated, progress = (
-        importlib.import_module(f"keras_se.{name}") for name in ("errors", "export.isolated", "progress")
-    )
+    # By name and now: an ordinary import at the top would find the packages with their __init__.
+    progress: Any = importlib.import_module("keras_se.progress")
+    isolated = importlib.import_module("keras_se.export.isolated")
+    errors = importlib.import_module("keras_se.errors")
 
     def track(items, *_, **__):
         for item in items:

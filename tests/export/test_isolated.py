@@ -146,6 +146,11 @@ def test_a_file_that_crashes_an_engine_does_not_end_parity(quickstart, hostile, 
     assert line.startswith(f"keras-se: litert crashed on {path} (signal SIGSEGV)")
 
 
+def test_a_file_that_crashes_an_engine_does_not_end_bench(hostile, capsys):
+    path = hostile(convolution_without_weights)
+    assert one_line(["bench", str(path)], capsys).startswith(f"keras-se: litert crashed on {path} (signal SIGSEGV)")
+
+
 def test_a_file_that_crashes_the_reference_kernels_cannot_be_diagnosed(int8_file, hostile, capsys):
     path = hostile(logistic_as_softmax)
     float_file = int8_file.with_name("se_mobilenet.float32.tflite")
