@@ -48,6 +48,6 @@ def page(content: Content) -> str:
         "labels": content.labels,
         "logits": last not in _PROBABILITIES,
     }
-    template = files(__package__).joinpath("browser.html").read_text(encoding="utf-8")
+    template = files("keras_se.export").joinpath("browser.html").read_text(encoding="utf-8")
     # In a script element "</script>" and "<!--" would be read as markup, even within a string.
     return template.replace(_PLACE, json.dumps(network).replace("<", "\\u003c"), 1)
