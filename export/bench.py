@@ -1,5 +1,6 @@
 """What a file costs on this machine: latency, alone or over another file's, and memory."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,9 +82,10 @@ def bench(
     for name in engines:
         _check_engine(name)
     contents = {file: _content(file, engines) for file in (*files, *([] if against is None else [against]))}
+    figures = {file: _figures(file, contents[file]) for file in dict.fromkeys(files)}
     return [
-        _bench(file, contents, engine, count, batch, runs, profile, against)
-        for file in dict.fromkeys(files)
+        _bench(file, contents, figures[file], engine, count, batch, runs, profile, against)
+        for file in figures
         for engine in dict.fromkeys(engines)
         for count in ((1,) if engine == "tflm" else dict.fromkeys(threads))
     ]
@@ -112,10 +114,9 @@ def _content(file: Path | str, engines: Sequence[str]) -> bytes:
     return content
 
 
-def _bench(file, contents, engine, threads, batch, runs, profile, against) -> Bench:
+def _bench(file, contents, figures, engine, threads, batch, runs, profile, against) -> Bench:
     content = contents[file]
     asked = {"engine": engine, "threads": threads, "batch": batch, "runs": runs}
-
     name = flatbuffer.described(file, content)
 
     def child(function: str, where: str = name, **arguments) -> dict[str, Any]:
@@ -131,20 +132,18 @@ def _bench(file, contents, engine, threads, batch, runs, profile, against) -> Be
         engine=engine,
         threads=threads,
         runs=runs,
-        bytes=len(content),
-        partitions=_figure("engines:partitions", file, content),
-        arena_bytes=_figure("memory:arena_bytes", file, content),
         profile=parts,
         against=None if against is None else str(against),
         ratio=ratio,
+        **figures,
         **measured,
     )
 
 
-def _figure(function: str, file: Path | str, content: bytes) -> int | None:
-    """What a function of that one name gives, or None for a file that its engine does not take."""
-    try:
-        [value] = isolated.call(f"{__package__}.{function}", by="bench", file=file, content=content).values()
-    except InputError:
-        return None
-    return value
+def _figures(file: Path | str, content: bytes) -> dict[str, int | None]:
+    """What does not depend on how the file runs; None for what its engine does not take."""
+    found: dict[str, int | None] = {"bytes": len(content), "partitions": None, "arena_bytes": None}
+    for function in ("engines:partitions", "memory:arena_bytes"):
+        with contextlib.suppress(InputError):
+            found |= isolated.call(f"{__package__}.{function}", by="bench", file=file, content=content)
+    return found
