@@ -1,5 +1,7 @@
 """OpenVINO computes what the other engines do, from the file and from its own format."""
 
+import sys
+
 import flatbuffers
 import numpy as np
 import openvino
@@ -68,3 +70,9 @@ def test_it_compares_files_only_where_it_is_named(trained):
     assert "openvino" not in USUAL
     rows = compare_all(trained.model, [trained.files["float32"]], trained.images[:4], engines=["openvino"])
     assert [row.engine for row in rows] == ["openvino"]
+
+
+def test_without_openvino_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match=r"^openvino is not installed; pip install 'keras-se\[openvino\]'$"):
+        read(b"")
