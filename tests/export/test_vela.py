@@ -89,9 +89,9 @@ def test_operations_left_to_the_cpu_are_named_with_velas_reason(trained):
 
 
 def test_a_file_that_vela_cannot_read_is_an_error_and_leaves_nothing(tmp_path):
-    """The quantizer has no int16 hard-swish, and leaves it in float."""
+    """The quantizer has no int16 hard-swish, and leaves it in float; one that is no layer's is not rewritten."""
     image = keras.Input((16, 16, 3), name="image")
-    x = keras.layers.Activation("hard_swish")(keras.layers.Conv2D(4, 3)(image))
+    x = keras.ops.hard_swish(keras.layers.Conv2D(4, 3)(image))
     model = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)), name="swish")
     images = np.random.default_rng(0).random((4, 16, 16, 3)).astype("float32")
     with pytest.raises(
