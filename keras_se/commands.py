@@ -322,7 +322,7 @@ class Diagnose:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure .tflite files on this machine: latency, XNNPACK's partitions, memory."""
+    """Measure .tflite files on this machine: latency, peak memory, XNNPACK's partitions, TFLite Micro's arena."""
 
     files: Positional[tuple[Path, ...]]
     """The .tflite files."""

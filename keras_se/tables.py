@@ -57,11 +57,11 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
 
 
 def bench_rows(found: Sequence[Any], most: int) -> Rows:
-    """Measurements (`keras_se.export.bench.Bench`); below them the files, ratios, and the longest operations."""
+    """Measurements (`keras_se.export.bench.Bench`), MB being the peak of memory; below, files, ratios, operations."""
     notes = [*dict.fromkeys(map(_file_note, found)), *(_ratio_note(row) for row in found if row.ratio)]
     return Rows(
         document=[row.to_dict() for row in found],
-        columns=("file", "engine", "threads", "ms", "quartiles", "peak MB"),
+        columns=("file", "engine", "threads", "ms", "quartiles", "MB"),
         cells=[_bench_cells(row) for row in found],
         notes=(*notes, *(line for row in found for line in _longest(row, most))),
     )
