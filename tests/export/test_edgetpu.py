@@ -297,14 +297,25 @@ NO_HARD_SWISH = "an operation other than HARD_SWISH"
 VERDICTS = {"mobilenet_v3_small": {NO_HARD_SWISH}, "mobilenet_v3_large": {NO_HARD_SWISH}}  # of the others: none
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
-def test_the_verdict_on_every_network(name):
+def int8_file(name):
+    """The network of that name at its own size, untrained."""
     model = keras_se.create_model(name, classes=10)
     shape = image_shape(model)
     images = np.random.default_rng(0).uniform(size=(1, *shape)).astype("float32")
     float_file = to_tflite(model)
-    content = quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images))
-    found = lint(content)
+    return quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in list_models() if name != "senet154"])
+def test_the_verdict_on_every_network(name):
+    found = lint(int8_file(name))
     print(f"{name}: {summary(found) or 'keeps every rule'}")
     assert {one.wants for one in found} == VERDICTS.get(name, set())
+
+
+@pytest.mark.slow
+def test_there_is_no_int8_file_of_senet154():
+    """litert-quantizer 0.11.0 cannot round kernels of a convolution above 32 MiB, and it alone has one."""
+    with pytest.raises(ValueError, match=r"senet154.*projection_conv.*axis remapping"):
+        int8_file("senet154")
