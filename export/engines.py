@@ -160,6 +160,7 @@ REFERENCE_KERNELS = "litert_reference"
 MICRO_STEPS: dict[tuple[str, str], int] = {
     ("FULLY_CONNECTED", "INT8"): 1,
     ("FULLY_CONNECTED", "INT16"): 1,
+    ("MUL", "INT8"): 1,
     ("MUL", "INT16"): 1,
 }
 """Operations that TFLite Micro rounds otherwise than LiteRT's reference kernels do, with the type of what they give:
