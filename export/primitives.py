@@ -48,6 +48,8 @@ def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, 
     output = new(*args, **kwargs)
     if isinstance(layer, layers.Layer):
         new.set_weights(layer.get_weights())
+    if isinstance(layer, layers.Normalization):
+        new.finalize_state()  # it computes with what it once made of its weights
     return new, output
 
 

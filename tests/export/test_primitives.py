@@ -53,7 +53,15 @@ def conv_read_twice(x):
     return keras.layers.Add()([y, keras.layers.BatchNormalization()(y)])
 
 
+def adapted(x):
+    normalisation = keras.layers.Normalization()
+    normalisation.adapt(np.random.default_rng(0).normal(3, 2, (50, 8, 8, 4)))
+    return keras.layers.Conv2D(4, 3)(normalisation(x))
+
+
 BLOCKS = {
+    "a normalisation that was adapted": adapted,
+    "a normalisation of given statistics": lambda x: keras.layers.Normalization(mean=2.0, variance=3.0)(x),
     "swish": lambda x: keras.layers.Conv2D(4, 3, activation="silu")(x),
     "hard sigmoid": lambda x: keras.layers.Conv2D(4, 3, activation="hard_sigmoid")(x),
     "hard sigmoid alone": lambda x: keras.layers.Activation("hard_sigmoid")(keras.layers.Add()([x, x])),
