@@ -76,13 +76,7 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
         experimental_op_resolver_type=litert.OpResolverType[resolver],
         num_threads=2,
     )
-    try:
-        interpreter.allocate_tensors()
-    except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        raise InputError(
-            f"LiteRT cannot run the file ({said}); take another engine, or the file from before a compiler"
-        ) from None
+    interpreter.allocate_tensors()
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
 
     def infer(image):
@@ -108,12 +102,7 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
 def micro_interpreter(content: bytes) -> Any:
     """TFLite Micro's interpreter of the file."""
     runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
-    try:
-        return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
-    except RuntimeError as error:
-        raise InputError(
-            f"TFLite Micro cannot run the file ({error}); take another engine, or the file from before a compiler"
-        ) from None
+    return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
 
 
 def ample_arena(content: bytes) -> int:

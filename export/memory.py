@@ -19,7 +19,7 @@ def arena_bytes(content: bytes) -> dict[str, int]:
     That much stays in use. To start, the arena must be somewhat larger: the planner keeps its notes in what is free.
 
     Raises:
-        InputError: TFLite Micro cannot run the file.
+        RuntimeError: TFLite Micro cannot run the file.
     """
     interpreter = micro_interpreter(content)
     with tempfile.TemporaryFile() as printed, _standard_error(printed.fileno()):

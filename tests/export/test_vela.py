@@ -112,9 +112,7 @@ def test_the_compiled_file_runs_on_no_engine_here(trained, tmp_path):
     path = tmp_path / "compiled.tflite"
     path.write_bytes(made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128").product.content)
     for engine in ENGINES:
-        with pytest.raises(
-            InputError, match=r"cannot run the file \(.*\); take another engine, or the file from before a compiler$"
-        ):
+        with pytest.raises(InputError, match=r"with its own operations ethos-u|OpenVINO cannot read the file"):
             compare(trained.model, path, trained.images[:1], engine=engine)
 
 
