@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,9 @@ from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import deployed, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
+from keras_se.export.records import labels_of
 from keras_se.export.targets import Target, find_target
-from keras_se.preprocessing import RECORD, Preprocessing, image_shape, preprocessing_of
+from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
 from keras_se.versions import installed_versions
 
@@ -102,19 +102,21 @@ def export(
             content, None if images is None else activation_ranges(content, images, preprocessing, calibration_method)
         )
 
+    @functools.cache
+    def float_file(form: Form, correcting: bool) -> bytes:
+        content = converted(form).content
+        return correct_biases(content, images) if correcting and images is not None else content
+
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         form = PLAIN if aware else needed(model, device.form(recipe))
-        float_file, ranges = converted(form)
-        corrected = bias_correction and recipe.rounds_weights
-        if corrected and images is not None:
-            float_file = correct_biases(float_file, images)
-        content = quantize(float_file, recipe, ranges)
+        correcting = bias_correction and recipe.rounds_weights
+        content = quantize(float_file(form, correcting), recipe, converted(form).ranges)
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
         part = Content(content, recipe, model.name, preprocessing, labels)
-        further = {"form": dataclasses.asdict(form), "bias_correction": corrected}
+        further = {"form": dataclasses.asdict(form), "bias_correction": correcting}
         made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
     return [write(one, folder) for one in made]
 
@@ -173,61 +175,12 @@ def write(made: Finished, folder: Path) -> Artifact:
     return Artifact(path, made.of.recipe.name, made.target, made.manifest)
 
 
-def form_of_file(path: Path | str) -> Form:
-    """The form that an exported file's network is written in, by its manifest; the plain one without any."""
-    manifest = Path(path).with_name(f"{Path(path).name}.json")
-    try:
-        return Form(**json.loads(manifest.read_text())["form"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return PLAIN
-
-
-def original_of(model: keras.Model, path: Path | str) -> bytes:
-    """The float file that an exported file was made of: the model in that file's form."""
-    return to_tflite(lowered(model, form_of_file(path)))
-
-
-def preprocessing_of_file(path: Path | str) -> Preprocessing:
-    """How an image becomes an input of an exported file: by its manifest, else as pixels in 0..1.
-
-    Raises:
-        InputError: the manifest is damaged, or the file takes no image.
-    """
-    path = Path(path)
-    manifest = path.with_name(f"{path.name}.json")
-    if manifest.is_file():
-        try:
-            return Preprocessing.from_dict(json.loads(manifest.read_text())["preprocessing"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{manifest} is not a manifest ({error!r}); export the file again") from None
-    shape = flatbuffer.input_shape(flatbuffer.load(path))
-    if len(shape) != 4:
-        raise InputError(f"{path} must take one image (1, height, width, channels); its input is {shape}")
-    return Preprocessing(shape[1], shape[2])
-
-
 def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
     """The model, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
         return model_or_path, None
     model = load_model(model_or_path)
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
-
-
-def labels_of(path: Path | str) -> tuple[str, ...] | None:
-    """The names of the classes, as the record beside a model's file has them.
-
-    Raises:
-        InputError: the record is damaged.
-    """
-    record = Path(path).with_name(RECORD)
-    if not record.is_file():
-        return None
-    try:
-        classes = json.loads(record.read_text()).get("classes")
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
-    return None if classes is None else tuple(map(str, classes))
 
 
 def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:

@@ -1,7 +1,7 @@
 """The types of a quantized file's input and output: what the world gives and takes, around integers inside."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,9 @@ def with_float_input(content: bytes) -> bytes:
     """The file with a float32 input, and a QUANTIZE inside where that was an integer."""
     model = unpack(content)
     graph = model.subgraphs[0]
-    for number, index in enumerate(map(int, graph.inputs)):
-        if graph.tensors[index].type != _Types.FLOAT32:
-            outer = _added(graph, index, _Types.FLOAT32, None)
-            graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
-            _replace_input(model, number, outer)
+    for number, inner, outer in _integers(graph, graph.inputs):
+        graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, [outer], inner))
+        _replace_input(model, number, outer)
     return pack(model)
 
 
@@ -35,12 +33,17 @@ def with_float_output(content: bytes) -> bytes:
     """The file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
     model = unpack(content)
     graph = model.subgraphs[0]
-    for number, index in enumerate(map(int, graph.outputs)):
-        if graph.tensors[index].type != _Types.FLOAT32:
-            outer = _added(graph, index, _Types.FLOAT32, None)
-            graph.operators.append(_operation(model, schema.BuiltinOperator.DEQUANTIZE, [index], outer))
-            _replace_output(model, number, outer)
+    for number, inner, outer in _integers(graph, graph.outputs):
+        graph.operators.append(_operation(model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
+        _replace_output(model, number, outer)
     return pack(model)
+
+
+def _integers(graph: Any, ends: Any) -> Iterator[tuple[int, int, int]]:
+    """Of the ends that are not float32: the place, the tensor, and a new float32 one of its shape."""
+    for number, index in enumerate(map(int, ends)):
+        if graph.tensors[index].type != _Types.FLOAT32:
+            yield number, index, _added(graph, index, _Types.FLOAT32, None)
 
 
 def with_uint8_input(content: bytes) -> bytes:

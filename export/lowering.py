@@ -60,6 +60,8 @@ def lowered(model: keras.Model, form: Form) -> keras.Model:
 
 def needed(model: keras.Model, form: Form) -> Form:
     """The form without what makes no difference to this model: forms that come out equal give one file."""
+    if not _writable(model):
+        return PLAIN
     if not any(keras.activations.hard_swish in _activations(layer) for layer in _layers(model)):
         form = dataclasses.replace(form, hard_swish="whole")
     if not any(_is_squeezed(layer) for layer in _layers(model)):
@@ -156,9 +158,8 @@ class _Lowerer(Writer):
         factor = self._factor(x)
         inner, padding = self._padded.get(id(x), (x, None))
         if padding is not None and _is_same(layer, inner.shape[1:3], padding):
-            output = super()._linear(layer, kind, name, inner, padding="same")
-        else:
-            output = super()._linear(layer, kind, name, x, **changes)
+            x, changes = inner, {"padding": "same"}
+        output = super()._linear(layer, kind, name, x, **changes)
         kernel = self._convolutions[id(output)][0].weights[0]
         kernel.assign(kernel * factor)
         return output

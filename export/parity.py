@@ -10,11 +10,12 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
-from keras_se.export.artifacts import form_of_file, original_of
-from keras_se.export.convert import load_model
+from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.engines import ENGINES, REFERENCE_KERNELS, USUAL, Outputs, find_engine, run_file, run_keras
+from keras_se.export.lowering import lowered
 from keras_se.export.recipes import Tolerance
 from keras_se.export.recognition import recipe_of
+from keras_se.export.records import form_of
 from keras_se.export.weights import WeightError, weight_error
 
 # Of a constant, in steps: half a step, and that the quantizer rounded a float32 quotient.
@@ -121,8 +122,9 @@ def compare_all(
     for file, recipe in recipes.items():
         original = None
         if float_file is not None:
-            same = form_of_file(file) == form_of_file(float_file)
-            original = flatbuffer.load(float_file) if same else original_of(model, file)
+            form = form_of(file)
+            same = form == form_of(float_file)
+            original = flatbuffer.load(float_file) if same else to_tflite(lowered(model, form))
         names = engines or [name for name in USUAL if recipe not in ENGINES[name].refuses]
         outputs = {name: _run_file(file, images, name) for name in names}
         rows += [_parity(expected, got, file, "keras", name, labels, original) for name, got in outputs.items()]

@@ -17,7 +17,6 @@ from keras_se.export.artifacts import (
     activation_ranges,
     calibration_record,
     finished,
-    labels_of,
     model_and_hash,
     write,
 )
@@ -31,6 +30,7 @@ from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, SEARCHED
+from keras_se.export.records import labels_of
 from keras_se.export.roles import neighbours
 from keras_se.export.rules import LIFTS, lifted
 from keras_se.export.targets import find_target

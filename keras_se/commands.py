@@ -13,8 +13,6 @@ from tyro.conf import Positional, arg
 from keras_se.errors import InputError
 from keras_se.tables import Rows, parity_rows
 
-# What `export` makes when nothing is said.
-
 Json = Annotated[bool, arg(help="One JSON document on standard output, and nothing else there.")]
 
 
@@ -289,21 +287,23 @@ class Diagnose:
 
     def run(self) -> Rows:
         from keras_se.export import flatbuffer
-        from keras_se.export.artifacts import form_of_file, original_of, preprocessing_of_file
-        from keras_se.export.convert import load_model
+        from keras_se.export.convert import load_model, to_tflite
         from keras_se.export.diagnosis import diagnose
         from keras_se.export.diagnosis_plot import plot
+        from keras_se.export.lowering import lowered
+        from keras_se.export.records import form_of, preprocessing_of_file
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
         flatbuffer.load(self.quantized_file)
+        form = form_of(self.quantized_file)
         with tempfile.TemporaryDirectory() as folder:
             float_file = self.float_file
             if float_file.suffix == ".keras":
                 float_file = Path(folder) / "float32.tflite"
-                float_file.write_bytes(original_of(load_model(self.float_file), self.quantized_file))
+                float_file.write_bytes(to_tflite(lowered(load_model(self.float_file), form)))
             flatbuffer.load(float_file)
-            if self.float_file == float_file and form_of_file(float_file) != form_of_file(self.quantized_file):
+            if float_file == self.float_file and form_of(float_file) != form:
                 raise InputError(
                     f"{self.quantized_file} is written in another form than {float_file}; give the .keras file instead"
                 )

@@ -92,6 +92,21 @@ def _randomise(model: keras.Model, seed: int) -> None:
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
 
 
+@pytest.fixture(scope="session")
+def rewritten() -> Callable[..., tuple[keras.Model, np.ndarray, np.ndarray]]:
+    """From a network's name and a rewriting of models: the rewritten one, what it gives, and what the network gives."""
+
+    def outputs(name: str, rewrite: Callable[[keras.Model], keras.Model]) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+        size = 96 if name == "se_inception_resnet_v2" else 64  # less leaves nothing of it
+        model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10, classifier_activation=None)
+        _randomise(model, 0)
+        images = np.random.default_rng(0).random((2, size, size, 3))
+        new = rewrite(model)
+        return new, new.predict_on_batch(images), model.predict_on_batch(images)
+
+    return outputs
+
+
 @pytest.fixture
 def float64():
     """With 53 bits a deep network of random statistics does not magnify roundings into its outputs."""

@@ -12,10 +12,10 @@ from PIL import Image
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
-from keras_se.export.artifacts import labels_of
 from keras_se.export.convert import to_tflite
 from keras_se.export.metadata import with_metadata
 from keras_se.export.product import Content
+from keras_se.export.records import labels_of
 from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 

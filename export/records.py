@@ -1,0 +1,65 @@
+"""What is written beside a model's file and beside an exported one, read back."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_se.errors import InputError
+from keras_se.export import flatbuffer
+from keras_se.export.lowering import PLAIN, Form
+from keras_se.preprocessing import RECORD, Preprocessing
+
+
+def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
+    """The names of the classes, as the record of the run that made a model's file has them; None without one.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    record = Path(model_file).with_name(RECORD)
+    if not record.is_file():
+        return None
+    try:
+        classes = json.loads(record.read_text()).get("classes")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
+    return None if classes is None else tuple(map(str, classes))
+
+
+def form_of(file: Path | str) -> Form:
+    """The form that an exported file's network is written in; the plain one where no manifest tells.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    return _from_manifest(file, lambda manifest: Form(**manifest.get("form", {}))) or PLAIN
+
+
+def preprocessing_of_file(file: Path | str) -> Preprocessing:
+    """How an image becomes an input of an exported file: by its manifest, else as pixels in 0..1.
+
+    Raises:
+        InputError: the manifest is damaged, or the file takes no image.
+    """
+    found = _from_manifest(file, lambda manifest: Preprocessing.from_dict(manifest["preprocessing"]))
+    if found is not None:
+        return found
+    shape = flatbuffer.input_shape(flatbuffer.load(file))
+    if len(shape) != 4:
+        raise InputError(f"{file} must take one image (1, height, width, channels); its input is {shape}")
+    return Preprocessing(shape[1], shape[2])
+
+
+def _from_manifest(file: Path | str, read) -> Any:
+    """What `read` takes from the manifest beside a file; None if there is none."""
+    manifest = Path(file).with_name(f"{Path(file).name}.json")
+    if not manifest.is_file():
+        return None
+    try:
+        fields = json.loads(manifest.read_text())
+        if not isinstance(fields, Mapping):
+            raise TypeError("no fields")
+        return read(fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{manifest} is not a manifest ({error!r}); export the file again") from None
