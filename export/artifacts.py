@@ -18,11 +18,11 @@ from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, c
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.lowering import PLAIN, Form, lowered, needed
+from keras_se.export.lowering import Form, lowered, needed
 from keras_se.export.markers import take_ranges
 from keras_se.export.product import Content, Product
 from keras_se.export.quantize import quantize
-from keras_se.export.quantize_aware import deployed, is_quantization_aware
+from keras_se.export.quantize_aware import deployed, form_of_aware, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.records import labels_of
@@ -61,7 +61,8 @@ def export(
 
     Args:
         model_or_path: a Keras model of one image input of known size, or a `.keras` file. One of `quantize_aware`
-            brings its ranges, needs no calibration, and takes the recipe static_wi8_ai8.
+            brings its ranges and its form, whatever the target's, needs no calibration, and takes the recipe
+            static_wi8_ai8.
         out: the folder; made if it is missing, and files of the same names are replaced.
         recipes: names from `keras_se.export.RECIPES`.
         target: the device: a name from `keras_se.export.targets.TARGETS`.
@@ -109,7 +110,7 @@ def export(
 
     made = []
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
-        form = PLAIN if aware else needed(model, device.form(recipe))
+        form = form_of_aware(model) if aware else needed(model, device.form(recipe))
         correcting = bias_correction and recipe.rounds_weights
         content = quantize(float_file(form, correcting), recipe, converted(form).ranges)
         calibrated_on = (

@@ -1,5 +1,7 @@
 """The layers of a quantization-aware model: rounding as an int8 file rounds, with gradients that pass through it."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_se.export.lowering import Form
 from keras_se.export.ranges import LEAST_RANGE, with_zero
 
 Tensor = Any
@@ -69,6 +72,24 @@ class FakeQuantize(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "low": self.low, "high": self.high, "learned": self.learned}
+
+
+@keras.saving.register_keras_serializable(package="keras_se")
+class RoundedInput(FakeQuantize):
+    """`FakeQuantize` of a model's input, which also keeps the form that the model is written in.
+
+    A .keras file has a configuration for each layer and no room for one of the model's own.
+
+    Args:
+        form: a `keras_se.export.lowering.Form`, or its fields.
+    """
+
+    def __init__(self, low: float, high: float, form: Form | Mapping[str, str], **kwargs):
+        super().__init__(low, high, **{"name": "input_range", **kwargs})
+        self.form = form if isinstance(form, Form) else Form(**form)
+
+    def get_config(self):
+        return {**super().get_config(), "form": dataclasses.asdict(self.form)}
 
 
 def rounded_kernel(layer: Any) -> Tensor:

@@ -126,6 +126,7 @@ class _Lowerer(Writer):
         super().__init__(fold=True)
         self._form = form
         self._factors: dict[int, float] = {}
+        self._settled: dict[int, Tensor] = {}
         self._padded: dict[int, tuple[Tensor, tuple]] = {}  # by a padded tensor, what was padded and how
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -143,7 +144,12 @@ class _Lowerer(Writer):
     def settled(self, x: Tensor) -> Tensor:
         """A tensor that is owed nothing, of the same value."""
         factor = self._factor(x)
-        return x if factor == 1.0 else self._affine(x, np.array(factor), np.array(0.0), f"{x.name}_scale")
+        if factor == 1.0:
+            return x
+        if id(x) not in self._settled:
+            name = f"{x._keras_history.operation.name}_scale"
+            self._settled[id(x)] = self._affine(x, np.array(factor), np.array(0.0), name)
+        return self._settled[id(x)]
 
     def _factor(self, x: Any) -> float:
         return self._factors.get(id(x), 1.0)

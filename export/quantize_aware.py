@@ -10,9 +10,11 @@ from keras import layers
 
 from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
-from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights, rounded_kernel
+from keras_se.export.fake_quantization import FakeQuantize, RoundedInput, RoundedWeights, rounded_kernel
+from keras_se.export.lowering import PLAIN, Form, lowered, needed
 from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
 from keras_se.export.ranges import find_method, with_zero
+from keras_se.export.targets import find_target
 from keras_se.preprocessing import image_shape, preprocessing_of
 from keras_se.progress import track
 
@@ -43,6 +45,7 @@ def quantize_aware(
     model: keras.Model,
     *,
     calibration: np.ndarray,
+    target: str = "phone_cpu",
     engine: str = "keras",
     method: str = "min_max",
     learned: bool = True,
@@ -57,6 +60,8 @@ def quantize_aware(
     Args:
         model: a trained functional model of one image input; it stays as it is.
         calibration: float `(n, height, width, channels)`, as the network sees them; what the ranges start from.
+        target: the device whose form of a network it is written in, for integers: a name from
+            `keras_se.export.targets.TARGETS`; with "keras". Other targets take the file too, in this form.
         engine: "keras", for all that is said here; or "tfmot" (extra `[tfmot]`), for what
             `keras_se.export.tfmot_quantization.quantize_aware_tfmot` gives, a model of tf_keras.
         method: how the images give the ranges: a name from `keras_se.export.ranges.METHODS`; with "keras".
@@ -65,8 +70,8 @@ def quantize_aware(
     Returns:
         A functional model with the inputs and outputs of `model`; to be compiled, trained, saved and loaded as any.
     Raises:
-        InputError: a layer has no int8 form that is known here, the calibration images do not fit, or the engine is
-            unknown or not installed.
+        InputError: a layer has no int8 form that is known here, the calibration images do not fit, the target is
+            unknown, or the engine is unknown or not installed.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
@@ -76,18 +81,26 @@ def quantize_aware(
         return quantize_aware_tfmot(model, calibration, input_range=input_range)
     if input_range is None:
         input_range = preprocessing_of(model).input_range
-    plain = written_out(model, fold=True)
+    form = needed(model, find_target(target).integer_form)
+    plain = lowered(model, form)
+    if plain is model:  # nothing in it is written otherwise in any form
+        plain = written_out(model, fold=True)
     ranges = _observed(plain, check_calibration(calibration, image_shape(model)), method)
     return keras.models.clone_model(
         plain,
         clone_function=lambda layer: layer,
-        call_function=_Rounder(_readers(plain), ranges, learned, input_range),
+        call_function=_Rounder(_readers(plain), ranges, learned, RoundedInput(*with_zero(*input_range), form)),
     )
 
 
 def is_quantization_aware(model: keras.Model) -> bool:
     """Whether it is a model of `quantize_aware`."""
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+
+
+def form_of_aware(model: keras.Model) -> Form:
+    """The form that a model of `quantize_aware` is written in."""
+    return next((layer.form for layer in model.layers if isinstance(layer, RoundedInput)), PLAIN)
 
 
 def deployed(model: keras.Model) -> keras.Model:
@@ -135,6 +148,14 @@ def _is_identity(layer: Any) -> bool:
     return isinstance(layer, _MEAN) and bool(layer.keepdims) and layer.input.shape[1:3] == (1, 1)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _is_one_operation(layer: Any) -> bool:
+    """Whether it only adds or only multiplies by one number: an ADD or a MUL, whose int8 constant is exact."""
+    if not isinstance(layer, layers.Rescaling):
+        return False
+    scale, offset = np.unique(layer.scale), np.unique(layer.offset)
+    return len(scale) == len(offset) == 1 and (scale[0] == 1.0 or offset[0] == 0.0)
+
+
 class _Rounder:
     """Writes one layer of a written-out model at a time, and the rounding of its output if the file will hold that."""
 
@@ -143,12 +164,13 @@ class _Rounder:
         readers: Counter[int],
         ranges: dict[str, tuple[float, float]],
         learned: bool,
-        input_range: tuple[float, float],
+        entry: RoundedInput,
     ):
-        self._readers, self._ranges, self._learned, self._input_range = readers, ranges, learned, input_range
+        self._readers, self._ranges, self._learned, self._entry = readers, ranges, learned, entry
         self._roundings: dict[int, FakeQuantize] = {}  # by the tensor that they, or an operation of their scale, gave
         self._exact: dict[int, Tensor] = {}  # the tensor before a rounding
         self._fusable: set[int] = set()  # roundings that are not made if a ReLU follows, as the file has one operation
+        self._pooled: dict[int, Tensor] = {}  # an average before its rounding
         self._tensors: list[Tensor] = []  # alive, so that no other gets the same id
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -163,12 +185,18 @@ class _Rounder:
             return self._rounded(output, layer, fusable=True)
         if isinstance(layer, layers.ReLU):
             [x] = inputs
+            if id(x) in self._pooled:  # the file has one operation, which gives the values that its input has
+                rounding = self._rounding_of(x)
+                return self._keep(rounding(copied(layer, self._pooled[id(x)])[1]), rounding)
             return self._rounded(copied(layer, self._exact[id(x)] if id(x) in self._fusable else x)[1], layer)
         if isinstance(layer, layers.Concatenate):
             parts = [self._joined(*one) for one in zip(*inputs, layer.input, strict=True)]
             return self._rounded(copied(layer, parts)[1], layer)
         if isinstance(layer, layers.AveragePooling2D):  # rounded to the values that its input has
-            return self._keep(self._rounding_of(inputs[0])(copied(layer, *inputs)[1]), self._rounding_of(inputs[0]))
+            rounding, exact = self._rounding_of(inputs[0]), copied(layer, *inputs)[1]
+            output = self._keep(rounding(exact), rounding)
+            self._pooled[id(output)] = exact
+            return output
         # The converter leaves out the mean of one position.
         if isinstance(layer, _SAME_SCALE) or _is_identity(layer):
             return self._keep(copied(layer, *inputs)[1], self._rounding_of(inputs[0]))
@@ -177,8 +205,8 @@ class _Rounder:
             return copied(layer, *inputs)[1]
         if isinstance(layer, layers.Activation) and function in (*_FIXED, keras.activations.hard_silu):
             return self._rounded(copied(layer, *inputs)[1], layer, fixed=_FIXED.get(function))  # pyright: ignore[reportArgumentType]
-        if isinstance(layer, _ROUNDED):
-            fusable = isinstance(layer, (layers.Add, layers.Multiply))
+        if isinstance(layer, _ROUNDED) or _is_one_operation(layer):
+            fusable = not isinstance(layer, _MEAN)
             return self._rounded(copied(layer, *inputs)[1], layer, fusable=fusable)
         raise InputError(f"quantize_aware has no int8 form of a {type(layer).__name__}; got the layer {layer.name}")
 
@@ -197,8 +225,7 @@ class _Rounder:
         if id(x) in self._roundings:
             return x
         if id(x) not in self._exact:
-            rounding = FakeQuantize(*with_zero(*self._input_range), name="input_range")
-            self._exact[id(x)] = self._keep(rounding(x), rounding)
+            self._exact[id(x)] = self._keep(self._entry(x), self._entry)
             self._tensors.append(x)
         return self._exact[id(x)]
 

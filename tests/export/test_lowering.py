@@ -41,6 +41,11 @@ def hard_swish_twice_read(x):
     return keras.layers.Add()([y, keras.layers.Conv2D(4, 3, padding="same")(y)])
 
 
+def hard_swish_twice_settled(x):
+    y = keras.layers.Activation("hard_swish")(x)
+    return keras.layers.Add()([keras.layers.Add()([x, y]), y])
+
+
 def padded(size, **arguments):
     def block(x):
         x = keras.layers.ZeroPadding2D(size)(x)
@@ -54,6 +59,7 @@ BLOCKS = {
         keras.layers.Activation("hard_swish")(x)
     ),
     "hard swish that others read too": hard_swish_twice_read,
+    "hard swish that is settled for two readers": hard_swish_twice_settled,
     "hard swish as the output": lambda x: keras.layers.Conv2D(4, 3, activation="hard_swish")(x),
     "hard swish into an operation": lambda x: keras.ops.exp(keras.layers.Activation("hard_swish")(x) - 4.0),
     "hard sigmoid as the output": lambda x: keras.layers.Activation("hard_sigmoid")(x),

@@ -9,10 +9,14 @@ import pytest
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export import export, flatbuffer, quantize_aware
+from keras_se.export.convert import to_tflite
 from keras_se.export.engines import find_engine, run_keras
 from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights
+from keras_se.export.lowering import COMMUTED, PRODUCTS, lowered
+from keras_se.export.records import form_of
 from keras_se.export.search import export_searched
 from keras_se.export.tensors import each_images_tensors
+from keras_se.export.weights import weight_error
 
 # Rounding in the middle between two steps goes either way; a hundredth of a step is float32's share.
 ONE_STEP = 1.01
@@ -101,24 +105,53 @@ def test_each_operation_is_within_a_step_on_the_same_inputs(aware, int8, trained
 
 def operations_apart(model, content, images):
     """By layer, the greatest difference in steps between the file's tensor and the model's, on the file's inputs."""
-    roundings = {layer.name: layer for layer in model.layers if isinstance(layer, FakeQuantize)}
     names = activations(content)
     tensors = {"input": names[0]} | {layer_of(name): name for name in names[1:]}
-    found = {}
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
+    rounded = [node.output_tensors[0] for node in nodes if isinstance(node.operation, FakeQuantize)]
+    parts = {}
+    for output in rounded:
+        layer, sources = rounded_layer(output), sources_of(entering(output))
+        taken = [rounded_layer(source) for source in sources]
+        if taken and {layer, *taken} <= tensors.keys():  # the converter gave some another name
+            parts[layer] = output, sources, taken
+    found = dict.fromkeys(parts, 0.0)
     for values in each_images_tensors(content, images, list(tensors.values()), resolver="BUILTIN_REF"):
-        for name, rounding in roundings.items():
-            layer, sources = name.removesuffix("_range"), sources_of(rounding.input)
-            origins = [rounded._keras_history for rounded in sources]
-            taken = [origin.operation.name.removesuffix("_range") for origin in origins]
-            # Left out: what the converter gave another name, and what reads an average pool, rounded as its input is.
-            if not taken or not {layer, *taken} <= tensors.keys() or any(origin.node_index for origin in origins):
-                continue
-            inputs = [real(values[tensors[one]]) for one in taken]
-            part = keras.Model(sources, rounding.output)
+        for layer, (output, sources, taken) in parts.items():
             got = values[tensors[layer]]
-            apart = np.abs(np.asarray(part(inputs)) - real(got)).max() / got.scale
-            found[name] = max(found.get(name, 0.0), float(apart))
+            known = {id(source): real(values[tensors[one]]) for source, one in zip(sources, taken, strict=True)}
+            expected = np.asarray(computed(output, known))
+            found[layer] = max(found[layer], float(np.abs(expected - real(got)).max() / got.scale))
     return found
+
+
+def computed(tensor, known):
+    """A tensor of a model from the values, by id, of those that it is computed from."""
+    if id(tensor) in known:
+        return known[id(tensor)]
+    node = node_of(tensor)
+    args, kwargs = node.arguments.fill_in({id(one): computed(one, known) for one in node.input_tensors})
+    return node.operation(*args, **kwargs)
+
+
+def node_of(tensor):
+    """The call of a layer that gives a tensor."""
+    origin = tensor._keras_history
+    return origin.operation._inbound_nodes[origin.node_index]
+
+
+def entering(rounded):
+    """What a rounding makes a rounded tensor of."""
+    [tensor] = node_of(rounded).input_tensors
+    return tensor
+
+
+def rounded_layer(tensor):
+    """The layer that gives a rounded tensor; average pools share the rounding of what they read."""
+    origin = tensor._keras_history
+    if origin.node_index == 0:
+        return origin.operation.name.removesuffix("_range")
+    return entering(tensor)._keras_history.operation.name
 
 
 def activations(content):
@@ -200,6 +233,48 @@ def test_mixed_precision_trains_and_exports(policy, tmp_path):
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
 
 
+def block_of_every_form(x):
+    """Hard swishes with and without weights behind, hard and soft gates, which the forms write each in its way."""
+    y = keras.layers.Conv2D(16, 3, padding="same", activation="hard_swish", name="stem")(x)
+    y = keras_se.SqueezeExcite(4, gate="hard_sigmoid", name="hard_se")(y)
+    y = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(16, 3, 2, name="conv")(y))
+    y = keras.layers.Activation("hard_swish", name="swish")(y)
+    y = keras.layers.Add(name="sum")([y, keras_se.SqueezeExcite(4, name="se")(y)])
+    y = keras.layers.GlobalAveragePooling2D(name="mean")(y)
+    y = keras.layers.Dense(16, activation="hard_swish", name="hidden")(y)
+    y = keras.layers.Add(name="end")([y, keras.layers.Dense(16, name="other")(y)])
+    return keras.layers.Dense(10, activation="softmax", name="logits")(y)
+
+
+@pytest.mark.parametrize(("target", "form"), [("phone_cpu", PRODUCTS), ("ethos_u55_128", COMMUTED)])
+def test_each_operation_of_a_targets_form_is_within_a_step(target, form, randomise, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20, 20, 3))
+    model = keras.Model(inputs, block_of_every_form(inputs))
+    randomise(model, 0)
+    images = RNG.random((16, 20, 20, 3)).astype("float32")
+    quantize_aware(model, calibration=images, target=target).save(tmp_path / "aware.keras")
+    aware = keras.models.load_model(tmp_path / "aware.keras")
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))  # for another target than the second one
+    content = artifact.path.read_bytes()
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+    assert ("AVERAGE_POOL_2D" in flatbuffer.operations(content)) == (form == COMMUTED)
+    assert "HARD_SWISH" not in flatbuffer.operations(content)
+    compared = operations_apart(aware, content, images[:4])
+    assert compared.keys() == set(map(layer_of, activations(content))) - {None}  # of input and softmax
+    assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
+    # What parity and diagnose start from: the network in the form that the manifest tells has the file's tensors.
+    assert form_of(artifact.path) == form
+    original = to_tflite(lowered(model, form))
+    assert flatbuffer.activation_names(original) == activations(content)
+    assert weight_error(original, content).steps < 0.51  # each constant is rounded once
+
+
+def test_an_unknown_target_is_refused(trained):
+    with pytest.raises(InputError, match=r"target must be one of phone_cpu, .* got 'toaster'"):
+        quantize_aware(trained.model, calibration=trained.images[:2], target="toaster")
+
+
 NETWORKS = {
     "mobilenet_v3_small": {},
     "se_shufflenet": {},
@@ -225,8 +300,9 @@ def test_each_operation_of_other_networks_is_within_a_step(name, randomise, tmp_
     [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
     content = artifact.path.read_bytes()
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+    assert name != "mobilenet_v3_small" or artifact.manifest["xnnpack_partitions"] == 1
     compared = operations_apart(aware, content, images[:2])
-    assert len(compared) > 0.6 * len(flatbuffer.operation_names(content))
+    assert len(compared) > 0.9 * len(flatbuffer.operation_names(content))
     assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
 
 
