@@ -2,14 +2,23 @@
 
 import contextlib
 import io
+import math
+import re
 import warnings
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.calibration import Ranges
-from keras_se.export.flatbuffer import inlined
+from keras_se.export.flatbuffer import builtin_code, inlined, pack, schema, unpack
 from keras_se.export.recipes import Recipe
 from keras_se.extras import import_extra
+
+# The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
+# last axis, and then finds no place for a scale for each filter unless such a row is a filter.
+_CHUNK = 32 << 20
 
 
 def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
@@ -26,10 +35,39 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
         rules = recipe.rules(float_file)
     except InputError as error:
         raise InputError(f"{recipe.name} does not fit: {error}") from None
-    quantizer = import_extra("litert_quantizer.quantizer", "edge").Quantizer(float_file, rules)
+    manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
+    manager.load_quantization_recipe(rules)
+    model = import_extra("litert_quantizer.utils.tfl_flatbuffer_utils", "edge").read_model(float_file)
+    shapes = _flatten_large_kernels(model)
+    # The steps of Quantizer.quantize, which first has LiteRT check the file: a flat kernel is none to LiteRT.
+    generator = import_extra("litert_quantizer.params_generator", "edge").ParamsGenerator(model)
+    modifier = import_extra("litert_quantizer.model_modifier", "edge").ModelModifier(model)
     with _quietly():
-        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return inlined(bytes(result.quantized_model))
+        parameters = generator.generate_quantization_parameters(manager, ranges, enable_progress_bar=False)
+        content = inlined(bytes(modifier.modify_model(parameters)))
+    return _with_shapes(content, shapes) if shapes else content
+
+
+def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:
+    """Make a matrix, a filter a row, of each kernel that is rounded in chunks; their shapes, by name."""
+    [graph] = model.subgraphs
+    found = {}
+    for op in graph.operators:
+        if builtin_code(model.operatorCodes[op.opcodeIndex]) == schema.BuiltinOperator.CONV_2D:
+            kernel = graph.tensors[op.inputs[1]]
+            filters, *rest = map(int, kernel.shape)
+            if 4 * filters * math.prod(rest) > _CHUNK:
+                found[kernel.name] = kernel.shape
+                kernel.shape = np.array([filters, math.prod(rest)], np.int32)
+    return found
+
+
+def _with_shapes(content: bytes, shapes: dict[bytes, np.ndarray]) -> bytes:
+    """The file with the tensors of those names, and what is made of them alone, in those shapes."""
+    model = unpack(content)
+    for tensor in model.subgraphs[0].tensors:
+        tensor.shape = shapes.get(re.sub(rb"(_dequant|_duplicated_\d+)+$", b"", tensor.name), tensor.shape)
+    return pack(model)
 
 
 @contextlib.contextmanager

@@ -307,15 +307,8 @@ def int8_file(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in list_models() if name != "senet154"])
+@pytest.mark.parametrize("name", list_models())
 def test_the_verdict_on_every_network(name):
     found = lint(int8_file(name))
     print(f"{name}: {summary(found) or 'keeps every rule'}")
     assert {one.wants for one in found} == VERDICTS.get(name, set())
-
-
-@pytest.mark.slow
-def test_there_is_no_int8_file_of_senet154():
-    """litert-quantizer 0.11.0 cannot round kernels of a convolution above 32 MiB, and it alone has one."""
-    with pytest.raises(ValueError, match=r"senet154.*projection_conv.*axis remapping"):
-        int8_file("senet154")

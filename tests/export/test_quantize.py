@@ -1,12 +1,14 @@
 """The quantized files against the float file."""
 
+import keras
 import numpy as np
 import pytest
+from litert_quantizer.quantizer import Quantizer
 
 from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
-from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.engines import find_engine, xnnpack_partitions
 from keras_se.export.quantize import quantize
 from keras_se.export.recognition import recipe_of
 from keras_se.export.weights import constants, weight_error
@@ -44,8 +46,6 @@ def test_an_integer_file_holds_no_float(network, recipe, activations, outer, req
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("se_shufflenet", marks=pytest.mark.slow)])
 def test_an_int8_file_of_every_kind_of_operation_holds_no_float(name):
     """Hard-swish, a gate that is a clipped line, group convolutions, concatenation, channel shuffle."""
-    import keras
-
     import keras_se
 
     keras.utils.set_random_seed(0)
@@ -69,6 +69,35 @@ def test_every_kernel_is_int8_and_every_activation_float(trained, recipe):
     assert {names[graph.tensors[index].type] for index in flatbuffer.activations(graph)} == {"FLOAT32"}
 
 
+@pytest.fixture(scope="module")
+def large():
+    """A convolution whose kernel has 36 MiB, as senet154 has some, its file, the ranges in it, and the image."""
+    inputs = keras.Input((3, 3, 1024))
+    float_file = to_tflite(keras.Model(inputs, keras.layers.Conv2D(1024, 3)(inputs)))
+    image = np.random.default_rng(0).random((1, 3, 3, 1024), "float32")
+    return float_file, calibrate(float_file, image), image
+
+
+@pytest.mark.parametrize("recipe", ["float16", "weight_only_wi8_afp32", "static_wi8_ai8"])
+def test_a_kernel_above_32_mib_is_rounded_as_any(large, recipe):
+    float_file, ranges, image = large
+    content = quantize(float_file, RECIPES[recipe], ranges)
+    error = weight_error(float_file, content)
+    assert error.compared == 2, "the kernel, in its shape, and the bias"
+    assert 0.4 < error.steps <= 0.51
+    got, expected = (find_engine("litert").run(one, image).values for one in (content, float_file))
+    assert 10 * np.log10(np.sum(expected**2) / np.sum((got - expected) ** 2)) > 30  # one layer of 8 bits
+
+
+@pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")  # as quantize does
+def test_the_quantizer_itself_cannot_round_such_a_kernel(large):
+    """When it can, `_flatten_large_kernels` is of no more use."""
+    float_file, ranges, _ = large
+    quantizer = Quantizer(float_file, RECIPES["static_wi8_ai8"].rules(float_file))
+    with pytest.raises(ValueError, match="axis remapping"):
+        quantizer.quantize(ranges, enable_progress_report=False)
+
+
 def test_an_int8_input_is_the_pixel_minus_128(trained):
     graph = flatbuffer.unpack(trained.files["static_wi8_ai8"].read_bytes()).subgraphs[0]
     quantization = graph.tensors[int(graph.inputs[0])].quantization
@@ -84,8 +113,6 @@ def test_xnnpack_takes_the_whole_graph(network, recipe, request):
 
 def test_a_channel_that_never_opens_still_runs():
     """SE whose hidden units are dead on every image: their range of nothing gave a scale that XNNPACK refuses."""
-    import keras
-
     from keras_se import SqueezeExcite
 
     image = keras.Input((8, 8, 3))
