@@ -4,6 +4,7 @@
 
 All test images, on LiteRT with XNNPACK; calibrated on training images. Quantization-aware training starts from the
 network as it is and goes on for --epochs passes; SGD with momentum 0.9, a cosine from --learning-rate to zero.
+--outliers makes a network that int8 hurts of one that it does not; --search also measures the file of a search.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from keras_se.export.convert import load_model
 from keras_se.export.engines import find_engine
 from keras_se.export.flatbuffer import load, without_softmax
 from keras_se.export.ranges import METHODS
+from keras_se.export.search import export_searched
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 from keras_se.training.data import Source, load_source
 from keras_se.training.pipeline import sample, training_batches
@@ -32,16 +34,45 @@ def main() -> None:
     options = _options()
     model = load_model(options.model)
     preprocessing = preprocessing_of(model, options.model)
+    if options.outliers != 1:
+        print(f"{stretch_channels(model, options.outliers)} channels are {options.outliers:g} times as large")
     source = load_source(options.data)
     images, labels = sample(source.test, preprocessing, options.images or len(source.test))
     calibration, _ = sample(source.train, preprocessing, options.calibration)
     with tempfile.TemporaryDirectory() as folder:
         float_top1 = None
-        for name, path in _files(model, options, source, preprocessing, calibration, Path(folder)):
+        searched = images[: options.search], labels[: options.search]
+        for name, path in _files(model, options, source, preprocessing, calibration, searched, Path(folder)):
             outputs = find_engine("litert").run(without_softmax(load(path)), images).values
             top1 = 100 * float(np.mean(outputs.argmax(1) == labels))
             float_top1 = top1 if float_top1 is None else float_top1
             print(f"| {name} | {top1:.2f} | {float_top1 - top1:+.2f} |", flush=True)
+
+
+def stretch_channels(model: keras.Model, factor: float) -> int:
+    """Make a channel of each ReLU that only a convolution reads `factor` times as large; how many there are.
+
+    The model computes what it did, to the bit if `factor` is a power of two: the convolution's weights for that channel
+    are divided by it, as a ReLU of `factor * x` is `factor` times that of `x`. But all channels share the steps of one
+    range, of which the others keep the lowest ones: cross-layer equalisation (arXiv 1906.04721) undone.
+    """
+    found = 0
+    for layer in model.layers:
+        if not (isinstance(layer, keras.layers.Conv2D) and layer.groups == 1):
+            continue
+        relu = layer.input._keras_history.operation
+        if getattr(relu, "activation", None) is not keras.activations.relu or len(relu._outbound_nodes) > 1:
+            continue
+        norm = relu.input._keras_history.operation
+        if not isinstance(norm, keras.layers.BatchNormalization):
+            continue
+        scale = np.ones(norm.gamma.shape, "float32")
+        scale[np.argmax(np.abs(norm.gamma))] = factor  # not one that is always zero
+        norm.gamma.assign(norm.gamma * scale)
+        norm.beta.assign(norm.beta * scale)
+        layer.kernel.assign(layer.kernel / scale[:, None])
+        found += 1
+    return found
 
 
 def _options() -> argparse.Namespace:
@@ -53,6 +84,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, default=1.0, help="of quantization-aware training; 0 for none")
     parser.add_argument("--learning-rate", type=float, default=0.001, help=f"of it, at its start; batches of {BATCH}")
     parser.add_argument("--augmentation", default="shift_flip", help="of it; as in keras-se train")
+    parser.add_argument("--search", type=int, default=0, help="test images that a search measures on; 0 for none")
+    parser.add_argument("--outliers", type=float, default=1.0, help="multiply a channel of each ReLU by so much")
+    parser.add_argument("--methods", default=",".join(METHODS), help="of calibration")
     parser.add_argument("--training", default="learned,frozen", help="ranges of it, or tfmot for that engine")
     return parser.parse_args()
 
@@ -63,6 +97,7 @@ def _files(
     source: Source,
     preprocessing: Preprocessing,
     calibration: np.ndarray,
+    searched: tuple[np.ndarray, np.ndarray],
     folder: Path,
 ) -> Iterator[tuple[str, Path]]:
     """Each format's name and file, the float one first."""
@@ -73,8 +108,13 @@ def _files(
 
     recipes = ("float32", "static_wi8_ai16")
     yield from zip(recipes, exported(model, *recipes), strict=True)
-    for method in METHODS:
+    for method in options.methods.split(","):
         yield f"static_wi8_ai8, {method}", exported(model, "static_wi8_ai8", method=method)[0]
+    if options.search:
+        images, labels = searched
+        further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
+        artifact, found = export_searched(model, folder, calibration=calibration, **further)
+        yield f"search, {len(found.lifted)} operations lifted", artifact.path
     steps = round(options.epochs * len(source.train) / BATCH)
     for how in options.training.split(",") if steps else ():
         batches = training_batches(

@@ -1,0 +1,64 @@
+"""Every network of the registry in every number format on every engine."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_se
+from keras_se.export import RECIPES, flatbuffer
+from keras_se.export.calibration import calibrate
+from keras_se.export.convert import to_tflite
+from keras_se.export.engines import ENGINES, run_keras
+from keras_se.export.lowering import lowered, needed
+from keras_se.export.quantize import quantize
+from keras_se.export.recognition import recipe_of
+from keras_se.export.targets import TARGETS
+from keras_se.export.weights import weight_error
+
+SIDES = {"se_inception_resnet_v2": 80}  # less leaves nothing of it; 32 is enough for the others
+SHALLOW = {"mobilenet_v3_small", "se_mobilenet", "se_resnet20_cifar"}
+"""Networks that keep the bounds of a recipe's row with random statistics. Others may magnify a rounding into anything:
+of them this holds that each file runs, gives numbers, and has each constant rounded once."""
+INTEGERS = {"static_wi8_ai8", "static_wi8_ai16", "static_wi8_ai8_se_ai16"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", keras_se.list_models())
+def test_every_file_runs_and_is_near(name, randomise):
+    """What cannot run, or is too far, is listed by recipe and engine; one conversion a form serves all recipes."""
+    keras.utils.set_random_seed(0)
+    shape = (SIDES.get(name, 32),) * 2 + (3,)
+    model = keras_se.create_model(name, input_shape=shape, classes=10)
+    randomise(model, 0)
+    images = np.random.default_rng(0).random((6, *shape), "float32")
+    calibration, tested = images[:4], images[3:]
+    expected = run_keras(model, tested).values
+    converted = {}
+    failures = []
+    for recipe in RECIPES.values():
+        form = needed(model, TARGETS["phone_cpu"].form(recipe))
+        if form not in converted:
+            float_file = to_tflite(lowered(model, form))
+            converted[form] = float_file, calibrate(float_file, calibration, (0.0, 1.0))
+        float_file, ranges = converted[form]
+        content = quantize(float_file, recipe, ranges if recipe.calibrated else None)
+        assert recipe_of(content) == recipe
+        assert weight_error(float_file, content).steps <= 0.51  # each constant is its original, rounded
+        if recipe.name in INTEGERS:
+            assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
+        logits = flatbuffer.without_softmax(content)
+        names = [one for one, engine in ENGINES.items() if recipe.name not in engine.refuses]
+        outputs = {one: ENGINES[one].run(logits, tested).values for one in names}
+        for one, got in outputs.items():
+            sqnr = decibels(expected, got)
+            print(f"{name} {recipe.name} {one}: {sqnr:.1f} dB")
+            least = recipe.tolerance.sqnr_db if name in SHALLOW else -np.inf
+            if not np.isfinite(got).all() or sqnr < least:
+                failures.append((recipe.name, one, sqnr))
+    assert failures == []
+
+
+def decibels(expected, got):
+    """Power of what is expected over that of the difference."""
+    noise = np.sum((got - expected) ** 2)
+    return np.inf if noise == 0 else 10 * np.log10(np.sum(expected**2) / noise)
