@@ -106,7 +106,8 @@ def test_each_operation_is_within_a_step_on_the_same_inputs(aware, int8, trained
 def operations_apart(model, content, images):
     """By layer, the greatest difference in steps between the file's tensor and the model's, on the file's inputs."""
     names = activations(content)
-    tensors = {"input": names[0]} | {layer_of(name): name for name in names[1:]}
+    # Not what the quantizer rounds again for a concatenation.
+    tensors = {"input": names[0]} | {layer_of(name): name for name in names[1:] if not name.endswith("_quantized")}
     nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
     rounded = [node.output_tensors[0] for node in nodes if isinstance(node.operation, FakeQuantize)]
     parts = {}
@@ -302,7 +303,7 @@ def test_each_operation_of_other_networks_is_within_a_step(name, randomise, tmp_
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
     assert name != "mobilenet_v3_small" or artifact.manifest["xnnpack_partitions"] == 1
     compared = operations_apart(aware, content, images[:2])
-    assert len(compared) > 0.9 * len(flatbuffer.operation_names(content))
+    assert len(compared) > 0.6 * len(flatbuffer.operation_names(content))
     assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
 
 
