@@ -114,7 +114,7 @@ def _files(
         images, labels = searched
         further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
         artifact, found = export_searched(model, folder, calibration=calibration, **further)
-        yield f"search, {len(found.lifted)} operations lifted", artifact.path
+        yield f"search, {len(found.lifted)} lifted, {found.drop:.2f} lost on its own images", artifact.path
     steps = round(options.epochs * len(source.train) / BATCH)
     for how in options.training.split(",") if steps else ():
         batches = training_batches(
