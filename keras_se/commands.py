@@ -135,6 +135,41 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Name the Keras layers that a target would refuse or run slowly, before any conversion. Exit status 1 if it would
+    refuse one."""
+
+    model: Positional[Path]
+    """The .keras file."""
+    target: str = "phone_cpu"
+    """The device, as in `export`."""
+    recipes: tuple[str, ...] | None = None
+    """Number formats, as in `export`; by default those that it makes for the target."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.export.preflight import REFUSED, alike, check, missing_tool
+
+        found = check(self.model, self.target, recipes=self.recipes)
+        missing = missing_tool(self.target)
+        groups = alike(found)
+        reasons = (
+            f"{one.verdict} {one.kind}, in {', '.join(one.recipes)}: {one.reason}; {one.instead}" for one, _ in groups
+        )
+        return Rows(
+            document=[dataclasses.asdict(one) for one in found],
+            columns=("layer", "class", "verdict"),
+            cells=[(places, one.kind, one.verdict) for one, places in groups],
+            notes=(
+                *dict.fromkeys(reasons),
+                *([] if found else [f"nothing is known that {self.target} would refuse or run slowly"]),
+                *([] if missing is None else [f"export needs more: {missing}"]),
+            ),
+            status=1 if any(one.verdict == REFUSED for one in found) else 0,
+        )
+
+
+@dataclass(frozen=True)
 class Export:
     """Convert a trained model to .tflite files, with a manifest beside each."""
 
