@@ -13,6 +13,7 @@ from keras_se.export.layer_operations import operations_of
 from keras_se.export.primitives import CONVOLUTIONS
 from keras_se.export.recipes import Recipe
 from keras_se.export.targets import TARGETS, Target
+from keras_se.preprocessing import image_shape
 
 _POOLS = (layers.AveragePooling2D, layers.MaxPooling2D)
 
@@ -21,17 +22,19 @@ def check_arena(model: keras.Model, target: Target, recipes: Sequence[Recipe]) -
     """Refuse a network that TFLite Micro has too little memory for.
 
     Raises:
-        InputError: the input and output of one layer, which are in memory together, take more than the arena.
+        InputError: the input and output of one layer, which are in memory together, take more than the arena, or the
+            model's input is not one image of known size.
     """
     if target.finish != TARGETS["tflite_micro"].finish:
         return
+    shape = image_shape(model)
     for recipe in recipes:
         size = 2 if recipe.name == "static_wi8_ai16" else 1
         most, name = max(((size * _values(one), path) for path, one in operations_of(model)), default=(0, ""))
         if most > MOST_ARENA:
             raise InputError(
                 f"{target.name} has an arena of at most {MOST_ARENA >> 20} MiB; the input and output of {name} take "
-                f"{most / 2**20:.0f} MiB in {recipe.name}; choose a smaller input than {model.input_shape[1:]}"
+                f"{most / 2**20:.0f} MiB in {recipe.name}; choose a smaller input than {shape}"
             )
 
 

@@ -210,14 +210,17 @@ class Export:
 
     def run(self) -> Rows:
         from keras_se.export import export
+        from keras_se.export.arena import check_arena
+        from keras_se.export.convert import load_model
+        from keras_se.export.recipes import find_recipe
         from keras_se.export.targets import find_target
 
         if self.search:
             return self._searched()
+        device = find_target(self.target)
+        recipes = device.usual if self.recipes is None else self.recipes
+        check_arena(load_model(self.model), device, [find_recipe(name) for name in recipes])  # before so large images
         calibration = None if self.data is None else _images(self, self.model, "train")[0]
-        recipes = self.recipes
-        if recipes is None:
-            recipes = find_target(self.target).usual
         artifacts = export(
             self.model,
             self.out,
