@@ -44,7 +44,7 @@ ACTIVATIONS: Mapping[Callable, Becomes] = {
     **dict.fromkeys((activations.hard_sigmoid, activations.silu, activations.tanh, activations.tanh_shrink), PLAIN),
     activations.hard_tanh: PLAIN,
     activations.softmax: PLAIN,  # of one vector
-    activations.celu: Becomes(("EXP", "MINIMUM"), _RELU),
+    activations.celu: Becomes(("EXP", "MINIMUM", "RELU"), _RELU),
     activations.elu: Becomes(("ELU",), _RELU),
     activations.exponential: Becomes(("EXP",), _RELU),
     activations.gelu: Becomes(("GELU",), _RELU),
@@ -82,7 +82,8 @@ def _convolution(layer: Any) -> Becomes:
 
 
 def _dense(layer: Any) -> Becomes:
-    return Becomes((VECTORS,), "use a 1x1 convolution") if _positions(_output_shape(layer)) > 1 else PLAIN
+    [taken] = layer._inbound_nodes[0].input_tensors
+    return Becomes((VECTORS,), "use a 1x1 convolution") if _positions(taken.shape) > 1 else PLAIN
 
 
 def _recurrent(layer: Any) -> Becomes:
@@ -115,6 +116,8 @@ def _reshaped(layer: Any) -> Becomes:
 
 
 def _softmax(layer: Any) -> Becomes:
+    if isinstance(layer, SqueezeExcite):
+        return Becomes(("SOFTMAX",), "use a sigmoid")
     many = _positions(_output_shape(layer)) > 1
     return Becomes((SOFTMAXES,), "end in the logits, and take the softmax outside") if many else PLAIN
 
@@ -206,7 +209,7 @@ def becomes(operation: Any) -> list[Becomes] | None:
         return None
     own = LAYERS[kind]
     found = [own(operation) if callable(own) else own, *(ACTIVATIONS[function] for function in functions)]
-    if functions[0] is activations.softmax and not isinstance(operation, SqueezeExcite):
+    if activations.softmax in functions:
         found.append(_softmax(operation))
     return found
 

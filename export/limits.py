@@ -48,11 +48,11 @@ _IN_FLOAT = frozenset(
 _CUTS = frozenset({"LOG_SOFTMAX", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "TILE", "TOPK_V2"})
 """What XNNPACK of LiteRT 2.3 leaves to LiteRT's own kernels."""
 _CUTS_QUANTIZED = _CUTS | {
-    *("AVERAGE_POOL_2D", "BATCH_MATMUL", "DIV", "GELU", "HARD_SWISH", "MAXIMUM", "RELU", "RSQRT", SOFTMAXES)
+    *("AVERAGE_POOL_2D", "BATCH_MATMUL", "DIV", "GELU", "HARD_SWISH", "MAXIMUM", "RELU", "RSQRT", "SOFTMAX", SOFTMAXES)
 }
 
 
-_NO_INT16_NPU = frozenset({"BATCH_MATMUL", "GELU", "HARD_SWISH", "SQUARED_DIFFERENCE"})
+_NO_INT16_NPU = frozenset({"GELU", "HARD_SWISH", "SQUARED_DIFFERENCE"})
 _NO_INT16_MICRO = frozenset({"HARD_SWISH", "RESIZE_BILINEAR", "SQUARED_DIFFERENCE"})
 
 
@@ -86,6 +86,10 @@ def _int16_on(*tools: str) -> Callable[[Target, Recipe], bool]:
     return lambda target, recipe: tool(target) in tools and _in_int16(recipe)
 
 
+def _int16_on_u55_or_u65(target: Target, recipe: Recipe) -> bool:
+    return _int16_on("vela")(target, recipe) and "u85" not in target.name
+
+
 LIMITS = (
     Limit(lambda target, recipe: True, {NO_OPERATION}, "refused", "it becomes {}"),
     Limit(lambda target, recipe: recipe.calibrated, {"WHILE"}, "refused", "a static recipe takes no loop"),
@@ -95,6 +99,7 @@ LIMITS = (
     Limit(_made_by("edgetpu"), _Beyond(SUPPORTED), "refused", "Coral does not list {}"),
     Limit(_made_by("edgetpu"), {DILATIONS, DIMENSIONS, SOFTMAXES, VECTORS}, "refused", "Coral's rules allow no {}"),
     Limit(_made_by("vela"), {LAST_MEAN, WIDE_POOL}, "refused", "Vela leaves {} to the CPU"),
+    Limit(_int16_on_u55_or_u65, {"BATCH_MATMUL"}, "refused", "the NPU has no int16 form of {}"),
     Limit(_int16_on("vela"), _NO_INT16_NPU, "refused", "the NPU has no int16 form of {}"),
     Limit(_made_by("micro"), {"GELU"}, "refused", "TFLite Micro has no kernel of {}"),
     Limit(_int16_on("micro"), _NO_INT16_MICRO, "refused", "TFLite Micro has no int16 kernel of {}"),
