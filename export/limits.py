@@ -45,7 +45,9 @@ _IN_FLOAT = frozenset(
     }
 )
 """What litert-quantizer 0.11 leaves in float in a static recipe."""
-_CUTS = frozenset({"LOG_SOFTMAX", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "TILE", "TOPK_V2"})
+_CUTS = frozenset(
+    {"LOG_SOFTMAX", "WHILE", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "TILE", "TOPK_V2"}
+)
 """What XNNPACK of LiteRT 2.3 leaves to LiteRT's own kernels."""
 _CUTS_QUANTIZED = _CUTS | {
     *("AVERAGE_POOL_2D", "BATCH_MATMUL", "DIV", "GELU", "HARD_SWISH", "MAXIMUM", "RELU", "RSQRT", "SOFTMAX", SOFTMAXES)
