@@ -14,12 +14,14 @@ import numpy as np
 from keras_se.atomic import writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer, isolated
+from keras_se.export.arena import check_arena
 from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.lowering import Form, lowered, needed
 from keras_se.export.markers import take_ranges
+from keras_se.export.preflight import check, named
 from keras_se.export.product import Content, Product
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import deployed, form_of_aware, is_quantization_aware
@@ -85,6 +87,7 @@ def export(
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
     shape = image_shape(model)
+    check_arena(model, device, chosen)
     aware = is_quantization_aware(model)
     if aware:
         _check_aware(chosen, bias_correction)
@@ -118,7 +121,11 @@ def export(
         )
         part = Content(content, recipe, model.name, preprocessing, labels)
         further = {"form": dataclasses.asdict(form), "bias_correction": correcting}
-        made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
+        try:
+            made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
+        except InputError as error:
+            layers = named(check(model, target, recipes=(recipe.name,)))
+            raise InputError(f"{error}; in the Keras model: {layers}" if layers else str(error)) from None
     return [write(one, folder) for one in made]
 
 

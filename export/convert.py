@@ -1,13 +1,18 @@
 """Keras to a float .tflite file."""
 
+import re
 import tempfile
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
 from keras_se.errors import InputError
+from keras_se.export.layers import layer_path
 from keras_se.preprocessing import image_shape
+
+_BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in the converter's message
 
 
 def load_model(path: Path | str) -> keras.Model:
@@ -33,20 +38,30 @@ def to_tflite(model: keras.Model) -> bytes:
     """The model as a float32 .tflite file of built-in operations, for one image at a time.
 
     Raises:
-        InputError: the model's input is not one image of known size.
+        InputError: the model's input is not one image of known size, or a layer becomes no built-in operation.
     """
     shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
-        _float32(model).export(
-            path,
-            format="litert",
-            verbose=False,
-            # Without it the file's shape signature keeps a batch of -1, which LiteRT.js and XNNPACK refuse.
-            input_signature=[keras.InputSpec(dtype="float32", shape=shape)],
-            target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
-        )
+        try:
+            _float32(model).export(
+                path,
+                format="litert",
+                verbose=False,
+                # Without it the file's shape signature keeps a batch of -1, which LiteRT.js and XNNPACK refuse.
+                input_signature=[keras.InputSpec(dtype="float32", shape=shape)],
+                target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
+            )
+        except ConverterError as error:
+            raise InputError(f"a .tflite file has no operation for {_blamed(str(error))}; replace it") from None
         return path.read_bytes()
+
+
+def _blamed(message: str) -> str:
+    """The operations that the converter could not write, each with its layer; else its first line."""
+    paths = [path for path in dict.fromkeys(_BLAMED.findall(message)) if layer_path(path)]
+    found = [f"{path.rpartition('/')[2]} of the layer {layer_path(path)}" for path in paths]
+    return ", ".join(dict.fromkeys(found)) or message.splitlines()[0][:200]
 
 
 def _float32(model: keras.Model) -> keras.Model:

@@ -105,12 +105,16 @@ def micro_interpreter(content: bytes) -> Any:
     return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
 
 
+MOST_ARENA = 64 << 20
+"""Bytes of activations that TFLite Micro is tried with: more than a microcontroller's board has."""
+
+
 def ample_arena(content: bytes) -> int:
     """Working memory for TFLite Micro, which takes all of it at the start.
 
     In bytes; it has been enough for every network here at 224 pixels.
     """
-    return 10 * len(content) + (64 << 20)
+    return 10 * len(content) + MOST_ARENA
 
 
 def _openvino(content: bytes, images: np.ndarray) -> Outputs:

@@ -17,7 +17,7 @@ from keras_se.export import flatbuffer
 from keras_se.export.child import failure, run_python
 from keras_se.export.engines import ample_arena
 from keras_se.export.product import Content, Product
-from keras_se.export.targets import Target
+from keras_se.export.targets import TARGETS, Target
 from keras_se.extras import import_extra
 
 _BLOCK = 256  # bytes: finer would take twice the trials
@@ -53,6 +53,15 @@ def finish(content: Content, target: Target) -> Product:
     )
 
 
+def check_tool(target: Target) -> None:
+    """Whether TFLite Micro is there.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    import_extra("tflite_micro", "edge")
+
+
 def arena_bytes(content: bytes) -> int:
     """The least arena in which TFLite Micro runs a file, to the next multiple of 256 bytes.
 
@@ -61,7 +70,7 @@ def arena_bytes(content: bytes) -> int:
     Raises:
         InputError: TFLite Micro is not installed, or does not run the file.
     """
-    import_extra("tflite_micro", "edge")
+    check_tool(TARGETS["tflite_micro"])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "network.tflite")
         file.write_bytes(content)

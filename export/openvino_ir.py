@@ -44,6 +44,15 @@ def compiled(model: Any) -> Any:
         raise InputError(f"OpenVINO cannot compile the file ({_last_line(error)}); choose another recipe") from None
 
 
+def check_tool(target: "Target") -> None:
+    """Whether OpenVINO is there.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    import_extra("openvino", "openvino")
+
+
 def finish(content: Content, target: "Target") -> Product:
     """The file as it is, and OpenVINO's own format beside it, which computes the same and is read several times faster.
 

@@ -97,13 +97,22 @@ def vela_summary(content: bytes, accelerator: str) -> Summary:
     return compile_for(content, TARGETS[name]).summary
 
 
+def check_tool(target: Target) -> None:
+    """Whether Vela is there.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    import_extra("ethosu.vela", "ethos")
+
+
 def compile_for(content: bytes, target: Target) -> Compiled:
     """The file as Vela compiles it for a target, in a process of its own: malformed files abort it.
 
     Raises:
         InputError: Vela is not installed or fails.
     """
-    import_extra("ethosu.vela", "ethos")
+    check_tool(target)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "network.tflite"), Path(folder, "out")
         source.write_bytes(content)

@@ -46,14 +46,8 @@ def finish(content: Content, target: Target) -> Product:
     Raises:
         InputError: the vendor's package is missing, its compiler fails, or it takes none of the operations.
     """
-    vendor = VENDORS[target.options["vendor"]]
-    soc = vendor.soc(target.options["soc"])
-    if importlib.util.find_spec(vendor.sdk.replace("-", "_")) is None:
-        version = importlib.metadata.version("ai-edge-litert")
-        raise InputError(
-            f"{target.name} needs its vendor's compiler; {vendor.sdk} is not installed; "
-            f"pip install {vendor.sdk}=={version}"
-        )
+    soc = VENDORS[target.options["vendor"]].soc(target.options["soc"])
+    check_tool(target)
     compiled = _compiled(content.content, soc, target.name)
     stats = [] if compiled.partition_stats is None else compiled.partition_stats.subgraph_stats
     counts = {
@@ -66,6 +60,20 @@ def finish(content: Content, target: Target) -> Product:
             f"{target.name} takes none of the operations of a {content.recipe.name} file; try another recipe"
         )
     return Product(compiled.model_bytes, {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}})
+
+
+def check_tool(target: Target) -> None:
+    """Whether the vendor's compiler is there.
+
+    Raises:
+        InputError: its package is not installed.
+    """
+    sdk = VENDORS[target.options["vendor"]].sdk
+    if importlib.util.find_spec(sdk.replace("-", "_")) is None:
+        version = importlib.metadata.version("ai-edge-litert")
+        raise InputError(
+            f"{target.name} needs its vendor's compiler; {sdk} is not installed; pip install {sdk}=={version}"
+        )
 
 
 def _compiled(content: bytes, soc: Any, name: str) -> Any:

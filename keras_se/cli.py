@@ -1,7 +1,8 @@
 """The command line: arguments in, a table or one JSON document out, and the exit status.
 
-0: done, and every verdict passed. 1: a verdict failed. 2: the arguments or the input are wrong, with one line on
-standard error that says what and where. 3: another worker was lost. 143: SIGTERM, and the run can be resumed.
+0: done, and every verdict passed. 1: a verdict failed, or the target would refuse a layer. 2: the arguments or the
+input are wrong, with one line on standard error that says what and where. 3: another worker was lost. 143: SIGTERM,
+and the run can be resumed.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, subcommand
 
-from keras_se.commands import Bench, Diagnose, Export, Launch, Models, Parity, Quickstart, Train
+from keras_se.commands import Bench, Check, Diagnose, Export, Launch, Models, Parity, Quickstart, Train
 from keras_se.errors import ClusterError, InputError
 
 Command = (
@@ -23,6 +24,7 @@ Command = (
     | Annotated[Models, subcommand("models")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Launch, subcommand("launch")]
+    | Annotated[Check, subcommand("check")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Diagnose, subcommand("diagnose")]

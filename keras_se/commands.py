@@ -135,6 +135,41 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Name the Keras layers that a target would refuse or run slowly, before any conversion. Exit status 1 if it would
+    refuse one."""
+
+    model: Positional[Path]
+    """The .keras file."""
+    target: str = "phone_cpu"
+    """The device, as in `export`."""
+    recipes: tuple[str, ...] | None = None
+    """Number formats, as in `export`; by default those that it makes for the target."""
+    json: Json = False
+
+    def run(self) -> Rows:
+        from keras_se.export.preflight import REFUSED, alike, check, missing_tool
+
+        found = check(self.model, self.target, recipes=self.recipes)
+        missing = missing_tool(self.target)
+        groups = alike(found)
+        reasons = (
+            f"{one.verdict} {one.kind}, in {', '.join(one.recipes)}: {one.reason}; {one.instead}" for one, _ in groups
+        )
+        return Rows(
+            document=[dataclasses.asdict(one) for one in found],
+            columns=("layer", "class", "verdict"),
+            cells=[(places, one.kind, one.verdict) for one, places in groups],
+            notes=(
+                *dict.fromkeys(reasons),
+                *([] if found else [f"nothing is known that {self.target} would refuse or run slowly"]),
+                *([] if missing is None else [f"export needs more: {missing}"]),
+            ),
+            status=1 if any(one.verdict == REFUSED for one in found) else 0,
+        )
+
+
+@dataclass(frozen=True)
 class Export:
     """Convert a trained model to .tflite files, with a manifest beside each."""
 
@@ -175,14 +210,17 @@ class Export:
 
     def run(self) -> Rows:
         from keras_se.export import export
+        from keras_se.export.arena import check_arena
+        from keras_se.export.convert import load_model
+        from keras_se.export.recipes import find_recipe
         from keras_se.export.targets import find_target
 
         if self.search:
             return self._searched()
+        device = find_target(self.target)
+        recipes = device.usual if self.recipes is None else self.recipes
+        check_arena(load_model(self.model), device, [find_recipe(name) for name in recipes])  # before so large images
         calibration = None if self.data is None else _images(self, self.model, "train")[0]
-        recipes = self.recipes
-        if recipes is None:
-            recipes = find_target(self.target).usual
         artifacts = export(
             self.model,
             self.out,

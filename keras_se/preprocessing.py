@@ -83,11 +83,16 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     """Height, width and channels of the model's one image input.
 
     Raises:
-        InputError: it has another input, or one of unknown size, or several outputs, or has not been built.
+        InputError: it has another input, or one of unknown size or for several images at a time, or several outputs,
+            or has not been built.
     """
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise InputError(f"the model must take one image (batch, height, width, channels) of known size; got {shape}")
+    if shape[0] not in (None, 1):
+        raise InputError(
+            f"the model must take one image at a time; got a batch of {shape[0]}; build it on keras.Input({shape[1:]})"
+        )
     if len(model.outputs) != 1:
         raise InputError(f"the model must give one output; it gives {len(model.outputs)}")
     return shape[1], shape[2], shape[3]

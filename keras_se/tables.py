@@ -26,16 +26,18 @@ class Rows:
     """The command's exit status: 1 when a verdict failed."""
 
     def show(self, console: Console) -> None:
-        if not self.columns:
-            return
+        if self.cells:
+            self._show_table(console)
+        for note in self.notes:
+            console.print(note, soft_wrap=True, highlight=False)
+
+    def _show_table(self, console: Console) -> None:
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for column in self.columns:
             table.add_column(column, no_wrap=True)
         for row in self.cells:
             table.add_row(*row)
         console.print(table)
-        for note in self.notes:
-            console.print(note, soft_wrap=True, highlight=False)
 
     def markdown(self) -> str:
         lines = [self.columns, ["---"] * len(self.columns), *self.cells]

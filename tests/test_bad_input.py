@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_se import cli
 from keras_se.errors import InputError
-from keras_se.export import export
+from keras_se.export import export, flatbuffer
 from keras_se.export.convert import to_tflite
 
 SIDE = 16
@@ -170,6 +170,43 @@ def model_that_was_never_built(place):
     return export_of(place, path, "--recipes", "float32")
 
 
+def model_of_a_batch(place):
+    path = place.root / "batch.keras"
+    inputs = keras.Input(batch_shape=(8, SIDE, SIDE, 3))
+    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(path)
+    return export_of(place, path, "--target", "ethos_u55_128", "--data", "digits", *STATIC)
+
+
+def model_too_large_for_the_arena(place):
+    path = place.root / "large.keras"
+    network(8192).save(path)
+    return export_of(place, path, "--target", "tflite_micro", "--data", "digits", *STATIC)
+
+
+def model_with(place, layer, *options):
+    path = place.root / "odd.keras"
+    inputs = keras.Input((SIDE, SIDE, 3))
+    keras.Model(inputs, keras.layers.Flatten()(layer(inputs))).save(path)
+    return export_of(place, path, *options)
+
+
+def layer_without_an_operation(place):
+    layer = keras.layers.Resizing(8, 8, interpolation="bicubic", name="shrink")
+    return model_with(place, layer, "--recipes", "float32")
+
+
+def layer_that_the_target_lacks(place):
+    layer = keras.layers.ELU(name="curved")
+    return model_with(place, layer, "--recipes", "float32", "--target", "phone_gpu")
+
+
+def loop_in_integers(place):
+    def layer(x):
+        return keras.layers.LSTM(2)(keras.layers.Reshape((SIDE, 3 * SIDE))(x))
+
+    return model_with(place, layer, "--data", "digits", "--images", "2", *STATIC)
+
+
 def damaged_record(place):
     path = place.root / "model.keras"
     path.write_bytes(place.model.read_bytes())
@@ -196,6 +233,29 @@ def tflite_of_another_size(place):
     path = place.root / "larger.keras"
     network(2 * SIDE).save(path)
     return ["parity", str(path), str(place.tflite), "--data", "digits", "--images", "2"]
+
+
+def tflite_of_other_operations(place):
+    model = flatbuffer.unpack(place.tflite.read_bytes())
+    operation = model.subgraphs[0].operators[0]
+    operation.builtinOptions, operation.builtinOptionsType = None, 0
+    code = model.operatorCodes[operation.opcodeIndex]
+    code.builtinCode, code.customCode = flatbuffer.schema.BuiltinOperator.CUSTOM, b"OwnConvolution"
+    path = place.root / "other.tflite"
+    path.write_bytes(flatbuffer.pack(model))
+    return path
+
+
+def parity_of_other_operations(place):
+    return parity(place, tflite_of_other_operations(place))
+
+
+def bench_of_other_operations(place):
+    return ["bench", str(tflite_of_other_operations(place))]
+
+
+def diagnosis_of_other_operations(place):
+    return ["diagnose", str(place.tflite), str(tflite_of_other_operations(place)), "--data", "digits", "--images", "2"]
 
 
 def no_files(place):
@@ -238,11 +298,20 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     model_of_unknown_size: ("known size", "None"),
     model_of_vectors: ("the model must take one image", "(None, 4)"),
     model_that_was_never_built: ("the model must take one image",),
+    model_of_a_batch: ("one image at a time; got a batch of 8", "keras.Input((16, 16, 3))"),
+    model_too_large_for_the_arena: ("an arena of at most 64 MiB", "conv2d", "smaller input than (8192, 8192, 3)"),
+    layer_without_an_operation: ("no operation for ResizeBicubic of the layer shrink",),
+    layer_that_the_target_lacks: ("phone_gpu runs", "ELU curved", "build and train it with relu"),
+    loop_in_integers: ("a static recipe takes no loop", "unroll=True"),
     damaged_record: ("run.json is not the record of a run",),
     missing_tflite: ("cannot read", "nowhere.tflite"),
     tflite_cut_in_half: ("half.tflite is damaged or cut short",),
     text_named_tflite: ("text.tflite is not a .tflite file",),
     tflite_of_another_size: ("good.tflite", "(n, 16, 16, 3)", "(2, 32, 32, 3)"),
+    **dict.fromkeys(
+        (parity_of_other_operations, bench_of_other_operations, diagnosis_of_other_operations),
+        ("other.tflite", "OwnConvolution"),
+    ),
     no_files: ("at least one .tflite file",),
     train_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
     export_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
@@ -305,6 +374,7 @@ CASES = [
 ]
 
 COMMANDS = {"quickstart": cli.Quickstart, "train": cli.Train, "export": cli.Export, "parity": cli.Parity}
+COMMANDS |= {"bench": cli.Bench, "diagnose": cli.Diagnose}
 OPTIONS = {
     name: {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command)}
     for name, command in COMMANDS.items()

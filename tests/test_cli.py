@@ -21,8 +21,9 @@ from keras_se.mobilenet import Separable
 from keras_se.training import launch
 
 COMMANDS = {"quickstart": cli.Quickstart, "models": cli.Models, "train": cli.Train, "export": cli.Export}
-COMMANDS |= {"parity": cli.Parity, "launch": cli.Launch, "diagnose": cli.Diagnose}
+COMMANDS |= {"parity": cli.Parity, "launch": cli.Launch, "diagnose": cli.Diagnose, "check": cli.Check}
 POSITIONAL = {("models", "pattern"), ("export", "model"), ("parity", "reference"), ("parity", "files")}
+POSITIONAL |= {("check", "model")}
 POSITIONAL |= {("launch", "command"), ("diagnose", "float_file"), ("diagnose", "quantized_file")}
 TINY = "se_tiny"  # the stem and one block of SE-MobileNet
 

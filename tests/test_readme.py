@@ -33,7 +33,7 @@ def test_the_commands_that_it_shows_can_be_given():
     shown = [shlex.split(line, comments=True) for line in lines if line.startswith("keras-se ")]
     commands = [cli._parse(arguments) for _, *arguments in shown]
     kinds = {type(command) for command in commands}
-    assert kinds == {cli.Models, cli.Train, cli.Export, cli.Parity, cli.Diagnose, cli.Launch}
+    assert kinds == {cli.Models, cli.Train, cli.Check, cli.Export, cli.Parity, cli.Diagnose, cli.Launch}
     for command in commands:
         if isinstance(command, cli.Launch):
             assert isinstance(cli._parse(list(command.command)), cli.Train)
