@@ -15,6 +15,7 @@ from keras_se.squeeze_excite import SqueezeExcite
 
 HARD_SWISHES = ("whole", "product")
 SQUEEZES = ("mean", "commuted")
+RESCALINGS = ("in_place", "late")
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,20 @@ class Form:
             follow: two operations that XNNPACK has in int8, where it does not have the one.
         squeeze: "mean", one operation; or "commuted", SE's first layer at every position and then its mean by
             average pooling in steps of 2 or 3. They are the same, for nothing but a sum stands between the layer and
-            the mean; and a mean of few channels costs an NPU less.
+            the mean; and a mean of few channels costs an NPU less. Where SE follows a linear 1x1 convolution of fewer
+            inputs than outputs, the product of both kernels is applied to these inputs.
+        rescaling: "in_place", by SE's gate where SE stands; or "late", after the depthwise convolution of a stride
+            that follows: each of its channels is of one input alone. A stride of 2 leaves a quarter to multiply.
     """
 
     hard_swish: str = "whole"
     squeeze: str = "mean"
+    rescaling: str = "in_place"
 
 
 PLAIN = Form()
 PRODUCTS = Form(hard_swish="product")
-COMMUTED = Form(hard_swish="product", squeeze="commuted")
+COMMUTED = Form(hard_swish="product", squeeze="commuted", rescaling="late")
 
 
 def lowered(model: keras.Model, form: Form) -> keras.Model:
@@ -66,6 +71,8 @@ def needed(model: keras.Model, form: Form) -> Form:
         form = dataclasses.replace(form, hard_swish="whole")
     if not any(_is_squeezed(layer) for layer in _layers(model)):
         form = dataclasses.replace(form, squeeze="mean")
+    if not any(isinstance(layer, SqueezeExcite) for layer in _layers(model)):
+        form = dataclasses.replace(form, rescaling="in_place")
     return form
 
 
@@ -91,6 +98,7 @@ def _rewritten(layer: layers.Layer, form: Form) -> bool:
         keras.activations.hard_sigmoid in used
         or (keras.activations.hard_swish in used and form.hard_swish == "product")
         or (_is_squeezed(layer) and form.squeeze == "commuted")
+        or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
         or isinstance(layer, layers.ZeroPadding2D)
     )
 
@@ -128,6 +136,8 @@ class _Lowerer(Writer):
         self._factors: dict[int, float] = {}
         self._settled: dict[int, Tensor] = {}
         self._padded: dict[int, tuple[Tensor, tuple]] = {}  # by a padded tensor, what was padded and how
+        self._rescalings: dict[int, tuple[Tensor, Tensor]] = {}  # by SE's output, what it rescaled and by what
+        self._late: dict[int, tuple[Tensor, Tensor]] = {}  # the same of what was rescaled later
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         if isinstance(layer, _HOMOGENEOUS):
@@ -165,10 +175,26 @@ class _Lowerer(Writer):
         inner, padding = self._padded.get(id(x), (x, None))
         if padding is not None and _is_same(layer, inner.shape[1:3], padding):
             x, changes = inner, {"padding": "same"}
+        gate = None
+        if self._form.rescaling == "late" and _thins(layer):
+            x, gate = self._rescalings.get(id(x), (x, None))
         output = super()._linear(layer, kind, name, x, **changes)
         kernel = self._convolutions[id(output)][0].weights[0]
         kernel.assign(kernel * factor)
-        return output
+        return output if gate is None else self._rescaled_late(output, gate, name)
+
+    def _affine(self, x: Tensor, scale: np.ndarray, offset: np.ndarray, name: str) -> Tensor:
+        if id(x) in self._late:
+            convolved, gate = self._late[id(x)]
+            # The scale goes into the kernel all the same: channels of like size share a range better.
+            scaled = super()._affine(convolved, scale, np.array(0.0), f"{name}_scale")
+            x, scale = self._rescaled_late(scaled, gate, name), np.array(1.0)
+        return super()._affine(x, scale, offset, name)
+
+    def _rescaled_late(self, x: Tensor, gate: Tensor, name: str) -> Tensor:
+        output = layers.Multiply(dtype=self._dtype, name=f"{name}_rescaled")([x, gate])
+        self._late[id(output)] = x, gate
+        return self._owed(output, 1.0)
 
     def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
         return self._owed(super()._squeezed(layer, x), self._factor(x))
@@ -176,7 +202,15 @@ class _Lowerer(Writer):
     def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
         if self._form.squeeze != "commuted" or not _is_squeezed(layer):
             return super()._reduced(layer, name, x)
-        return self._mean(self._linear(layer.reduce, layers.Conv2D, name, x), layer.name)
+        before, source = self._convolutions.get(id(x), (None, x))
+        if not _widens(before):
+            return self._mean(self._linear(layer.reduce, layers.Conv2D, name, x), layer.name)
+        new = layers.Conv2D(layer.reduce.filters, 1, dtype=self._dtype, name=name)
+        hidden = new(source)
+        first, offset = _matrix(before)
+        kernel, bias = _matrix(layer.reduce)
+        new.set_weights([(first @ kernel)[None, None], offset @ kernel + bias])
+        return self._mean(hidden, layer.name)
 
     def _mean(self, x: Tensor, name: str) -> Tensor:
         """The mean over all positions, in steps that an NPU takes quickly."""
@@ -188,7 +222,9 @@ class _Lowerer(Writer):
         return x
 
     def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:
-        return self._owed(super()._rescaled(layer, x, gate), self._factor(x) * self._factor(gate))
+        output = super()._rescaled(layer, x, gate)
+        self._rescalings[id(output)] = x, gate
+        return self._owed(output, self._factor(x) * self._factor(gate))
 
     def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
         return super()._normalisation(layer, self.settled(x))
@@ -214,6 +250,25 @@ class _Lowerer(Writer):
 
     def _clipped(self, x: Tensor, name: str) -> Tensor:
         return layers.ReLU(6, dtype=self._dtype, name=name)(x)
+
+
+def _thins(layer: Any) -> bool:
+    """Whether it is a depthwise convolution of fewer outputs than inputs, and that normalisation gives its bias."""
+    thins = isinstance(layer, layers.DepthwiseConv2D) and max(layer.strides) > 1 and layer.depth_multiplier == 1
+    return thins and not layer.use_bias
+
+
+def _widens(layer: Any) -> bool:
+    """Whether it is a 1x1 convolution of each position, with more outputs than inputs."""
+    if not isinstance(layer, layers.Conv2D) or isinstance(layer, layers.DepthwiseConv2D):
+        return False
+    [inputs, outputs] = layer.kernel.shape[2:]
+    return layer.kernel_size == (1, 1) and layer.strides == (1, 1) and layer.groups == 1 and inputs < outputs
+
+
+def _matrix(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel `(inputs, outputs)` and bias of a 1x1 convolution."""
+    return np.asarray(layer.kernel)[0, 0], np.asarray(layer.bias) if layer.use_bias else np.zeros(layer.filters)
 
 
 def _step(size: int) -> int:

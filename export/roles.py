@@ -16,7 +16,8 @@ def excitation(content: bytes) -> list[str]:
     """The operations of every SE branch, in the graph's order: the squeeze, the two layers, and the gate.
 
     The branch is what computes one factor of a MUL from the other with a convolution on the way, which sets it apart
-    from swish, `x * sigmoid(x)`. The MUL itself is not of it.
+    from swish, `x * sigmoid(x)`; or from what the convolution before the other reads, as `lowering` may write it. The
+    MUL itself is not of it.
 
     Raises:
         InputError: there is none.
@@ -29,9 +30,13 @@ def excitation(content: bytes) -> list[str]:
         if name != "MUL" or len(factors) != 2:
             continue
         for scaled, gate in (factors, factors[::-1]):
-            chain = _between(graph, writer, moving, scaled, gate)
-            if any(names[number] in _WEIGHTED for number in chain):
-                found |= chain
+            before = writer.get(scaled)
+            starts = [scaled]
+            if before is not None and names[before] in _WEIGHTED:
+                starts.append(int(graph.operators[before].inputs[0]))
+            for chain in (_between(graph, writer, moving, start, gate) for start in starts):
+                if before not in chain and any(names[number] in _WEIGHTED for number in chain):
+                    found |= chain
     if not found:
         raise InputError("the network has no SE: nothing in it is scaled by what a convolution makes of it")
     return [scope(graph, graph.operators[number]) for number in sorted(found)]

@@ -10,13 +10,13 @@ from keras_se.export import export, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.lowering import HARD_SWISHES, SQUEEZES, Form, lowered, needed
+from keras_se.export.lowering import COMMUTED, PLAIN, PRODUCTS, Form, lowered, needed
 from keras_se.export.parity import compare_all
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
 from keras_se.export.targets import TARGETS
 
-FORMS = [Form(hard_swish, squeeze) for hard_swish in HARD_SWISHES for squeeze in SQUEEZES]
+FORMS = [PLAIN, PRODUCTS, Form(squeeze="commuted"), COMMUTED]
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
 
 
@@ -54,7 +54,32 @@ def padded(size, **arguments):
     return block
 
 
+def se_before_a_stride(*, squeeze="avg", **arguments):
+    def block(x):
+        x = keras_se.SqueezeExcite(2, squeeze=squeeze, gate="hard_sigmoid")(x)
+        x = keras.layers.DepthwiseConv2D(3, 2, use_bias=False, **arguments)(x)
+        return keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+
+    return block
+
+
+def se_read_by_a_stride_and_an_addition(x):
+    x = keras_se.SqueezeExcite(2)(x)
+    y = keras.layers.DepthwiseConv2D(3, 2, padding="same", use_bias=False)(x)
+    return keras.layers.Add()([y, keras.layers.MaxPooling2D(2)(x)])
+
+
+def se_behind_a_wide_convolution(x):
+    y = keras.layers.Conv2D(8, 1, use_bias=False)(keras.layers.Activation("hard_swish")(x))
+    return keras_se.SqueezeExcite(2)(keras.layers.BatchNormalization()(y))
+
+
 BLOCKS = {
+    "SE, then a stride": se_before_a_stride(padding="same"),
+    "SE by the maximum, then a stride": se_before_a_stride(squeeze="max"),
+    "SE, then a stride with two outputs a channel": se_before_a_stride(depth_multiplier=2),
+    "SE, then a stride and another reader": se_read_by_a_stride_and_an_addition,
+    "SE behind a wide convolution": se_behind_a_wide_convolution,
     "hard swish before a normalisation": lambda x: keras.layers.BatchNormalization()(
         keras.layers.Activation("hard_swish")(x)
     ),
@@ -121,18 +146,38 @@ def test_mobilenet_v3_is_one_piece_in_int8(randomise):
     assert xnnpack_partitions(int8(TARGETS["phone_cpu"].integer_form)) == 1
 
 
+def outputs(content):
+    """Each operation's name and the shape of what it writes."""
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    shapes = (list(map(int, graph.tensors[op.outputs[0]].shape)) for op in graph.operators)
+    return list(zip(flatbuffer.operation_names(content), shapes, strict=True))
+
+
 def test_a_commuted_squeeze_pools_the_hidden_channels_only():
     inputs = keras.Input((24, 24, 32))
     model = keras.Model(inputs, keras_se.SqueezeExcite(16)(inputs))
     content = to_tflite(lowered(model, Form(squeeze="commuted")))
-    graph = flatbuffer.unpack(content).subgraphs[0]
-    pooled = [
-        list(map(int, graph.tensors[op.outputs[0]].shape))
-        for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=True)
-        if name == "AVERAGE_POOL_2D"
-    ]
+    pooled = [shape for name, shape in outputs(content) if name == "AVERAGE_POOL_2D"]
     assert pooled == [[1, 12, 12, 2], [1, 6, 6, 2], [1, 1, 1, 2]]
     assert "MEAN" not in flatbuffer.operations(content)
+
+
+def test_a_late_rescaling_is_of_a_quarter():
+    inputs = keras.Input((24, 24, 32))
+    model = keras.Model(inputs, se_before_a_stride(padding="same")(inputs))
+    multiplied = {
+        form: [shape for name, shape in outputs(to_tflite(lowered(model, form))) if name == "MUL"]
+        for form in (PRODUCTS, COMMUTED)
+    }
+    assert multiplied == {PRODUCTS: [[1, 24, 24, 32]], COMMUTED: [[1, 12, 12, 32]]}
+
+
+def test_a_squeeze_behind_a_wide_convolution_reads_what_that_reads():
+    inputs = keras.Input((24, 24, 4))
+    model = keras.Model(inputs, se_behind_a_wide_convolution(inputs))
+    written = lowered(model, COMMUTED)
+    [reduce] = [layer for layer in written.layers if layer.name.endswith("_reduce")]
+    assert tuple(reduce.kernel.shape) == (1, 1, 4, 4)
 
 
 def test_a_form_that_makes_no_difference_is_not_needed():

@@ -9,6 +9,7 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import to_tflite
+from keras_se.export.lowering import COMMUTED, lowered
 from keras_se.export.roles import ends, excitation
 
 SMALL = {
@@ -60,6 +61,20 @@ def small(layer):
 def test_every_form_of_se(arguments, operations):
     """Squeeze, reduce, expand and gate; the layer's own silu is two more, fused into no convolution."""
     assert len(excitation(small(keras_se.SqueezeExcite(hidden=2, **arguments)))) == operations
+
+
+def test_se_is_found_where_its_gate_does_not_come_from_what_it_rescales():
+    """In an NPU's form the first branch starts before a convolution, and the second one's product stands behind one."""
+    image = keras.Input((16, 16, 4))
+    x = keras_se.SqueezeExcite(2, name="first_se")(keras.layers.Conv2D(8, 1)(image))
+    x = keras_se.SqueezeExcite(2, name="second_se")(keras.layers.ReLU()(x))
+    x = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, 2, use_bias=False)(x))
+    content = to_tflite(lowered(keras.Model(image, keras.layers.ReLU()(x)), COMMUTED))
+    found = excitation(content)
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    written = [f"{graph.tensors[op.outputs[0]].name.decode()};" for op in graph.operators]
+    assert found == [name for name in written if re.search(r"_se_(reduce|squeeze|expand)", name)]
+    assert {"first", "second"} == {re.search(r"(\w+)_se_", name)[1].split("/")[-1] for name in found}
 
 
 @pytest.mark.parametrize("layer", [keras.layers.Activation("silu"), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
