@@ -260,10 +260,15 @@ def _thins(layer: Any) -> bool:
 
 def _widens(layer: Any) -> bool:
     """Whether it is a 1x1 convolution of each position, with more outputs than inputs."""
-    if not isinstance(layer, layers.Conv2D) or isinstance(layer, layers.DepthwiseConv2D):
+    if type(layer) is not layers.Conv2D:
         return False
-    [inputs, outputs] = layer.kernel.shape[2:]
-    return layer.kernel_size == (1, 1) and layer.strides == (1, 1) and layer.groups == 1 and inputs < outputs
+    kernel: Any = layer.kernel
+    return (
+        layer.groups == 1
+        and layer.strides == (1, 1)
+        and kernel.shape[:2] == (1, 1)
+        and kernel.shape[2] < kernel.shape[3]
+    )
 
 
 def _matrix(layer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -127,10 +127,12 @@ def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
     assert flatbuffer.operations(to_tflite(lowered(model, Form()))).get("PAD", 0) == left
 
 
-def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours():
-    for name in ("se_mobilenet", "mobilenet_v3_small", "se_resnet18"):
-        model = keras_se.create_model(name, input_shape=(64, 64, 3), classes=10)
-        assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lowered(model, FORMS[-1]))).keys()
+@pytest.mark.parametrize(
+    "name", ["se_resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("se_mobilenet", *FAST))]
+)
+def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours(name):
+    model = keras_se.create_model(name, input_shape=(64, 64, 3), classes=10)
+    assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lowered(model, FORMS[-1]))).keys()
 
 
 def test_mobilenet_v3_is_one_piece_in_int8(randomise):
@@ -198,19 +200,27 @@ def test_what_cannot_be_rewritten_stays(kind):
     assert needed(model, FORMS[-1]) == Form()
 
 
-def test_export_writes_each_recipe_in_its_form(tmp_path, randomise):
-    model = keras_se.create_model("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10)
-    randomise(model, 0)
+@pytest.fixture
+def swishing():
+    """A network with hard swishes and a hard gate, small enough to be converted in a second."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, 2, activation="hard_swish")(inputs)
+    x = keras_se.SqueezeExcite(4, gate="hard_sigmoid")(keras.layers.Conv2D(8, 3, activation="hard_swish")(x))
+    return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)), name="swishing")
+
+
+def test_export_writes_each_recipe_in_its_form(tmp_path, swishing):
+    model = swishing
     images = np.random.default_rng(0).random((8, 32, 32, 3), "float32")
     kinds = {one.recipe: one.manifest["operations"] for one in export(model, tmp_path, calibration=images)}
     assert "HARD_SWISH" in kinds["float32"]
     assert "HARD_SWISH" not in kinds["static_wi8_ai8"]
 
 
-def test_parity_and_diagnosis_know_the_forms(tmp_path, randomise, capsys):
+def test_parity_and_diagnosis_know_the_forms(tmp_path, swishing, capsys):
     """The int8 file's constants are not the float file's: a sixth is in the weights."""
-    model = keras_se.create_model("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10)
-    randomise(model, 0)
+    model = swishing
     model.save(tmp_path / "model.keras")
     images = np.random.default_rng(0).random((40, 32, 32, 3), "float32")
     made = export(model, tmp_path, recipes=("float32", "static_wi8_ai8"), calibration=images)

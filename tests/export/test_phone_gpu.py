@@ -14,7 +14,7 @@ from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
 
-SMALL = ("se_mobilenet", "mobilenet_v3_small", "se_resnet20_cifar")
+SMALL = ("se_resnet20_cifar",)
 
 
 def finished(content, recipe="float16"):

@@ -43,7 +43,8 @@ def test_an_integer_file_holds_no_float(network, recipe, activations, outer, req
     assert ends == [outer] * 2
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("se_shufflenet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "se_shufflenet"])
 def test_an_int8_file_of_every_kind_of_operation_holds_no_float(name):
     """Hard-swish, a gate that is a clipped line, group convolutions, concatenation, channel shuffle."""
     import keras_se

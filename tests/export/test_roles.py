@@ -19,7 +19,10 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", params=SMALL)
+@pytest.fixture(
+    scope="module",
+    params=["se_mobilenet", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name != "se_mobilenet")],
+)
 def float_file(request):
     keras.utils.set_random_seed(0)
     return to_tflite(keras_se.create_model(request.param, input_shape=(32, 32, 3), classes=10, **SMALL[request.param]))

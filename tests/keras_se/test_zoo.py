@@ -287,6 +287,7 @@ def check_jax(models, folder):
         assert_close(np.load(path.with_suffix(".jax.npy")), outputs, of=1e-4)
 
 
+@pytest.mark.slow
 def test_short_networks_compute_the_same_on_jax(tmp_path):
     check_jax(map(short, ONE_A_FAMILY), tmp_path)
 
