@@ -85,6 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=0.001, help=f"of it, at its start; batches of {BATCH}")
     parser.add_argument("--augmentation", default="shift_flip", help="of it; as in keras-se train")
     parser.add_argument("--search", type=int, default=0, help="test images that a search measures on; 0 for none")
+    parser.add_argument("--max-drop", type=float, default=0.5, help="percentage points that the search may lose there")
     parser.add_argument("--outliers", type=float, default=1.0, help="multiply a channel of each ReLU by so much")
     parser.add_argument("--methods", default=",".join(METHODS), help="of calibration")
     parser.add_argument("--training", default="learned,frozen", help="ranges of it, or tfmot for that engine")
@@ -113,6 +114,7 @@ def _files(
     if options.search:
         images, labels = searched
         further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
+        further["max_drop"] = options.max_drop
         artifact, found = export_searched(model, folder, calibration=calibration, **further)
         yield f"search, {len(found.lifted)} lifted, {found.drop:.2f} lost on its own images", artifact.path
     steps = round(options.epochs * len(source.train) / BATCH)
