@@ -19,7 +19,8 @@ from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, c
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.lowering import Form, lowered, needed
+from keras_se.export.form import Form
+from keras_se.export.lowering import lowered, needed
 from keras_se.export.markers import take_ranges
 from keras_se.export.preflight import check, named
 from keras_se.export.product import Content, Product

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_se.export.lowering import Form
+from keras_se.export.form import Form
 from keras_se.export.ranges import LEAST_RANGE, with_zero
 
 Tensor = Any

@@ -3,44 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from keras_se.export.form import PLAIN, Form
 from keras_se.export.primitives import Tensor, Writer, functional
 from keras_se.squeeze_excite import SqueezeExcite
-
-HARD_SWISHES = ("whole", "product")
-SQUEEZES = ("mean", "commuted")
-RESCALINGS = ("in_place", "late")
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a target wants a network written.
-
-    Attributes:
-        hard_swish: "whole", one operation; or "product", `x * relu6(x + 3)`, and the sixth in the weights that
-            follow: two operations that XNNPACK has in int8, where it does not have the one.
-        squeeze: "mean", one operation; or "commuted", SE's first layer at every position and then its mean by
-            average pooling in steps of 2 or 3. They are the same, for nothing but a sum stands between the layer and
-            the mean; and a mean of few channels costs an NPU less. Where SE follows a linear 1x1 convolution of fewer
-            inputs than outputs, the product of both kernels is applied to these inputs.
-        rescaling: "in_place", by SE's gate where SE stands; or "late", after the depthwise convolution of a stride
-            that follows: each of its channels is of one input alone. A stride of 2 leaves a quarter to multiply.
-    """
-
-    hard_swish: str = "whole"
-    squeeze: str = "mean"
-    rescaling: str = "in_place"
-
-
-PLAIN = Form()
-PRODUCTS = Form(hard_swish="product")
-COMMUTED = Form(hard_swish="product", squeeze="commuted", rescaling="late")
 
 
 def lowered(model: keras.Model, form: Form) -> keras.Model:
@@ -223,7 +194,8 @@ class _Lowerer(Writer):
 
     def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:
         output = super()._rescaled(layer, x, gate)
-        self._rescalings[id(output)] = x, gate
+        if layer.squeeze != "none":  # one number a channel, wherever in the map
+            self._rescalings[id(output)] = x, gate
         return self._owed(output, self._factor(x) * self._factor(gate))
 
     def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:

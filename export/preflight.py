@@ -11,9 +11,10 @@ import keras
 from keras_se.errors import InputError
 from keras_se.export.arena import check_arena
 from keras_se.export.convert import load_model
+from keras_se.export.form import PLAIN
 from keras_se.export.layer_operations import becomes, operations_of
 from keras_se.export.limits import LIMITS, tool
-from keras_se.export.lowering import PLAIN, needed
+from keras_se.export.lowering import needed
 from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.targets import Target, find_target

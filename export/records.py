@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
-from keras_se.export.lowering import PLAIN, Form
+from keras_se.export.form import PLAIN, Form
 from keras_se.preprocessing import RECORD, Preprocessing
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.lowering import COMMUTED, PLAIN, PRODUCTS, Form
+from keras_se.export.form import COMMUTED, PLAIN, PRODUCTS, Form
 from keras_se.export.product import Content, Product
 from keras_se.export.recipes import RECIPES, USUAL, Recipe
 

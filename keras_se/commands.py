@@ -214,13 +214,16 @@ class Export:
         from keras_se.export.convert import load_model
         from keras_se.export.recipes import find_recipe
         from keras_se.export.targets import find_target
+        from keras_se.preprocessing import preprocessing_of
 
         if self.search:
             return self._searched()
         device = find_target(self.target)
         recipes = device.usual if self.recipes is None else self.recipes
-        check_arena(load_model(self.model), device, [find_recipe(name) for name in recipes])  # before so large images
-        calibration = None if self.data is None else _images(self, self.model, "train")[0]
+        model = load_model(self.model)
+        check_arena(model, device, [find_recipe(name) for name in recipes])  # before so large images
+        preprocessing = preprocessing_of(model, self.model)
+        calibration = None if self.data is None else _images(self, preprocessing, "train")[0]
         artifacts = export(
             self.model,
             self.out,
@@ -248,8 +251,9 @@ class Export:
             raise InputError("--search needs images to calibrate on and labelled ones to measure on; give --data")
         if self.max_drop < 0:
             raise InputError(f"max_drop must be at least 0 percentage points; got {self.max_drop}")
-        calibration, _ = _images(self, self.model, "train")
-        images, labels = _images(dataclasses.replace(self, images=self.test_images), self.model, "test")
+        preprocessing = _preprocessing(self.model)
+        calibration, _ = _images(self, preprocessing, "train")
+        images, labels = _images(dataclasses.replace(self, images=self.test_images), preprocessing, "test")
         artifact, found = export_searched(
             self.model,
             self.out,
@@ -297,7 +301,7 @@ class Parity:
 
         if not self.files:
             raise InputError("parity needs at least one .tflite file; got none")
-        images, labels = _images(self, self.reference, "test")
+        images, labels = _images(self, _preprocessing(self.reference), "test")
         rows = compare_all(self.reference, self.files, images, engines=self.engines or None, labels=labels)
         return parity_rows(rows)
 
@@ -345,7 +349,7 @@ class Diagnose:
                 raise InputError(
                     f"{self.quantized_file} is written in another form than {float_file}; give the .keras file instead"
                 )
-            images, _ = _test_images(self, preprocessing_of_file(self.quantized_file))
+            images, _ = _images(self, preprocessing_of_file(self.quantized_file), "test")
             found = diagnose(float_file, self.quantized_file, images)
         if self.plot is not None:
             plot(found, self.plot, title=self.quantized_file.name)
@@ -450,16 +454,6 @@ def _value(text: str) -> Any:
     return text
 
 
-def _test_images(command: Any, preprocessing):
-    from keras_se.training.data import load_source
-    from keras_se.training.pipeline import sample
-
-    if command.images < 1:
-        raise InputError(f"images must be at least 1; got {command.images}")
-    source = load_source(command.data, skip_corrupt=command.skip_corrupt)
-    return sample(source.test, preprocessing, command.images)
-
-
 def _diagnosis_cells(one: Any) -> tuple[str, ...]:
     return (
         one.name,
@@ -472,16 +466,21 @@ def _diagnosis_cells(one: Any) -> tuple[str, ...]:
     )
 
 
-def _images(command: Any, model_file: Path, split: str):
-    """Images of a command's data as the model in the file sees them, and their labels."""
+def _preprocessing(model_file: Path):
+    """How an image becomes an input of the model in the file."""
     from keras_se.export.convert import load_model
     from keras_se.preprocessing import preprocessing_of
+
+    return preprocessing_of(load_model(model_file), model_file)
+
+
+def _images(command: Any, preprocessing: Any, split: str):
+    """Images of a command's data as a network sees them, and their labels."""
     from keras_se.training.data import load_source
     from keras_se.training.pipeline import sample
 
     if command.images < 1:
         raise InputError(f"images must be at least 1; got {command.images}")
-    preprocessing = preprocessing_of(load_model(model_file), model_file)
     source = load_source(command.data, skip_corrupt=command.skip_corrupt)
     return sample(getattr(source, split), preprocessing, command.images)
 

@@ -10,7 +10,8 @@ from keras_se.export import export, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.lowering import COMMUTED, PLAIN, PRODUCTS, Form, lowered, needed
+from keras_se.export.form import COMMUTED, PLAIN, PRODUCTS, Form
+from keras_se.export.lowering import lowered, needed
 from keras_se.export.parity import compare_all
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
@@ -77,6 +78,7 @@ def se_behind_a_wide_convolution(x):
 BLOCKS = {
     "SE, then a stride": se_before_a_stride(padding="same"),
     "SE by the maximum, then a stride": se_before_a_stride(squeeze="max"),
+    "SE without a squeeze, then a stride": se_before_a_stride(squeeze="none"),
     "SE, then a stride with two outputs a channel": se_before_a_stride(depth_multiplier=2),
     "SE, then a stride and another reader": se_read_by_a_stride_and_an_addition,
     "SE behind a wide convolution": se_behind_a_wide_convolution,

@@ -12,7 +12,8 @@ from keras_se.export import export, flatbuffer, quantize_aware
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import find_engine, run_keras
 from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights
-from keras_se.export.lowering import COMMUTED, PRODUCTS, lowered
+from keras_se.export.form import COMMUTED, PRODUCTS
+from keras_se.export.lowering import lowered
 from keras_se.export.records import form_of
 from keras_se.export.search import export_searched
 from keras_se.export.tensors import each_images_tensors

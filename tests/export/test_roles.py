@@ -9,7 +9,8 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import to_tflite
-from keras_se.export.lowering import COMMUTED, lowered
+from keras_se.export.form import COMMUTED
+from keras_se.export.lowering import lowered
 from keras_se.export.roles import ends, excitation
 
 SMALL = {

@@ -1,0 +1,28 @@
+"""The forms in which targets want networks written."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a target wants a network written.
+
+    Attributes:
+        hard_swish: "whole", one operation; or "product", `x * relu6(x + 3)`, and the sixth in the weights that
+            follow: two operations that XNNPACK has in int8, where it does not have the one.
+        squeeze: "mean", one operation; or "commuted", SE's first layer at every position and then its mean by
+            average pooling in steps of 2 or 3. They are the same, for nothing but a sum stands between the layer and
+            the mean; and a mean of few channels costs an NPU less. Where SE follows a linear 1x1 convolution of fewer
+            inputs than outputs, the product of both kernels is applied to these inputs.
+        rescaling: "in_place", by SE's gate where SE stands; or "late", after the depthwise convolution of a stride
+            that follows: each of its channels is of one input alone. A stride of 2 leaves a quarter to multiply.
+    """
+
+    hard_swish: str = "whole"
+    squeeze: str = "mean"
+    rescaling: str = "in_place"
+
+
+PLAIN = Form()
+PRODUCTS = Form(hard_swish="product")
+COMMUTED = Form(hard_swish="product", squeeze="commuted", rescaling="late")
