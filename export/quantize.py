@@ -19,6 +19,13 @@ from keras_se.extras import import_extra
 # The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
 # last axis, and then finds no place for a scale for each filter unless such a row is a filter.
 _CHUNK = 32 << 20
+_WEIGHTED = {
+    schema.BuiltinOperator.CONV_2D,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
+    schema.BuiltinOperator.FULLY_CONNECTED,
+}
+# XNNPACK refuses a whole file for one layer whose input's and kernel's steps make 256 of its output's.
+_FINEST = 128
 
 
 def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
@@ -42,6 +49,8 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
     # The steps of Quantizer.quantize, which first has LiteRT check the file: a flat kernel is none to LiteRT.
     generator = import_extra("litert_quantizer.params_generator", "edge").ParamsGenerator(model)
     modifier = import_extra("litert_quantizer.model_modifier", "edge").ModelModifier(model)
+    if ranges is not None:
+        ranges = _no_finer_than_xnnpack_runs(model, ranges)
     with _quietly():
         parameters = generator.generate_quantization_parameters(manager, ranges, enable_progress_bar=False)
         content = inlined(bytes(modifier.modify_model(parameters)))
@@ -60,6 +69,29 @@ def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:
                 found[kernel.name] = kernel.shape
                 kernel.shape = np.array([filters, math.prod(rest)], np.int32)
     return found
+
+
+def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
+    """The ranges, with those widened that would give a layer's output a step too fine for what the layer sums.
+
+    Such a layer is one that no calibration image opens, as an SE of two hidden units can be in a trained network. The
+    widened range still holds only sums of less than two products of one step by one step.
+    """
+    ranges = dict(ranges)
+    [graph] = model.subgraphs
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    for op in graph.operators:
+        if builtin_code(model.operatorCodes[op.opcodeIndex]) not in _WEIGHTED:
+            continue
+        taken, given = ranges.get(names[op.inputs[0]]), ranges.get(names[op.outputs[0]])
+        kernel = model.buffers[graph.tensors[op.inputs[1]].buffer].data
+        if taken is None or given is None or kernel is None:
+            continue
+        width = np.maximum(taken["max"], 0) - np.minimum(taken["min"], 0)
+        least = width * np.abs(np.frombuffer(kernel, "float32")).max() / (127 * _FINEST)
+        low = np.minimum(given["min"], 0)
+        ranges[names[op.outputs[0]]] = {"min": given["min"], "max": np.maximum(given["max"], low + least)}
+    return ranges
 
 
 def _with_shapes(content: bytes, shapes: dict[bytes, np.ndarray]) -> bytes:

@@ -70,6 +70,24 @@ def test_every_kernel_is_int8_and_every_activation_float(trained, recipe):
     assert {names[graph.tensors[index].type] for index in flatbuffer.activations(graph)} == {"FLOAT32"}
 
 
+@pytest.mark.parametrize("opened", [0.0, 1e-4])
+def test_a_layer_that_no_image_opens_runs(opened):
+    """XNNPACK refused the file: steps of 4e-6 behind an input whose own are 3."""
+    inputs = keras.Input((4, 4, 2))
+    hidden = keras.layers.Conv2D(3, 1, activation="relu", name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="last")(hidden))
+    kernel = np.full((1, 1, 2, 3), -0.5, "float32")
+    model.get_layer("hidden").set_weights([kernel, np.full(3, opened, "float32")])
+    model.get_layer("last").bias.assign([1.0, -2.0])
+    float_file = to_tflite(model)
+    images = np.random.default_rng(0).uniform(0, 800, (4, 4, 4, 2)).astype("float32")
+    content = quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images))
+    assert xnnpack_partitions(content) == 1
+    [reference, xnnpack] = (find_engine(name).run(content, images).values for name in ("litert_reference", "litert"))
+    np.testing.assert_array_equal(xnnpack, reference)
+    np.testing.assert_allclose(xnnpack.reshape(4, 4, 4, 2), model.predict(images, verbose=0), atol=3 / 255 / 2)
+
+
 @pytest.fixture(scope="module")
 def large():
     """A convolution whose kernel has 36 MiB, as senet154 has some, its file, the ranges in it, and the image."""
