@@ -82,7 +82,7 @@ def test_tf_config_comes_before_slurm(environment):
     assert find_cluster().source == "TF_CONFIG"
 
 
-@pytest.mark.parametrize("missing", set(SLURM) - {"SLURM_STEP_NODELIST"})
+@pytest.mark.parametrize("missing", sorted(set(SLURM) - {"SLURM_STEP_NODELIST"}))
 def test_half_of_slurm_is_refused(environment, missing):
     environment(**{name: value for name, value in SLURM.items() if name != missing})
     with pytest.raises(InputError, match="SLURM's variables do not describe a step"):
