@@ -13,11 +13,13 @@ from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights
 from keras_se.export.primitives import functional
 from keras_se.squeeze_excite import SqueezeExcite
 
-DILATIONS, DIMENSIONS, LAST_MEAN, NO_OPERATION, SOFTMAXES, VECTORS, WIDE_POOL = USES = (
+DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXES, VECTORS, WIDE_POOL = USES = (
     "a dilation that differs by direction",
     "a tensor of more than 4 dimensions",
+    "SOFTMAX within a network",
     "MEAN over the last axes",
     "no operation of the schema",
+    "a resizing by this factor",
     "SOFTMAX at each position",
     "FULLY_CONNECTED on more than one vector",
     "AVERAGE_POOL_2D of more than 8 padded positions",
@@ -105,8 +107,11 @@ def _resized(layer: Any) -> Becomes:
         ("UpSampling2D", "nearest"): "TILE",
         ("UpSampling2D", "bilinear"): "RESIZE_BILINEAR",
     }
+    [taken] = layer._inbound_nodes[0].input_tensors
+    factors = {given / size for given, size in zip(_output_shape(layer)[1:3], taken.shape[1:3], strict=True)}
+    uneven = not factors <= ({2} if layer.interpolation == "bilinear" else {2, 4, 8})
     return Becomes(
-        (found.get((type(layer).__name__, layer.interpolation), NO_OPERATION),),
+        (found.get((type(layer).__name__, layer.interpolation), NO_OPERATION), *[RESIZED] * uneven),
         "use Conv2DTranspose" if layer.interpolation == "bilinear" else 'use interpolation="bilinear"',
     )
 
@@ -117,7 +122,7 @@ def _reshaped(layer: Any) -> Becomes:
 
 def _softmax(layer: Any) -> Becomes:
     if isinstance(layer, SqueezeExcite):
-        return Becomes(("SOFTMAX",), "use a sigmoid")
+        return Becomes((INNER_SOFTMAX,), "use a sigmoid")
     many = _positions(_output_shape(layer)) > 1
     return Becomes((SOFTMAXES,), "end in the logits, and take the softmax outside") if many else PLAIN
 

@@ -8,8 +8,10 @@ from keras_se.export.gpu_delegate import OPERATIONS
 from keras_se.export.layer_operations import (
     DILATIONS,
     DIMENSIONS,
+    INNER_SOFTMAX,
     LAST_MEAN,
     NO_OPERATION,
+    RESIZED,
     SOFTMAXES,
     USES,
     VECTORS,
@@ -50,7 +52,8 @@ _CUTS = frozenset(
 )
 """What XNNPACK of LiteRT 2.3 leaves to LiteRT's own kernels."""
 _CUTS_QUANTIZED = _CUTS | {
-    *("AVERAGE_POOL_2D", "BATCH_MATMUL", "DIV", "GELU", "HARD_SWISH", "MAXIMUM", "RELU", "RSQRT", "SOFTMAX", SOFTMAXES)
+    *("AVERAGE_POOL_2D", "BATCH_MATMUL", "DIV", "GELU", "HARD_SWISH", "MAXIMUM", "RELU", "RSQRT"),
+    *(INNER_SOFTMAX, SOFTMAXES),
 }
 
 
@@ -100,7 +103,7 @@ LIMITS = (
     Limit(_made_by("gpu_delegate"), {DIMENSIONS}, "refused", "LiteRT's GPU delegate takes no {}"),
     Limit(_made_by("edgetpu"), _Beyond(SUPPORTED), "refused", "Coral does not list {}"),
     Limit(_made_by("edgetpu"), {DILATIONS, DIMENSIONS, SOFTMAXES, VECTORS}, "refused", "Coral's rules allow no {}"),
-    Limit(_made_by("vela"), {LAST_MEAN, WIDE_POOL}, "refused", "Vela leaves {} to the CPU"),
+    Limit(_made_by("vela"), {LAST_MEAN, RESIZED, WIDE_POOL}, "refused", "Vela leaves {} to the CPU"),
     Limit(_int16_on_u55_or_u65, {"BATCH_MATMUL"}, "refused", "the NPU has no int16 form of {}"),
     Limit(_int16_on("vela"), _NO_INT16_NPU, "refused", "the NPU has no int16 form of {}"),
     Limit(_made_by("micro"), {"GELU"}, "refused", "TFLite Micro has no kernel of {}"),

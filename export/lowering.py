@@ -17,8 +17,9 @@ from keras_se.squeeze_excite import SqueezeExcite
 def lowered(model: keras.Model, form: Form) -> keras.Model:
     """The same function in a form; in every form without what no target wants.
 
-    Batch normalisation is folded, the sixth of a hard sigmoid is left to the weights that follow, and a padding that a
-    convolution's "same" can say is left to that.
+    Batch normalisation is folded, the sixth of a hard sigmoid is left to the weights that follow, a padding that a
+    convolution's "same" can say is left to that, and a pooling of one position, which XNNPACK does not take, becomes a
+    depthwise convolution by 1.
 
     Args:
         model: a built functional or sequential model.
@@ -71,6 +72,7 @@ def _rewritten(layer: layers.Layer, form: Form) -> bool:
         or (_is_squeezed(layer) and form.squeeze == "commuted")
         or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
         or isinstance(layer, layers.ZeroPadding2D)
+        or _leaves_out(layer)
     )
 
 
@@ -111,6 +113,8 @@ class _Lowerer(Writer):
         self._late: dict[int, tuple[Tensor, Tensor]] = {}  # the same of what was rescaled later
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if _leaves_out(layer):
+            layer = _by_1(layer, *args)
         if isinstance(layer, _HOMOGENEOUS):
             factor = math.prod(self._factor(one) for one in keras.tree.flatten((args, kwargs)))
             output = self._owed(super().__call__(layer, *args, **kwargs), factor)
@@ -222,6 +226,21 @@ class _Lowerer(Writer):
 
     def _clipped(self, x: Tensor, name: str) -> Tensor:
         return layers.ReLU(6, dtype=self._dtype, name=name)(x)
+
+
+def _leaves_out(layer: Any) -> bool:
+    """Whether it is a pooling that takes one position in each stride."""
+    return isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D) and layer.pool_size == (1, 1)
+
+
+def _by_1(layer: Any, x: Tensor) -> layers.DepthwiseConv2D:
+    """A convolution that takes the same positions."""
+    new = layers.DepthwiseConv2D(
+        1, layer.strides, use_bias=False, depthwise_initializer="ones", dtype=layer.dtype_policy, name=layer.name
+    )
+    new.trainable = False  # quantization-aware training does not move it
+    new.build(x.shape)
+    return new
 
 
 def _thins(layer: Any) -> bool:

@@ -5,6 +5,7 @@ import io
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,8 +25,10 @@ _WEIGHTED = {
     schema.BuiltinOperator.DEPTHWISE_CONV_2D,
     schema.BuiltinOperator.FULLY_CONNECTED,
 }
-# XNNPACK refuses a whole file for one layer whose input's and kernel's steps make 256 of its output's.
+# XNNPACK refuses a whole file for one layer whose input's and kernel's steps make 256 of its output's, and cuts the
+# graph at an addition whose inputs' steps are less than a 1,024th of its output's.
 _FINEST = 128
+_FINEST_ADDED = 512
 
 
 def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
@@ -72,25 +75,38 @@ def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:
 
 
 def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
-    """The ranges, with those widened that would give a layer's output a step too fine for what the layer sums.
+    """The ranges, with those widened that would give a tensor steps too fine for what computes or reads it.
 
-    Such a layer is one that no calibration image opens, as an SE of two hidden units can be in a trained network. The
-    widened range still holds only sums of less than two products of one step by one step.
+    Such is the output of a layer that no calibration image opens, as an SE of two hidden units can be in a trained
+    network; widened, it still holds no more than two products of one step by one step. And such is a branch that adds
+    next to nothing: less than half a step of the sum.
     """
     ranges = dict(ranges)
     [graph] = model.subgraphs
     names = [tensor.name.decode() for tensor in graph.tensors]
+    readers = Counter(int(index) for op in graph.operators for index in op.inputs)
+
+    def width(index: int) -> Any:
+        return np.maximum(ranges[names[index]]["max"], 0) - np.minimum(ranges[names[index]]["min"], 0)
+
+    def widen(index: int, least: Any) -> None:
+        low, high = ranges[names[index]]["min"], ranges[names[index]]["max"]
+        ranges[names[index]] = {"min": low, "max": np.maximum(high, np.minimum(low, 0) + least)}
+
     for op in graph.operators:
-        if builtin_code(model.operatorCodes[op.opcodeIndex]) not in _WEIGHTED:
+        code = builtin_code(model.operatorCodes[op.opcodeIndex])
+        known = [int(index) for index in op.inputs if names[index] in ranges]
+        if not known or names[op.outputs[0]] not in ranges:
             continue
-        taken, given = ranges.get(names[op.inputs[0]]), ranges.get(names[op.outputs[0]])
-        kernel = model.buffers[graph.tensors[op.inputs[1]].buffer].data
-        if taken is None or given is None or kernel is None:
-            continue
-        width = np.maximum(taken["max"], 0) - np.minimum(taken["min"], 0)
-        least = width * np.abs(np.frombuffer(kernel, "float32")).max() / (127 * _FINEST)
-        low = np.minimum(given["min"], 0)
-        ranges[names[op.outputs[0]]] = {"min": given["min"], "max": np.maximum(given["max"], low + least)}
+        if code in _WEIGHTED:
+            kernel = model.buffers[graph.tensors[op.inputs[1]].buffer].data
+            if kernel is not None:
+                greatest = np.abs(np.frombuffer(kernel, "float32")).max()
+                widen(op.outputs[0], width(known[0]) * greatest / (127 * _FINEST))
+        elif code == schema.BuiltinOperator.ADD:
+            for index in known:
+                if readers[index] == 1:
+                    widen(index, width(op.outputs[0]) / _FINEST_ADDED)
     return ranges
 
 

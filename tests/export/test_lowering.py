@@ -101,6 +101,12 @@ BLOCKS = {
     "a model in a model": lambda x: keras.Sequential(
         [keras.layers.Conv2D(4, 3, activation="hard_swish"), keras.layers.BatchNormalization()]
     )(keras.layers.Activation("hard_swish")(x)),
+    "every other position of a hard swish": lambda x: keras.layers.Conv2D(3, 1)(
+        keras.layers.MaxPooling2D(1, 2)(keras.layers.Activation("hard_swish")(x))
+    ),
+    "SE, then every third position": lambda x: keras.layers.AveragePooling2D(1, 3, padding="same")(
+        keras_se.SqueezeExcite(2)(x)
+    ),
     "padding behind": padded(((0, 1), (0, 1))),
     "padding on both sides": padded(1),
     "padding, then same": padded(1, padding="same"),
@@ -130,11 +136,23 @@ def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
 
 
 @pytest.mark.parametrize(
-    "name", ["se_resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("se_mobilenet", *FAST))]
+    "name", ["se_resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("se_mobilenet", "mobilenet_v3_small"))]
 )
 def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours(name):
     model = keras_se.create_model(name, input_shape=(64, 64, 3), classes=10)
     assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lowered(model, FORMS[-1]))).keys()
+
+
+@pytest.mark.parametrize("name", ["se_resnet20_cifar", pytest.param("se_resnet110_cifar", marks=pytest.mark.slow)])
+def test_a_cifar_network_is_one_piece(name, randomise):
+    """Its shortcuts leave out positions; and behind 110 layers of random statistics a branch adds next to nothing."""
+    model = keras_se.create_model(name, classes=10)
+    randomise(model, 0)
+    images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    float_file = to_tflite(lowered(model, PLAIN))
+    assert xnnpack_partitions(float_file) == 1
+    content = quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images, (0.0, 1.0)))
+    assert xnnpack_partitions(content) == 1
 
 
 def test_mobilenet_v3_is_one_piece_in_int8(randomise):

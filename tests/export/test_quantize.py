@@ -88,6 +88,22 @@ def test_a_layer_that_no_image_opens_runs(opened):
     np.testing.assert_allclose(xnnpack.reshape(4, 4, 4, 2), model.predict(images, verbose=0), atol=3 / 255 / 2)
 
 
+def test_a_branch_that_adds_next_to_nothing_does_not_cut_the_graph():
+    """A block that weight decay or pruning has emptied: XNNPACK does not add what differs by 1,024 in scale."""
+    inputs = keras.Input((4, 4, 2))
+    stem = keras.layers.Conv2D(2, 1, name="stem")(inputs)
+    branch = keras.layers.Conv2D(2, 1, name="branch", kernel_initializer=keras.initializers.Constant(1e-5))(stem)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="last")(keras.layers.Add()([stem, branch])))
+    float_file = to_tflite(model)
+    images = np.random.default_rng(0).uniform(0, 8, (4, 4, 4, 2)).astype("float32")
+    ranges = calibrate(float_file, images)
+    content = quantize(float_file, RECIPES["static_wi8_ai8"], ranges)
+    assert xnnpack_partitions(content) == 1
+    got = find_engine("litert_reference").run(content, images)
+    expected = model.predict(images, verbose=0).reshape(4, 32)
+    assert np.abs(got.values - expected).max() <= 3 * got.lsb  # three roundings, none of which is magnified
+
+
 @pytest.fixture(scope="module")
 def large():
     """A convolution whose kernel has 36 MiB, as senet154 has some, its file, the ranges in it, and the image."""
