@@ -112,9 +112,9 @@ MOST_ARENA = 64 << 20
 def ample_arena(content: bytes) -> int:
     """Working memory for TFLite Micro, which takes all of it at the start.
 
-    In bytes; it has been enough for every network here at 224 pixels.
+    In bytes; it has been enough for every network here at 224 pixels. From 2 GiB on it would crash the process.
     """
-    return 10 * len(content) + MOST_ARENA
+    return min(10 * len(content) + MOST_ARENA, 1 << 30)
 
 
 def _openvino(content: bytes, images: np.ndarray) -> Outputs:

@@ -257,3 +257,8 @@ def test_what_ends_the_interpreter_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"^TFLite Micro must run the file; [^\n]* ended by SIGABRT[^\n]*$"):
         export(model, tmp_path, recipes=("static_wi8_ai8",), target="tflite_micro", calibration=images)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_250_megabytes_gets_an_arena_that_an_int32_counts():
+    """As SE-ResNet-152 in float32 is, for which TFLite Micro crashed the process."""
+    assert 64 << 20 < ample_arena(range(250_000_000)) < 1 << 31
