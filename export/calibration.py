@@ -7,7 +7,6 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export.flatbuffer import activation_names, input_name, operation_names
 from keras_se.export.ranges import LEAST_RANGE, find_method
-from keras_se.export.roles import ignored_below
 from keras_se.export.tensors import each_images_tensors
 from keras_se.progress import track
 
@@ -40,7 +39,7 @@ def calibrate(
     *,
     method: str = "min_max",
 ) -> Ranges:
-    """The range of each activation over the images; where only a hard swish reads it, of its values above -3.
+    """The range of each activation over the images.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
@@ -55,11 +54,10 @@ def calibrate(
         raise InputError("a static recipe takes no loop; use unroll=True in an LSTM or GRU, or choose float32")
     observer = find_method(method).observer
     observers = {name: observer() for name in activation_names(float_file)}
-    least = ignored_below(float_file)
     runs = each_images_tensors(float_file, images, observers, resolver="BUILTIN")
     for tensors in track(runs, f"Calibrating on {len(images)} images", total=len(images)):
         for name, tensor in tensors.items():
-            observers[name].add(np.maximum(tensor.values, least.get(name, -np.inf)))
+            observers[name].add(tensor.values)
     ranges = {name: _widened(*one.range()) for name, one in observers.items()}
     if input_range is not None:
         ranges[input_name(float_file)] = _as_arrays(*input_range)

@@ -6,10 +6,8 @@ semicolon. The scope of the file's input is its own name.
 
 from typing import Any
 
-import numpy as np
-
 from keras_se.errors import InputError
-from keras_se.export.flatbuffer import activations, operation_names, schema, unpack
+from keras_se.export.flatbuffer import activations, operation_names, unpack
 
 _WEIGHTED = {"CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D"}
 
@@ -70,33 +68,6 @@ def neighbours(content: bytes) -> dict[str, list[str]]:
                 for output in map(int, op.outputs):
                     found[output].append(scope(graph, writer[index]))
     return {graph.tensors[index].name.decode(): scopes for index, scopes in found.items()}
-
-
-def ignored_below(content: bytes) -> dict[str, float]:
-    """The tensors that only a hard swish reads, and below which value it gives 0 for all of them.
-
-    A hard swish is one operation, or `x * relu6(x + 3)`, as `lowering` may write it.
-    """
-    model = unpack(content)
-    graph = model.subgraphs[0]
-    readers: dict[int, list[tuple[str, Any]]] = {}
-    for op, name in zip(graph.operators, operation_names(content), strict=True):
-        for index in map(int, op.inputs):
-            readers.setdefault(index, []).append((name, op))
-    found = {}
-    for index in activations(graph).difference(map(int, graph.outputs)):
-        match sorted(readers.get(index, []), key=lambda reader: reader[0]):
-            case [("HARD_SWISH", _)]:
-                found[index] = -3.0
-            case [("ADD", add), ("MUL", product)] if add.outputs[0] in product.inputs and _is_clipped(add):
-                shift = model.buffers[graph.tensors[add.inputs[1]].buffer].data
-                if shift is not None:
-                    found[index] = -float(np.frombuffer(shift, "float32").max())
-    return {graph.tensors[index].name.decode(): value for index, value in found.items()}
-
-
-def _is_clipped(add: Any) -> bool:
-    return add.builtinOptions.fusedActivationFunction == schema.ActivationFunctionType.RELU6
 
 
 def _read(content: bytes) -> tuple[Any, list[str], set[int]]:

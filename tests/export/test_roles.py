@@ -9,9 +9,9 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.convert import to_tflite
-from keras_se.export.form import COMMUTED, PLAIN, PRODUCTS
+from keras_se.export.form import COMMUTED
 from keras_se.export.lowering import lowered
-from keras_se.export.roles import ends, excitation, ignored_below
+from keras_se.export.roles import ends, excitation
 
 SMALL = {
     "se_mobilenet": {"alpha": 0.25, "r": 4},
@@ -91,16 +91,3 @@ def test_one_layer_has_no_two_ends():
     image = keras.Input((8, 8, 3))
     with pytest.raises(InputError, match="a first and a last layer with weights; the network has 1 of them"):
         ends(to_tflite(keras.Model(image, keras.layers.Conv2D(4, 3)(image))))
-
-
-@pytest.mark.parametrize("form", [PLAIN, PRODUCTS], ids=["whole", "product"])
-def test_a_hard_swish_ignores_what_lies_below_minus_3(form):
-    """What stands before the first; but the second's input is added to its output too, and the third gives 0 later."""
-    image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3, name="alone")(image)
-    x = keras.layers.Conv2D(4, 3, name="shared")(keras.layers.Activation("hard_swish")(x))
-    x = keras.layers.Add()([x, keras.layers.Activation("hard_swish")(x)])
-    x = keras.layers.Activation("silu")(keras.layers.Conv2D(2, 3, name="silu")(x))
-    [(name, value)] = ignored_below(to_tflite(lowered(keras.Model(image, x), form))).items()
-    assert "alone" in name
-    assert value == -3
