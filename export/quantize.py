@@ -95,7 +95,7 @@ def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
 
     for op in graph.operators:
         code = builtin_code(model.operatorCodes[op.opcodeIndex])
-        known = [int(index) for index in op.inputs if names[index] in ranges]
+        known = [int(index) for index in op.inputs if index >= 0 and names[index] in ranges]
         if not known or names[op.outputs[0]] not in ranges:
             continue
         if code in _WEIGHTED:
