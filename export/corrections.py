@@ -14,8 +14,6 @@ from keras_se.export.tensors import each_images_tensors
 from keras_se.export.weights import constants
 from keras_se.progress import track
 
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-
 
 def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
     """The float file with biases that undo the shift of each layer's mean output by the rounding of its weights.
@@ -37,7 +35,7 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
     layers = [
         (op, kind)
         for op, kind in zip(graph.operators, flatbuffer.operation_names(float_file), strict=True)
-        if kind in _WEIGHTED and names[op.inputs[1]] in weights
+        if kind in flatbuffer.WEIGHTED and names[op.inputs[1]] in weights
     ]
     means = _means(float_file, images, {names[op.inputs[0]] for op, _ in layers})
     for op, kind in layers:

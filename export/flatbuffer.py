@@ -13,6 +13,9 @@ from keras_se.extras import import_extra
 
 schema: Any = import_extra("ai_edge_litert.schema_py_generated", "edge")
 
+WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+"""Operations whose second input is a kernel and whose third a bias."""
+
 _IDENTIFIER = b"TFL3"
 _LAST_OLD_CODE = 127  # stands for those beyond it
 _whole: set[int] = set()  # hashes of the files that were found so

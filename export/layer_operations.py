@@ -109,11 +109,13 @@ def _resized(layer: Any) -> Becomes:
     }
     [taken] = layer._inbound_nodes[0].input_tensors
     factors = {given / size for given, size in zip(_output_shape(layer)[1:3], taken.shape[1:3], strict=True)}
-    uneven = not factors <= ({2} if layer.interpolation == "bilinear" else {2, 4, 8})
-    return Becomes(
-        (found.get((type(layer).__name__, layer.interpolation), NO_OPERATION), *[RESIZED] * uneven),
-        "use Conv2DTranspose" if layer.interpolation == "bilinear" else 'use interpolation="bilinear"',
-    )
+    other = not factors <= ({2} if layer.interpolation == "bilinear" else {2, 4, 8})
+    name = found.get((type(layer).__name__, layer.interpolation), NO_OPERATION)
+    if max(factors) <= 1:
+        instead = "use a convolution with strides"
+    else:
+        instead = "use Conv2DTranspose" if layer.interpolation == "bilinear" else 'use interpolation="bilinear"'
+    return Becomes((name, *[RESIZED] * other), instead)
 
 
 def _reshaped(layer: Any) -> Becomes:

@@ -13,18 +13,13 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.calibration import Ranges
-from keras_se.export.flatbuffer import builtin_code, inlined, pack, schema, unpack
+from keras_se.export.flatbuffer import WEIGHTED, builtin_code, builtin_names, inlined, pack, schema, unpack
 from keras_se.export.recipes import Recipe
 from keras_se.extras import import_extra
 
 # The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
 # last axis, and then finds no place for a scale for each filter unless such a row is a filter.
 _CHUNK = 32 << 20
-_WEIGHTED = {
-    schema.BuiltinOperator.CONV_2D,
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
-    schema.BuiltinOperator.FULLY_CONNECTED,
-}
 # XNNPACK refuses a whole file for one layer whose input's and kernel's steps make 256 of its output's, and cuts the
 # graph at an addition whose inputs' steps are less than a 1,024th of its output's.
 _FINEST = 128
@@ -93,17 +88,18 @@ def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
         low, high = ranges[names[index]]["min"], ranges[names[index]]["max"]
         ranges[names[index]] = {"min": low, "max": np.maximum(high, np.minimum(low, 0) + least)}
 
+    kinds = builtin_names()
     for op in graph.operators:
-        code = builtin_code(model.operatorCodes[op.opcodeIndex])
+        kind = kinds[builtin_code(model.operatorCodes[op.opcodeIndex])]
         known = [int(index) for index in op.inputs if index >= 0 and names[index] in ranges]
         if not known or names[op.outputs[0]] not in ranges:
             continue
-        if code in _WEIGHTED:
+        if kind in WEIGHTED:
             kernel = model.buffers[graph.tensors[op.inputs[1]].buffer].data
             if kernel is not None:
                 greatest = np.abs(np.frombuffer(kernel, "float32")).max()
                 widen(op.outputs[0], width(known[0]) * greatest / (127 * _FINEST))
-        elif code == schema.BuiltinOperator.ADD:
+        elif kind == "ADD":
             for index in known:
                 if readers[index] == 1:
                     widen(index, width(op.outputs[0]) / _FINEST_ADDED)

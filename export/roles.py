@@ -7,9 +7,7 @@ semicolon. The scope of the file's input is its own name.
 from typing import Any
 
 from keras_se.errors import InputError
-from keras_se.export.flatbuffer import activations, operation_names, unpack
-
-_WEIGHTED = {"CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D"}
+from keras_se.export.flatbuffer import WEIGHTED, activations, operation_names, unpack
 
 
 def excitation(content: bytes) -> list[str]:
@@ -32,10 +30,10 @@ def excitation(content: bytes) -> list[str]:
         for scaled, gate in (factors, factors[::-1]):
             before = writer.get(scaled)
             starts = [scaled]
-            if before is not None and names[before] in _WEIGHTED:
+            if before is not None and names[before] in WEIGHTED:
                 starts.append(int(graph.operators[before].inputs[0]))
             for chain in (_between(graph, writer, moving, start, gate) for start in starts):
-                if before not in chain and any(names[number] in _WEIGHTED for number in chain):
+                if before not in chain and any(names[number] in WEIGHTED for number in chain):
                     found |= chain
     if not found:
         raise InputError("the network has no SE: nothing in it is scaled by what a convolution makes of it")
@@ -49,7 +47,7 @@ def ends(content: bytes) -> list[str]:
         InputError: the network has fewer than two layers with weights.
     """
     graph, names, _ = _read(content)
-    layers = [number for number, name in enumerate(names) if name in _WEIGHTED]
+    layers = [number for number, name in enumerate(names) if name in WEIGHTED]
     if len(layers) < 2:
         raise InputError(f"there must be a first and a last layer with weights; the network has {len(layers)} of them")
     outer = [*graph.operators[: layers[0] + 1], *graph.operators[layers[-1] :]]

@@ -18,6 +18,8 @@ from keras_se.export.recipes import RECIPES
 from keras_se.export.targets import TARGETS
 
 FORMS = [PLAIN, PRODUCTS, Form(squeeze="commuted"), COMMUTED]
+# Random weights magnify the last bit of a float64 layer by layer: 2e-6 is left of it behind 152 of them.
+DEEP = {"se_inception_resnet_v2", "se_resnet152", "se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"}
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
 
 
@@ -34,8 +36,7 @@ def test_a_network_in_a_form_is_the_same_function(name, form, rewritten):
 @pytest.mark.usefixtures("float64")
 def test_every_other_network_in_the_furthest_form_is_the_same_function(name, rewritten):
     _, got, expected = rewritten(name, lambda model: lowered(model, FORMS[-1]))
-    # Random weights magnify the last bit of a float64 layer by layer: 2e-6 is left of it behind 152 of them.
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=(1e-5 if name in DEEP else 1e-9) * np.abs(expected).max())
 
 
 def hard_swish_twice_read(x):

@@ -104,6 +104,25 @@ def test_a_branch_that_adds_next_to_nothing_does_not_cut_the_graph():
     assert np.abs(got.values - expected).max() <= 3 * got.lsb  # three roundings, none of which is magnified
 
 
+def test_a_branch_that_something_else_reads_too_keeps_its_steps():
+    """Its sum with the stem is a thousand times as large; but the other reader makes it as large again."""
+    inputs = keras.Input((4, 4, 2))
+    stem = keras.layers.Conv2D(2, 1, name="stem")(inputs)
+    small = keras.layers.Conv2D(2, 1, name="small", kernel_initializer=keras.initializers.Constant(1e-4))(inputs)
+    large = keras.layers.Conv2D(2, 1, name="large", kernel_initializer=keras.initializers.Constant(1e4))(small)
+    model = keras.Model(inputs, keras.layers.Add()([keras.layers.Add()([stem, small]), large]))
+    float_file = to_tflite(model)
+    images = np.random.default_rng(0).uniform(0, 80, (4, 4, 4, 2)).astype("float32")
+    ranges = calibrate(float_file, images)
+    [wanted] = [ends["max"].item() for name, ends in ranges.items() if "/small" in name]
+    content = quantize(float_file, RECIPES["static_wi8_ai8"], ranges)
+    graph, kinds = flatbuffer.unpack(content).subgraphs[0], flatbuffer.operation_names(content)
+    ends = [(*op.inputs, *op.outputs) for op, kind in zip(graph.operators, kinds, strict=True) if kind == "ADD"]
+    scales = [graph.tensors[index].quantization.scale[0] for indices in ends for index in indices]
+    assert min(scales) == pytest.approx(wanted / 255)
+    assert max(scales) > 1024 * min(scales)
+
+
 @pytest.fixture(scope="module")
 def large():
     """A convolution whose kernel has 36 MiB, as senet154 has some, its file, the ranges in it, and the image."""

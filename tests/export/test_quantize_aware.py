@@ -350,3 +350,15 @@ def test_the_engine_tfmot_is_a_model_of_tf_keras(trained):
     model = quantize_aware(trained.model, calibration=trained.images[:8], engine="tfmot")
     assert type(model).__module__.startswith("tf_keras")
     assert model.output_shape == trained.model.output_shape
+
+
+def test_which_positions_a_shortcut_takes_is_not_trained():
+    """The pooling of one position that it is becomes a convolution by 1."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.MaxPooling2D(1, 2, name="every_other")(keras.layers.Conv2D(4, 3, padding="same")(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    aware = quantize_aware(model, calibration=np.random.default_rng(0).random((2, 8, 8, 3), "float32"))
+    [wrapped] = [layer for layer in aware.layers if layer.name == "every_other"]
+    assert isinstance(wrapped, RoundedWeights)
+    assert wrapped.trainable_variables == []
+    assert np.array_equal(wrapped.layer.kernel, np.ones((1, 1, 4, 1)))
