@@ -22,6 +22,7 @@ from keras_se.export.engines import find_engine
 from keras_se.export.flatbuffer import load, without_softmax
 from keras_se.export.ranges import METHODS
 from keras_se.export.search import export_searched
+from keras_se.export.vela import BEFORE
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 from keras_se.training.data import Source, load_source
 from keras_se.training.pipeline import sample, training_batches
@@ -87,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--search", type=int, default=0, help="test images that a search measures on; 0 for none")
     parser.add_argument("--max-drop", type=float, default=0.5, help="percentage points that the search may lose there")
     parser.add_argument("--outliers", type=float, default=1.0, help="multiply a channel of each ReLU by so much")
+    parser.add_argument("--target", default="phone_cpu", help="in whose form")
     parser.add_argument("--methods", default=",".join(METHODS), help="of calibration")
     parser.add_argument("--training", default="learned,frozen", help="ranges of it, or tfmot for that engine")
     return parser.parse_args()
@@ -103,14 +105,17 @@ def _files(
 ) -> Iterator[tuple[str, Path]]:
     """Each format's name and file, the float one first."""
 
-    def exported(of: keras.Model, *recipes: str, method: str = "min_max") -> list[Path]:
+    def exported(of: keras.Model, recipe: str, method: str = "min_max") -> Path:
         arguments = {"calibration": calibration, "calibration_method": method, "preprocessing": preprocessing}
-        return [artifact.path for artifact in export(of, folder, recipes=recipes, **arguments)]
+        target = "phone_cpu" if recipe == "float32" else options.target
+        [artifact] = export(of, folder, recipes=(recipe,), target=target, **arguments)
+        uncompiled = artifact.path.with_suffix(BEFORE)  # what Vela makes of it runs on the NPU alone
+        return uncompiled if uncompiled.exists() else artifact.path
 
-    recipes = ("float32", "static_wi8_ai16")
-    yield from zip(recipes, exported(model, *recipes), strict=True)
+    for recipe in ("float32", "static_wi8_ai16"):
+        yield recipe, exported(model, recipe)
     for method in options.methods.split(","):
-        yield f"static_wi8_ai8, {method}", exported(model, "static_wi8_ai8", method=method)[0]
+        yield f"static_wi8_ai8, {method}", exported(model, "static_wi8_ai8", method)
     if options.search:
         images, labels = searched
         further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
@@ -136,7 +141,7 @@ def _files(
             rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
             aware.compile(keras.optimizers.SGD(rate, momentum=0.9), "categorical_crossentropy", metrics=["accuracy"])
             aware.fit(batches, steps_per_epoch=steps, verbose=2)
-            [path] = exported(aware, "static_wi8_ai8")
+            path = exported(aware, "static_wi8_ai8")
         yield f"quantization-aware, {how}", path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from keras_se.export.form import PLAIN, Form
+from keras_se.export.mean_gate import mean_gate
 from keras_se.export.primitives import Tensor, Writer, functional
 from keras_se.squeeze_excite import SqueezeExcite
 
@@ -73,6 +74,7 @@ def _rewritten(layer: layers.Layer, form: Form) -> bool:
         or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
         or isinstance(layer, layers.ZeroPadding2D)
         or _leaves_out(layer)
+        or _normalises_alone(layer)
     )
 
 
@@ -100,6 +102,14 @@ _HOMOGENEOUS = (
 """Layers that give `s` times as much where an input is `s` times as large, for `s` above 0."""
 
 
+_WIDE = 56
+"""From so many positions a side on, the first step of a commuted mean costs Vela's NPUs less inside the convolution:
+below, its kernel of four times the size costs more than the pooling."""
+
+_LEAST_GATE = 1 / 16
+"""A gate that is hardly open in the mean may be wide open for an image, and all gates would share its range."""
+
+
 class _Lowerer(Writer):
     """Writes a model in a form. A tensor may be owed a constant factor, which the weights that follow pay."""
 
@@ -109,8 +119,9 @@ class _Lowerer(Writer):
         self._factors: dict[int, float] = {}
         self._settled: dict[int, Tensor] = {}
         self._padded: dict[int, tuple[Tensor, tuple]] = {}  # by a padded tensor, what was padded and how
-        self._rescalings: dict[int, tuple[Tensor, Tensor]] = {}  # by SE's output, what it rescaled and by what
-        self._late: dict[int, tuple[Tensor, Tensor]] = {}  # the same of what was rescaled later
+        # By SE's output, what it rescaled, by what, and by what in the mean; and the same of what was rescaled later.
+        self._rescalings: dict[int, tuple[Tensor, Tensor, np.ndarray | None]] = {}
+        self._late: dict[int, tuple[Tensor, Tensor, np.ndarray | None]] = {}
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         if _leaves_out(layer):
@@ -150,25 +161,25 @@ class _Lowerer(Writer):
         inner, padding = self._padded.get(id(x), (x, None))
         if padding is not None and _is_same(layer, inner.shape[1:3], padding):
             x, changes = inner, {"padding": "same"}
-        gate = None
-        if self._form.rescaling == "late" and _thins(layer):
-            x, gate = self._rescalings.get(id(x), (x, None))
+        x, *rescaling = self._rescalings.get(id(x), (x,)) if _thins(layer) else (x,)
         output = super()._linear(layer, kind, name, x, **changes)
         kernel = self._convolutions[id(output)][0].weights[0]
         kernel.assign(kernel * factor)
-        return output if gate is None else self._rescaled_late(output, gate, name)
+        return self._rescaled_late(output, *rescaling, name) if rescaling else output
 
     def _affine(self, x: Tensor, scale: np.ndarray, offset: np.ndarray, name: str) -> Tensor:
         if id(x) in self._late:
-            convolved, gate = self._late[id(x)]
-            # The scale goes into the kernel all the same: channels of like size share a range better.
+            convolved, gate, mean = self._late[id(x)]
+            # Channels share a range: so the scale goes into the kernel all the same, and what the gate is in the mean.
+            if mean is not None:
+                scale, gate = scale * mean, super()._affine(gate, 1 / mean, np.array(0.0), f"{name}_gate")
             scaled = super()._affine(convolved, scale, np.array(0.0), f"{name}_scale")
-            x, scale = self._rescaled_late(scaled, gate, name), np.array(1.0)
+            x, scale = self._rescaled_late(scaled, gate, mean, name), np.array(1.0)
         return super()._affine(x, scale, offset, name)
 
-    def _rescaled_late(self, x: Tensor, gate: Tensor, name: str) -> Tensor:
+    def _rescaled_late(self, x: Tensor, gate: Tensor, mean: np.ndarray | None, name: str) -> Tensor:
         output = layers.Multiply(dtype=self._dtype, name=f"{name}_rescaled")([x, gate])
-        self._late[id(output)] = x, gate
+        self._late[id(output)] = x, gate, mean
         return self._owed(output, 1.0)
 
     def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
@@ -177,14 +188,18 @@ class _Lowerer(Writer):
     def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
         if self._form.squeeze != "commuted" or not _is_squeezed(layer):
             return super()._reduced(layer, name, x)
-        before, source = self._convolutions.get(id(x), (None, x))
-        if not _widens(before):
-            return self._mean(self._linear(layer.reduce, layers.Conv2D, name, x), layer.name)
-        new = layers.Conv2D(layer.reduce.filters, 1, dtype=self._dtype, name=name)
-        hidden = new(source)
-        first, offset = _matrix(before)
         kernel, bias = _matrix(layer.reduce)
-        new.set_weights([(first @ kernel)[None, None], offset @ kernel + bias])
+        kernel = kernel * self._factor(x)
+        before, source = self._convolutions.get(id(x), (None, x))
+        if _widens(before):
+            first, offset = _matrix(before)
+            kernel, bias = first @ kernel, offset @ kernel + bias
+        else:
+            source = x
+        sizes = tuple(_step(size) if size >= _WIDE else 1 for size in x.shape[1:3])
+        new = layers.Conv2D(len(bias), sizes, sizes, dtype=self._dtype, name=name)
+        hidden = new(source)
+        new.set_weights([np.broadcast_to(kernel / math.prod(sizes), new.kernel.shape), bias])
         return self._mean(hidden, layer.name)
 
     def _mean(self, x: Tensor, name: str) -> Tensor:
@@ -198,8 +213,9 @@ class _Lowerer(Writer):
 
     def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:
         output = super()._rescaled(layer, x, gate)
-        if layer.squeeze != "none":  # one number a channel, wherever in the map
-            self._rescalings[id(output)] = x, gate
+        if self._form.rescaling == "late" and layer.squeeze != "none":  # one number a channel, wherever in the map
+            mean = mean_gate(layer)
+            self._rescalings[id(output)] = x, gate, mean if mean is None else np.maximum(mean, _LEAST_GATE)
         return self._owed(output, self._factor(x) * self._factor(gate))
 
     def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
@@ -226,6 +242,16 @@ class _Lowerer(Writer):
 
     def _clipped(self, x: Tensor, name: str) -> Tensor:
         return layers.ReLU(6, dtype=self._dtype, name=name)(x)
+
+
+def _normalises_alone(layer: Any) -> bool:
+    """Whether it is a batch normalisation of maps that the converter would write as MUL and ADD: behind no weights."""
+    if not isinstance(layer, layers.BatchNormalization):
+        return False
+    [x] = layer._inbound_nodes[0].input_tensors
+    before: Any = x._keras_history.operation
+    linear = getattr(before, "activation", keras.activations.linear) is keras.activations.linear
+    return len(x.shape) == 4 and not (linear and getattr(before, "weights", []))
 
 
 def _leaves_out(layer: Any) -> bool:
