@@ -49,6 +49,9 @@ def pairs() -> Iterator[tuple[str, bytes, bytes]]:
         )
         yield f"MobileNetV3-{size} over keras.applications', as it is", ours, int8(theirs, lower=False)
         yield f"keras.applications' MobileNetV3-{size}, lowered, over as it is", int8(theirs), int8(theirs, lower=False)
+    for name, words in (("se_bn_inception", "SE-BN-Inception"), ("se_shufflenet", "SE-ShuffleNet")):
+        model = keras_se.create_model(name)
+        yield f"{words} over {words}, as it is", int8(model), int8(model, lower=False)
     for name, words in (("se_mobilenet", "MobileNet"), ("se_resnet50", "ResNet-50")):
         plain = int8(keras_se.create_model(name, placement="none"))
         yield f"SE-{words} over {words}", int8(keras_se.create_model(name)), plain

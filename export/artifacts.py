@@ -165,7 +165,7 @@ def finished(content: Content, target: Target, *, source, calibration, **further
         "sha256": hashlib.sha256(product.content).hexdigest(),
         "operations": flatbuffer.operations(product.content),
         "dtypes": flatbuffer.dtypes(product.content),
-        "xnnpack_partitions": xnnpack_partitions(content.content),  # a compiler's output is for another engine
+        "xnnpack_partitions": xnnpack_partitions(content.content) if target.xnnpack else None,
         "versions": installed_versions(),
         **further,
         **product.manifest,

@@ -19,13 +19,17 @@ class Form:
             that follows: each of its channels is of one input alone. A stride of 2 leaves a quarter to multiply. The
             kernels take the mean of each channel's gate, and the gate is over that: else a channel that the gate
             nearly closes would stand open in the range of all.
+        pooling: "whole", AVERAGE_POOL_2D; or "convolution", a depthwise one, and where windows reach beyond the map a
+            multiplication of each position, which XNNPACK has in int8, where it does not have the pooling.
     """
 
     hard_swish: str = "whole"
     squeeze: str = "mean"
     rescaling: str = "in_place"
+    pooling: str = "whole"
 
 
 PLAIN = Form()
 PRODUCTS = Form(hard_swish="product")
+ONE_PIECE = Form(hard_swish="product", pooling="convolution")
 COMMUTED = Form(hard_swish="product", squeeze="commuted", rescaling="late")

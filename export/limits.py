@@ -76,7 +76,7 @@ def _of_integers(target: Target, recipe: Recipe) -> bool:
 
 def _on_xnnpack(target: Target, recipe: Recipe) -> bool:
     # It takes no int16, whatever the network.
-    return tool(target) in ("", "image_classifier", "browser") and not _in_int16(recipe)
+    return target.xnnpack and not _in_int16(recipe)
 
 
 def _quantized_on_xnnpack(target: Target, recipe: Recipe) -> bool:

@@ -11,16 +11,17 @@ from keras import layers
 
 from keras_se.export.form import PLAIN, Form
 from keras_se.export.mean_gate import mean_gate
-from keras_se.export.primitives import Tensor, Writer, functional
+from keras_se.export.primitives import Tensor, Writer, copied, functional, taken
 from keras_se.squeeze_excite import SqueezeExcite
 
 
 def lowered(model: keras.Model, form: Form) -> keras.Model:
     """The same function in a form; in every form without what no target wants.
 
-    Batch normalisation is folded, the sixth of a hard sigmoid is left to the weights that follow, a padding that a
-    convolution's "same" can say is left to that, and a pooling of one position, which XNNPACK does not take, becomes a
-    depthwise convolution by 1.
+    Batch normalisation is folded, behind no weights into a depthwise convolution of 1x1; the sixth of a hard sigmoid is
+    left to the weights that follow; a padding that a convolution's "same" can say is left to that; a ReLU of a
+    concatenation becomes one of each part, which the operation before can do; and a pooling of one position, which
+    XNNPACK does not take, becomes a depthwise convolution by 1.
 
     Args:
         model: a built functional or sequential model.
@@ -46,7 +47,19 @@ def needed(model: keras.Model, form: Form) -> Form:
         form = dataclasses.replace(form, squeeze="mean")
     if not any(isinstance(layer, SqueezeExcite) for layer in _layers(model)):
         form = dataclasses.replace(form, rescaling="in_place")
+    if not any(_averages(layer) for layer in _layers(model)):
+        form = dataclasses.replace(form, pooling="whole")
     return form
+
+
+def avoided(layer: Any, form: Form) -> set[str]:
+    """Operations that the converter would make of a layer and that do not occur in the form."""
+    found = set()
+    if isinstance(layer, layers.Layer) and form.hard_swish == "product":
+        found.add("HARD_SWISH")
+    if _averages(layer) and form.pooling == "convolution":
+        found.add("AVERAGE_POOL_2D")
+    return found
 
 
 def _layers(model: keras.Model) -> Iterator[layers.Layer]:
@@ -74,7 +87,9 @@ def _rewritten(layer: layers.Layer, form: Form) -> bool:
         or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
         or isinstance(layer, layers.ZeroPadding2D)
         or _leaves_out(layer)
+        or (_averages(layer) and form.pooling == "convolution")
         or _normalises_alone(layer)
+        or _cuts_off_a_concatenation(layer)
     )
 
 
@@ -119,23 +134,33 @@ class _Lowerer(Writer):
         self._factors: dict[int, float] = {}
         self._settled: dict[int, Tensor] = {}
         self._padded: dict[int, tuple[Tensor, tuple]] = {}  # by a padded tensor, what was padded and how
-        # By SE's output, what it rescaled, by what, and by what in the mean; and the same of what was rescaled later.
-        self._rescalings: dict[int, tuple[Tensor, Tensor, np.ndarray | None]] = {}
-        self._late: dict[int, tuple[Tensor, Tensor, np.ndarray | None]] = {}
+        self._joined: dict[int, tuple[layers.Layer, list[Tensor]]] = {}  # by a concatenation, its layer and its parts
+        # By SE's output, what it rescaled, and by what: the gate, and its mean. The same of what was rescaled later.
+        self._rescalings: dict[int, tuple[Tensor, tuple[Tensor, np.ndarray | None]]] = {}
+        self._late: dict[int, tuple[Tensor, tuple[Tensor, np.ndarray | None]]] = {}
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         if _leaves_out(layer):
             layer = _by_1(layer, *args)
         if isinstance(layer, _HOMOGENEOUS):
             factor = math.prod(self._factor(one) for one in keras.tree.flatten((args, kwargs)))
-            output = self._owed(super().__call__(layer, *args, **kwargs), factor)
+            convolved = self._form.pooling == "convolution" and _averages(layer)
+            write = _averaged if convolved else super().__call__
+            output = self._owed(write(layer, *args, **kwargs), factor)
             if isinstance(layer, layers.ZeroPadding2D):
                 self._padded[id(output)] = args[0], tuple(map(tuple, layer.padding))
             return output
+        if _cuts_off_a_concatenation(layer):
+            joined, parts = self._joined[id(args[0])]
+            parts = [self(_named(layer, f"{layer.name}_{number}"), part) for number, part in enumerate(parts)]
+            return copied(_named(joined, layer.name), parts)[1]
         if not isinstance(layer, tuple(self._RULES)):
             settled: Any = keras.tree.map_structure(self.settled, (args, kwargs))
             args, kwargs = settled
-        return super().__call__(layer, *args, **kwargs)
+        output = super().__call__(layer, *args, **kwargs)
+        if isinstance(layer, layers.Concatenate):
+            self._joined[id(self._owed(output, 1.0))] = layer, args[0]
+        return output
 
     def settled(self, x: Tensor) -> Tensor:
         """A tensor that is owed nothing, of the same value."""
@@ -161,15 +186,15 @@ class _Lowerer(Writer):
         inner, padding = self._padded.get(id(x), (x, None))
         if padding is not None and _is_same(layer, inner.shape[1:3], padding):
             x, changes = inner, {"padding": "same"}
-        x, *rescaling = self._rescalings.get(id(x), (x,)) if _thins(layer) else (x,)
+        x, gate = self._rescalings.get(id(x), (x, None)) if _thins(layer) else (x, None)
         output = super()._linear(layer, kind, name, x, **changes)
         kernel = self._convolutions[id(output)][0].weights[0]
         kernel.assign(kernel * factor)
-        return self._rescaled_late(output, *rescaling, name) if rescaling else output
+        return output if gate is None else self._rescaled_late(output, *gate, name)
 
     def _affine(self, x: Tensor, scale: np.ndarray, offset: np.ndarray, name: str) -> Tensor:
         if id(x) in self._late:
-            convolved, gate, mean = self._late[id(x)]
+            convolved, (gate, mean) = self._late[id(x)]
             # Channels share a range: so the scale goes into the kernel all the same, and what the gate is in the mean.
             if mean is not None:
                 scale, gate = scale * mean, super()._affine(gate, 1 / mean, np.array(0.0), f"{name}_gate")
@@ -179,7 +204,7 @@ class _Lowerer(Writer):
 
     def _rescaled_late(self, x: Tensor, gate: Tensor, mean: np.ndarray | None, name: str) -> Tensor:
         output = layers.Multiply(dtype=self._dtype, name=f"{name}_rescaled")([x, gate])
-        self._late[id(output)] = x, gate, mean
+        self._late[id(output)] = x, (gate, mean)
         return self._owed(output, 1.0)
 
     def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
@@ -199,7 +224,7 @@ class _Lowerer(Writer):
         sizes = tuple(_step(size) if size >= _WIDE else 1 for size in x.shape[1:3])
         new = layers.Conv2D(len(bias), sizes, sizes, dtype=self._dtype, name=name)
         hidden = new(source)
-        new.set_weights([np.broadcast_to(kernel / math.prod(sizes), new.kernel.shape), bias])
+        new.set_weights([np.broadcast_to(kernel / math.prod(sizes), (*sizes, *kernel.shape)), bias])
         return self._mean(hidden, layer.name)
 
     def _mean(self, x: Tensor, name: str) -> Tensor:
@@ -215,7 +240,7 @@ class _Lowerer(Writer):
         output = super()._rescaled(layer, x, gate)
         if self._form.rescaling == "late" and layer.squeeze != "none":  # one number a channel, wherever in the map
             mean = mean_gate(layer)
-            self._rescalings[id(output)] = x, gate, mean if mean is None else np.maximum(mean, _LEAST_GATE)
+            self._rescalings[id(output)] = x, (gate, mean if mean is None else np.maximum(mean, _LEAST_GATE))
         return self._owed(output, self._factor(x) * self._factor(gate))
 
     def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
@@ -244,12 +269,55 @@ class _Lowerer(Writer):
         return layers.ReLU(6, dtype=self._dtype, name=name)(x)
 
 
+def _averages(layer: Any) -> bool:
+    """Whether it is an average pooling that a depthwise convolution can be, which has one stride for both sides."""
+    return isinstance(layer, layers.AveragePooling2D) and layer.pool_size != (1, 1) and len(set(layer.strides)) == 1
+
+
+def _averaged(layer: Any, x: Tensor) -> Tensor:
+    """The average as a convolution; times how often a window is as large as its part within the map."""
+    size = math.prod(layer.pool_size)
+    mean: Any = keras.initializers.Constant(1 / size)
+    new = layers.DepthwiseConv2D(
+        layer.pool_size,
+        layer.strides,
+        layer.padding,
+        use_bias=False,
+        depthwise_initializer=mean,
+        dtype=layer.dtype_policy,
+        name=layer.name,
+    )
+    output = new(x)
+    ones: Any = np.ones((1, *x.shape[1:3], 1))
+    within = keras.ops.depthwise_conv(ones, np.ones((*layer.pool_size, 1, 1)), layer.strides, layer.padding)
+    share = np.asarray(within) / size
+    if share.min() == 1:
+        return output
+    return layers.Rescaling(1 / share, dtype=layer.dtype_policy, name=f"{layer.name}_border")(output)
+
+
+def _cuts_off_a_concatenation(layer: Any) -> bool:
+    """Whether it is a ReLU, and alone reads a concatenation."""
+    relu = isinstance(layer, layers.ReLU) or (
+        isinstance(layer, layers.Activation) and layer.activation in (keras.activations.relu, keras.activations.relu6)
+    )
+    if not relu or not layer._inbound_nodes:
+        return False
+    before: Any = taken(layer)._keras_history.operation
+    return isinstance(before, layers.Concatenate) and len(before._outbound_nodes) == 1
+
+
+def _named(layer: Any, name: str) -> Any:
+    """A layer of the same configuration, with another name."""
+    return type(layer).from_config({**layer.get_config(), "name": name})
+
+
 def _normalises_alone(layer: Any) -> bool:
     """Whether it is a batch normalisation of maps that the converter would write as MUL and ADD: behind no weights."""
     if not isinstance(layer, layers.BatchNormalization):
         return False
-    [x] = layer._inbound_nodes[0].input_tensors
-    before: Any = x._keras_history.operation
+    x = taken(layer)
+    before = x._keras_history.operation
     linear = getattr(before, "activation", keras.activations.linear) is keras.activations.linear
     return len(x.shape) == 4 and not (linear and getattr(before, "weights", []))
 

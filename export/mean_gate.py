@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_se.export.primitives import taken
 from keras_se.squeeze_excite import SqueezeExcite
 
 
@@ -19,16 +20,16 @@ def mean_gate(layer: SqueezeExcite) -> np.ndarray | None:
     Returns:
         None where SE squeezes otherwise, or does not follow a normalisation, with or without an activation between.
     """
-    activations: list[Any] = []
-    before = _before(layer)
+    activations = []
+    before: Any = taken(layer)._keras_history.operation
     while isinstance(before, layers.Activation | layers.ReLU):
         activations.insert(0, before)
-        before = _before(before)
+        before = taken(before)._keras_history.operation
     if layer.squeeze != "avg" or not isinstance(before, layers.BatchNormalization):
         return None
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    values: Any = np.multiply.outer(nodes, before.gamma if before.scale else 1.0)
-    values = values + (before.beta if before.center else np.zeros(before.moving_mean.shape))
+    values: Any = np.multiply.outer(nodes, before.gamma if before.scale else np.ones(taken(layer).shape[-1]))
+    values = values + (before.beta if before.center else 0.0)
     for activation in activations:
         values = activation(values)
     mean = weights @ np.asarray(values, "float64") / weights.sum()
@@ -37,8 +38,3 @@ def mean_gate(layer: SqueezeExcite) -> np.ndarray | None:
 
 
 _NODES = 32  # of the quadrature: a ReLU's mean to 1 %
-
-
-def _before(layer: Any) -> Any:
-    """The layer that writes what this one reads."""
-    return layer._inbound_nodes[0].input_tensors[0]._keras_history.operation

@@ -14,7 +14,7 @@ from keras_se.export.convert import load_model
 from keras_se.export.form import PLAIN
 from keras_se.export.layer_operations import becomes, operations_of
 from keras_se.export.limits import LIMITS, tool
-from keras_se.export.lowering import needed
+from keras_se.export.lowering import avoided, needed
 from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.targets import Target, find_target
@@ -123,9 +123,9 @@ def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]
             continue
         found: dict[tuple[str, str, str], list[str]] = {}
         for recipe, form in forms:
-            rewritten = form.hard_swish == "product" and isinstance(operation, keras.Layer)
+            gone = avoided(operation, form)
             for one in known:
-                stay = [name for name in one.operations if not (rewritten and name == "HARD_SWISH")]
+                stay = [name for name in one.operations if name not in gone]
                 for verdict, reason in _limits(device, recipe, stay):
                     found.setdefault((verdict, reason, one.instead), []).append(recipe.name)
         yield from (

@@ -53,6 +53,11 @@ def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, 
     return new, output
 
 
+def taken(layer: Any) -> Tensor:
+    """What a layer of a model reads; of several tensors the first."""
+    return layer._inbound_nodes[0].input_tensors[0]
+
+
 def functional(model: keras.Model) -> keras.Model:
     """The model as a functional one of its own, not yet compiled."""
     if isinstance(model, keras.Sequential):

@@ -1,6 +1,7 @@
 """Quantization-aware training on Keras 3: a model that computes as its int8 file will."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -82,7 +83,8 @@ def quantize_aware(
         return quantize_aware_tfmot(model, calibration, input_range=input_range)
     if input_range is None:
         input_range = preprocessing_of(model).input_range
-    form = needed(model, find_target(target).integer_form)
+    # The factors at a pooled map's border are no int8 constants to the last bit.
+    form = needed(model, replace(find_target(target).integer_form, pooling="whole"))
     plain = lowered(model, form)
     if plain is model:  # nothing in it is written otherwise in any form
         plain = written_out(model, fold=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.form import COMMUTED, PLAIN, PRODUCTS, Form
+from keras_se.export.form import COMMUTED, ONE_PIECE, PLAIN, PRODUCTS, Form
 from keras_se.export.product import Content, Product
 from keras_se.export.recipes import RECIPES, USUAL, Recipe
 
@@ -36,6 +36,8 @@ class Target:
     """How a network is written for recipes that compute in float."""
     integer_form: Form = PRODUCTS
     """And for those that compute in integers."""
+    xnnpack: bool = False
+    """Whether LiteRT runs its files there, with XNNPACK."""
     finish: str | None = None
     """`module:function`, from `Content` and this target to `Product`: compiler, metadata, types of input and output.
     It is imported when it is used, because it may need an extra. It raises InputError where the device refuses."""
@@ -123,15 +125,27 @@ def _processors() -> Iterator[Target]:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("phone_cpu", "LiteRT with XNNPACK on a phone's processor"),
+        Target("phone_cpu", "LiteRT with XNNPACK on a phone's processor", integer_form=ONE_PIECE, xnnpack=True),
         Target(
             "phone_gpu",
             "LiteRT with its GPU delegate on a phone's graphics processor",
             refuses=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, _FLOATS),
             finish="keras_se.export.gpu_delegate:finish",
         ),
-        Target("mediapipe", "MediaPipe's ImageClassifier in an app", finish="keras_se.export.image_classifier:finish"),
-        Target("browser", "LiteRT.js in a web page", finish="keras_se.export.browser:finish"),
+        Target(
+            "mediapipe",
+            "MediaPipe's ImageClassifier in an app",
+            integer_form=ONE_PIECE,
+            xnnpack=True,
+            finish="keras_se.export.image_classifier:finish",
+        ),
+        Target(
+            "browser",
+            "LiteRT.js in a web page",
+            integer_form=ONE_PIECE,
+            xnnpack=True,
+            finish="keras_se.export.browser:finish",
+        ),
         Target("openvino", "OpenVINO on an Intel processor", finish="keras_se.export.openvino_ir:finish"),
         Target(
             "edgetpu",

@@ -10,18 +10,18 @@ from keras_se.export import export, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import ENGINES, xnnpack_partitions
-from keras_se.export.form import COMMUTED, PLAIN, PRODUCTS, Form
+from keras_se.export.form import COMMUTED, ONE_PIECE, PLAIN, PRODUCTS, Form
 from keras_se.export.lowering import lowered, needed
 from keras_se.export.parity import compare_all
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
 from keras_se.export.targets import TARGETS
 
-FORMS = [PLAIN, PRODUCTS, Form(squeeze="commuted"), COMMUTED]
+FORMS = [PLAIN, PRODUCTS, ONE_PIECE, Form(squeeze="commuted"), COMMUTED]
 # Random weights magnify the last bit of a float64 layer by layer: 2e-6 is left of it behind 152 of them.
 DEEP = {"se_inception_resnet_v2", "se_resnet152", "se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"}
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
-ONE_PIECE = ("se_mobilenet", "mobilenet_v3_small", "se_resnet20_cifar", "se_wrn16_8")
+SMALL = ("se_mobilenet", "mobilenet_v3_small", "se_shufflenet", "se_resnet20_cifar", "se_wrn16_8")
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -83,6 +83,11 @@ def se_on_a_normalisation_before_a_stride(x):
     return se_before_a_stride(padding="same")(x)
 
 
+def relu_of_rows_that_others_read(x):
+    rows = keras.layers.Concatenate(1)([x, x])
+    return keras.layers.Add()([rows, keras.layers.Activation("relu")(rows)])
+
+
 BLOCKS = {
     "SE, then a stride": se_before_a_stride(padding="same"),
     "SE on a normalisation, then a stride": se_on_a_normalisation_before_a_stride,
@@ -119,6 +124,14 @@ BLOCKS = {
     "a normalisation of a sum": lambda x: keras.layers.Conv2D(3, 1)(
         keras.layers.BatchNormalization()(keras.layers.Add()([x, keras.layers.Conv2D(4, 1)(x)]))
     ),
+    "an average within the map": lambda x: keras.layers.AveragePooling2D(2)(keras.layers.Activation("hard_swish")(x)),
+    "an average beyond the border": keras.layers.AveragePooling2D(3, 1, padding="same"),
+    "an average in strides beyond the border": keras.layers.AveragePooling2D((3, 5), 2, padding="same"),
+    "an average in two strides": keras.layers.AveragePooling2D(3, (1, 2), padding="same"),
+    "a ReLU of a concatenation": lambda x: keras.layers.ReLU(6)(
+        keras.layers.Concatenate()([x, keras.layers.Conv2D(4, 3, padding="same", activation="hard_swish")(x)])
+    ),
+    "a ReLU of a concatenation of rows that others read": relu_of_rows_that_others_read,
     "padding behind": padded(((0, 1), (0, 1))),
     "padding on both sides": padded(1),
     "padding, then same": padded(1, padding="same"),
@@ -170,7 +183,7 @@ def pieces(name, form, recipe, randomise):
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
 @pytest.mark.parametrize(
     "name",
-    [name if name in ONE_PIECE else pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models()],
+    [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models()],
 )
 def test_every_network_is_one_piece_on_a_phone(name, recipe, randomise):
     assert pieces(name, TARGETS["phone_cpu"].form(RECIPES[recipe]), recipe, randomise) == 1

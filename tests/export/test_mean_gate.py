@@ -8,15 +8,18 @@ import keras_se
 from keras_se.export.mean_gate import mean_gate
 
 
+@pytest.mark.parametrize("learned", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hard_swish", "silu", None])
-def test_it_is_near_the_mean_gate_of_normal_inputs(activation, randomise):
+def test_it_is_near_the_mean_gate_of_normal_inputs(activation, learned, randomise):
     keras.utils.set_random_seed(0)
     image = keras.Input((32, 32, 6))
-    normal, excite = keras.layers.BatchNormalization(), keras_se.SqueezeExcite(hidden=4)
+    normal = keras.layers.BatchNormalization(scale=learned, center=learned)
+    excite = keras_se.SqueezeExcite(hidden=4)
     x = normal(image)
     x = keras.layers.Activation(activation)(x) if activation else x
     model = keras.Model(image, [x, excite(x)])
-    randomise(model, 0)
+    if learned:
+        randomise(model, 0)
     images = np.random.default_rng(0).normal(normal.moving_mean, np.sqrt(normal.moving_variance), (64, 32, 32, 6))
     maps, rescaled = (np.asarray(one) for one in model(images))
     gates = rescaled.sum((1, 2)) / maps.sum((1, 2))

@@ -152,7 +152,7 @@ class Tools:
             TARGETS[target].finished(Content(content, RECIPES[recipe], "net", size, None))
         except InputError:
             return "refused"
-        on_xnnpack = target in ("phone_cpu", "mediapipe", "browser") and recipe != "static_wi8_ai16"
+        on_xnnpack = TARGETS[target].xnnpack and recipe != "static_wi8_ai16"
         return "slow" if on_xnnpack and xnnpack_partitions(content) > 1 else None
 
     def _file(self, target, recipe):

@@ -1,6 +1,7 @@
 """What a device cannot run is refused before anything is made."""
 
 import keras
+import numpy as np
 import pytest
 
 from keras_se.errors import InputError
@@ -30,3 +31,18 @@ def test_a_target_takes_every_other_recipe():
         assert find_target(target.name, rest) is target
         assert target.usual
         assert set(target.usual) <= {recipe.name for recipe in rest}
+
+
+def test_what_xnnpack_refuses_is_made_for_targets_that_do_not_have_it(monkeypatch, tmp_path):
+    def refuse(content):
+        raise InputError("XNNPACK cannot prepare the file")
+
+    monkeypatch.setattr("keras_se.export.artifacts.xnnpack_partitions", refuse)
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs)))
+    images = np.zeros((2, 8, 8, 3), "float32")
+    arguments = {"recipes": ["static_wi8_ai8"], "calibration": images}
+    [artifact] = export(model, tmp_path, target="openvino", **arguments)
+    assert artifact.manifest["xnnpack_partitions"] is None
+    with pytest.raises(InputError, match=r"^XNNPACK cannot prepare"):
+        export(model, tmp_path, target="phone_cpu", **arguments)
