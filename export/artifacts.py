@@ -20,7 +20,7 @@ from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.form import Form
-from keras_se.export.lowering import lowered, needed
+from keras_se.export.lowering import lowered
 from keras_se.export.markers import take_ranges
 from keras_se.export.preflight import check, named
 from keras_se.export.product import Content, Product
@@ -29,6 +29,7 @@ from keras_se.export.quantize_aware import deployed, form_of_aware, is_quantizat
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.records import labels_of
+from keras_se.export.rewriting import needed
 from keras_se.export.targets import Target, find_target
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track

@@ -81,7 +81,7 @@ class RoundedInput(FakeQuantize):
     A .keras file has a configuration for each layer and no room for one of the model's own.
 
     Args:
-        form: a `keras_se.export.lowering.Form`, or its fields.
+        form: a `keras_se.export.form.Form`, or its fields.
     """
 
     def __init__(self, low: float, high: float, form: Form | Mapping[str, str], **kwargs):

@@ -1,17 +1,16 @@
 """A trained model to the same function in the form that a target runs best."""
 
-import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from keras_se.export.form import PLAIN, Form
+from keras_se.export.form import Form
 from keras_se.export.mean_gate import mean_gate
-from keras_se.export.primitives import Tensor, Writer, copied, functional, taken
+from keras_se.export.primitives import Tensor, Writer, copied, functional
+from keras_se.export.rewriting import averages, cuts_off_a_concatenation, is_rewritten, is_squeezed, leaves_out
 from keras_se.squeeze_excite import SqueezeExcite
 
 
@@ -29,77 +28,12 @@ def lowered(model: keras.Model, form: Form) -> keras.Model:
         A functional model that shares no variable with `model`; or `model` itself if there is nothing to rewrite, and
         if it calls a layer twice or has layers with channels first, which are left as they are.
     """
-    if not any(_rewritten(layer, form) for layer in _layers(model)) or not _writable(model):
+    if not is_rewritten(model, form):
         return model
     writer = _Lowerer(form)
     new: Any = keras.models.clone_model(functional(model), clone_function=lambda layer: layer, call_function=writer)
     outputs = [writer.settled(output) for output in new.outputs]
     return keras.Model(new.inputs, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
-
-
-def needed(model: keras.Model, form: Form) -> Form:
-    """The form without what makes no difference to this model: forms that come out equal give one file."""
-    if not _writable(model):
-        return PLAIN
-    if not any(keras.activations.hard_swish in _activations(layer) for layer in _layers(model)):
-        form = dataclasses.replace(form, hard_swish="whole")
-    if not any(_is_squeezed(layer) for layer in _layers(model)):
-        form = dataclasses.replace(form, squeeze="mean")
-    if not any(isinstance(layer, SqueezeExcite) for layer in _layers(model)):
-        form = dataclasses.replace(form, rescaling="in_place")
-    if not any(_averages(layer) for layer in _layers(model)):
-        form = dataclasses.replace(form, pooling="whole")
-    return form
-
-
-def avoided(layer: Any, form: Form) -> set[str]:
-    """Operations that the converter would make of a layer and that do not occur in the form."""
-    found = set()
-    if isinstance(layer, layers.Layer) and form.hard_swish == "product":
-        found.add("HARD_SWISH")
-    if _averages(layer) and form.pooling == "convolution":
-        found.add("AVERAGE_POOL_2D")
-    return found
-
-
-def _layers(model: keras.Model) -> Iterator[layers.Layer]:
-    """The model's layers, and those of models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
-
-
-def _writable(model: keras.Model) -> bool:
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        return False  # Keras does not export that class
-    channels_last = all(getattr(layer, "data_format", "channels_last") == "channels_last" for layer in _layers(model))
-    return channels_last and all(len(layer._inbound_nodes) <= 1 for layer in model.layers)
-
-
-def _rewritten(layer: layers.Layer, form: Form) -> bool:
-    used = _activations(layer)
-    return (
-        keras.activations.hard_sigmoid in used
-        or (keras.activations.hard_swish in used and form.hard_swish == "product")
-        or (_is_squeezed(layer) and form.squeeze == "commuted")
-        or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
-        or isinstance(layer, layers.ZeroPadding2D)
-        or _leaves_out(layer)
-        or (_averages(layer) and form.pooling == "convolution")
-        or _normalises_alone(layer)
-        or _cuts_off_a_concatenation(layer)
-    )
-
-
-def _activations(layer: Any) -> list[Any]:
-    names = ("activation", "gate")
-    return [getattr(layer, name, None) for name in names]
-
-
-def _is_squeezed(layer: layers.Layer) -> bool:
-    return isinstance(layer, SqueezeExcite) and layer.squeeze == "avg"
 
 
 _HOMOGENEOUS = (
@@ -140,17 +74,17 @@ class _Lowerer(Writer):
         self._late: dict[int, tuple[Tensor, tuple[Tensor, np.ndarray | None]]] = {}
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if _leaves_out(layer):
+        if leaves_out(layer):
             layer = _by_1(layer, *args)
         if isinstance(layer, _HOMOGENEOUS):
             factor = math.prod(self._factor(one) for one in keras.tree.flatten((args, kwargs)))
-            convolved = self._form.pooling == "convolution" and _averages(layer)
+            convolved = self._form.pooling == "convolution" and averages(layer)
             write = _averaged if convolved else super().__call__
             output = self._owed(write(layer, *args, **kwargs), factor)
             if isinstance(layer, layers.ZeroPadding2D):
                 self._padded[id(output)] = args[0], tuple(map(tuple, layer.padding))
             return output
-        if _cuts_off_a_concatenation(layer):
+        if cuts_off_a_concatenation(layer):
             joined, parts = self._joined[id(args[0])]
             parts = [self(_named(layer, f"{layer.name}_{number}"), part) for number, part in enumerate(parts)]
             return copied(_named(joined, layer.name), parts)[1]
@@ -211,7 +145,7 @@ class _Lowerer(Writer):
         return self._owed(super()._squeezed(layer, x), self._factor(x))
 
     def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
-        if self._form.squeeze != "commuted" or not _is_squeezed(layer):
+        if self._form.squeeze != "commuted" or not is_squeezed(layer):
             return super()._reduced(layer, name, x)
         kernel, bias = _matrix(layer.reduce)
         kernel = kernel * self._factor(x)
@@ -269,11 +203,6 @@ class _Lowerer(Writer):
         return layers.ReLU(6, dtype=self._dtype, name=name)(x)
 
 
-def _averages(layer: Any) -> bool:
-    """Whether it is an average pooling that a depthwise convolution can be, which has one stride for both sides."""
-    return isinstance(layer, layers.AveragePooling2D) and layer.pool_size != (1, 1) and len(set(layer.strides)) == 1
-
-
 def _averaged(layer: Any, x: Tensor) -> Tensor:
     """The average as a convolution; times how often a window is as large as its part within the map."""
     size = math.prod(layer.pool_size)
@@ -296,35 +225,9 @@ def _averaged(layer: Any, x: Tensor) -> Tensor:
     return layers.Rescaling(1 / share, dtype=layer.dtype_policy, name=f"{layer.name}_border")(output)
 
 
-def _cuts_off_a_concatenation(layer: Any) -> bool:
-    """Whether it is a ReLU, and alone reads a concatenation."""
-    relu = isinstance(layer, layers.ReLU) or (
-        isinstance(layer, layers.Activation) and layer.activation in (keras.activations.relu, keras.activations.relu6)
-    )
-    if not relu or not layer._inbound_nodes:
-        return False
-    before: Any = taken(layer)._keras_history.operation
-    return isinstance(before, layers.Concatenate) and len(before._outbound_nodes) == 1
-
-
 def _named(layer: Any, name: str) -> Any:
     """A layer of the same configuration, with another name."""
     return type(layer).from_config({**layer.get_config(), "name": name})
-
-
-def _normalises_alone(layer: Any) -> bool:
-    """Whether it is a batch normalisation of maps that the converter would write as MUL and ADD: behind no weights."""
-    if not isinstance(layer, layers.BatchNormalization):
-        return False
-    x = taken(layer)
-    before = x._keras_history.operation
-    linear = getattr(before, "activation", keras.activations.linear) is keras.activations.linear
-    return len(x.shape) == 4 and not (linear and getattr(before, "weights", []))
-
-
-def _leaves_out(layer: Any) -> bool:
-    """Whether it is a pooling that takes one position in each stride."""
-    return isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D) and layer.pool_size == (1, 1)
 
 
 def _by_1(layer: Any, x: Tensor) -> layers.DepthwiseConv2D:

@@ -14,9 +14,9 @@ from keras_se.export.convert import load_model
 from keras_se.export.form import PLAIN
 from keras_se.export.layer_operations import becomes, operations_of
 from keras_se.export.limits import LIMITS, tool
-from keras_se.export.lowering import avoided, needed
 from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
+from keras_se.export.rewriting import avoided, needed
 from keras_se.export.targets import Target, find_target
 from keras_se.preprocessing import image_shape
 

@@ -13,9 +13,10 @@ from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
 from keras_se.export.fake_quantization import FakeQuantize, RoundedInput, RoundedWeights, rounded_kernel
 from keras_se.export.form import PLAIN, Form
-from keras_se.export.lowering import lowered, needed
+from keras_se.export.lowering import lowered
 from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
 from keras_se.export.ranges import find_method, with_zero
+from keras_se.export.rewriting import needed
 from keras_se.export.targets import find_target
 from keras_se.preprocessing import image_shape, preprocessing_of
 from keras_se.progress import track

@@ -24,13 +24,14 @@ from keras_se.export.calibration import Ranges, check_calibration
 from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
 from keras_se.export.engines import ENGINES
-from keras_se.export.lowering import lowered, needed
+from keras_se.export.lowering import lowered
 from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, SEARCHED
 from keras_se.export.records import labels_of
+from keras_se.export.rewriting import needed
 from keras_se.export.roles import neighbours
 from keras_se.export.rules import LIFTS, lifted
 from keras_se.export.targets import find_target

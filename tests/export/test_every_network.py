@@ -9,9 +9,10 @@ from keras_se.export import RECIPES, flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import ENGINES, run_keras
-from keras_se.export.lowering import lowered, needed
+from keras_se.export.lowering import lowered
 from keras_se.export.quantize import quantize
 from keras_se.export.recognition import recipe_of
+from keras_se.export.rewriting import needed
 from keras_se.export.targets import TARGETS
 from keras_se.export.weights import weight_error
 

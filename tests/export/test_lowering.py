@@ -11,10 +11,11 @@ from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import ENGINES, xnnpack_partitions
 from keras_se.export.form import COMMUTED, ONE_PIECE, PLAIN, PRODUCTS, Form
-from keras_se.export.lowering import lowered, needed
+from keras_se.export.lowering import lowered
 from keras_se.export.parity import compare_all
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
+from keras_se.export.rewriting import needed
 from keras_se.export.targets import TARGETS
 
 FORMS = [PLAIN, PRODUCTS, ONE_PIECE, Form(squeeze="commuted"), COMMUTED]
@@ -272,14 +273,26 @@ def test_a_form_that_makes_no_difference_is_not_needed():
     assert lowered(plain, Form()) is plain
 
 
-@pytest.mark.parametrize("kind", ["shared", "channels_first"])
+class Normalised(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.normal = keras.layers.BatchNormalization()
+
+    def call(self, x):
+        return self.normal(x)
+
+
+@pytest.mark.parametrize("kind", ["shared", "channels_first", "of a class of its own"])
 def test_what_cannot_be_rewritten_stays(kind):
     inputs = keras.Input((8, 8, 4))
     if kind == "shared":
         swish = keras.layers.Conv2D(4, 3, padding="same", activation="hard_swish")
         model = keras.Model(inputs, swish(swish(inputs)))
-    else:
+    elif kind == "channels_first":
         model = keras.Model(inputs, keras_se.SqueezeExcite(2, data_format="channels_first")(inputs))
+    else:
+        model = Normalised()
+        model(np.zeros((1, 8, 8, 4)))
     assert lowered(model, FORMS[-1]) is model
     assert needed(model, FORMS[-1]) == Form()
 

@@ -19,11 +19,12 @@ from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.layer_operations import ACTIVATIONS, LAYERS, OPERATIONS, USES, becomes, operations_of
 from keras_se.export.limits import LIMITS
-from keras_se.export.lowering import lowered, needed
+from keras_se.export.lowering import lowered
 from keras_se.export.preflight import missing_tool
 from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import quantize_aware
+from keras_se.export.rewriting import needed
 from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
