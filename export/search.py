@@ -12,6 +12,7 @@ import numpy as np
 from keras_se.atomic import writable_folder
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
+from keras_se.export.arena import check_arena
 from keras_se.export.artifacts import (
     Artifact,
     activation_ranges,
@@ -169,6 +170,7 @@ def export_searched(
     model, source = model_and_hash(model_or_path)
     if is_quantization_aware(model):
         raise InputError("a search starts from a float model; a quantization-aware one is exported as static_wi8_ai8")
+    check_arena(model, device, [RECIPES["static_wi8_ai8"]])
     calibration = check_calibration(calibration, image_shape(model))
     if preprocessing is None:
         preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)

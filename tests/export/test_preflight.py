@@ -25,6 +25,7 @@ from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import quantize_aware
 from keras_se.export.rewriting import needed
+from keras_se.export.search import export_searched
 from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
@@ -293,12 +294,18 @@ def test_an_input_too_large_for_the_arena_is_refused_before_anything_is_converte
     inputs = keras.Input((1024, 1024, 3))
     x = layers.Conv2D(64, 1, name="second")(layers.Conv2D(64, 1, name="first")(inputs))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-    monkeypatch.setattr("keras_se.export.artifacts.to_tflite", None)
+    for module in ("artifacts", "search"):
+        monkeypatch.setattr(f"keras_se.export.{module}.to_tflite", None)
     line = (
         r"^tflite_micro has an arena of at most 64 MiB; the input and output of second take 128 MiB in static_wi8_ai8"
     )
     with pytest.raises(InputError, match=line):
         export(model, tmp_path, recipes=["static_wi8_ai8"], target="tflite_micro")
+    images = np.zeros((1, 1024, 1024, 3), "float32")
+    with pytest.raises(InputError, match=line):
+        export_searched(
+            model, tmp_path, calibration=images, images=images, labels=np.zeros(1, int), target="tflite_micro"
+        )
     found = check(model, "tflite_micro")
     assert [one.recipes for one in found] == [("static_wi8_ai8",), ("static_wi8_ai16",)]
     assert check(model, "ethos_u55_128") == []
