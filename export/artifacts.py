@@ -30,6 +30,7 @@ from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.records import labels_of
 from keras_se.export.rewriting import needed
+from keras_se.export.score_calibration import ScoreCalibration
 from keras_se.export.targets import Target, find_target
 from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
 from keras_se.progress import track
@@ -57,6 +58,7 @@ def export(
     calibration_method: str = "min_max",
     bias_correction: bool = False,
     preprocessing: Preprocessing | None = None,
+    score_calibration: ScoreCalibration | None = None,
 ) -> list[Artifact]:
     """Convert a model once to float and from there to each recipe.
 
@@ -76,16 +78,20 @@ def export(
             mean output on the calibration images.
         preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
             pixels in 0..1 if the calibration images lie there.
+        score_calibration: of `keras_se.export.score_calibration.fit_scores`: how an app makes probabilities of the
+            outputs; for the target mediapipe.
     Raises:
-        InputError: a name is unknown, the target does not run a recipe, the network lacks the part that a recipe
-            treats apart, the model cannot be read or has another input, the calibration images are
-            missing or unfit, or `out` cannot be written.
+        InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, the
+            network lacks the part that a recipe treats apart, the model cannot be read or has another input, the
+            calibration images are missing or unfit, or `out` cannot be written.
     """
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
     device = find_target(target, chosen)
     find_method(calibration_method)
+    if score_calibration is not None and not device.calibrates_scores:
+        raise InputError(f"score_calibration is for the target mediapipe, whose apps apply it; got {target}")
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
     shape = image_shape(model)
@@ -121,8 +127,10 @@ def export(
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
-        part = Content(content, recipe, model.name, preprocessing, labels)
+        part = Content(content, recipe, model.name, preprocessing, labels, score_calibration)
         further = {"form": dataclasses.asdict(form), "bias_correction": correcting}
+        if score_calibration is not None:
+            further["score_calibration"] = dataclasses.asdict(score_calibration)
         try:
             made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
         except InputError as error:

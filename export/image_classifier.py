@@ -14,7 +14,7 @@ _PIXEL = 255.0  # the greatest
 
 
 def finish(content: Content, target: Target) -> Product:
-    """The file with the types, the normalisation and the labels that an app's `ImageClassifier` reads.
+    """The file with the types, normalisation, labels and calibrated scores that an app's `ImageClassifier` reads.
 
     The input is uint8 where an integer input's step is a pixel's, else float32. MediaPipe normalises a float input,
     all channels alike; where they differ, the file normalises pixels in 0..1 itself. It squeezes an image of another
@@ -35,8 +35,8 @@ def finish(content: Content, target: Target) -> Product:
         if len(set(zip(mean, std, strict=True))) > 1:
             inside = with_normalisation(inside, mean, std)
             mean, std = (0.0,), (1.0,)
-    whole = with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], labels=content.labels)
-    return Product(whole)
+    described = {"labels": content.labels, "scores": content.scores}
+    return Product(with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described))
 
 
 def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:

@@ -14,15 +14,18 @@ import flatbuffers
 import numpy as np
 
 from keras_se.export import flatbuffer
+from keras_se.export.score_calibration import ScoreCalibration
 
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"  # the oldest that knows every field below
 _LABELS = "labels.txt"
+_SCORES = "score_calibration.txt"
 
 
 class _AssociatedFile(NamedTuple):
     LABELS = 2  # TENSOR_AXIS_LABELS of its type
+    SCORES = 4  # TENSOR_AXIS_SCORE_CALIBRATION
 
     name: str
     description: str
@@ -36,9 +39,16 @@ class _NormalizationOptions(NamedTuple):
     std: Sequence[float]
 
 
+class _ScoreCalibrationOptions(NamedTuple):
+    UNION = 2
+    LOG_ODDS = 2  # INVERSE_LOGISTIC
+
+    score_transformation: int
+
+
 class _ProcessUnit(NamedTuple):
     options_type: int
-    options: _NormalizationOptions
+    options: _NormalizationOptions | _ScoreCalibrationOptions
 
 
 class _ImageProperties(NamedTuple):
@@ -81,14 +91,31 @@ class _ModelMetadata(NamedTuple):
     min_parser_version: str
 
 
-def with_metadata(content: bytes, name: str, *, mean: float, std: float, labels: Sequence[str] | None = None) -> bytes:
+def with_metadata(
+    content: bytes,
+    name: str,
+    *,
+    mean: float,
+    std: float,
+    labels: Sequence[str] | None = None,
+    scores: ScoreCalibration | None = None,
+) -> bytes:
     """The file of an image classifier with its description inside and its labels appended, as a zip archive.
 
     Args:
         name: of the model.
         mean: a float input is `(pixel - mean) / std`, of pixels in 0..255; an integer input takes pixels as they are.
         labels: the classes' names, in the order of the outputs.
+        scores: how an app makes probabilities of the outputs.
     """
+    files, units = {}, []
+    if labels is not None:
+        files[_AssociatedFile(_LABELS, "name of each class", _AssociatedFile.LABELS)] = labels
+    if scores is not None:
+        line = f"1.0,{scores.slope!r},{scores.offset!r}"  # the scale of the sigmoid, its slope and its offset
+        files[_AssociatedFile(_SCORES, "sigmoid of each class", _AssociatedFile.SCORES)] = [line] * _classes(content)
+        options = _ScoreCalibrationOptions(_ScoreCalibrationOptions.LOG_ODDS)
+        units.append(_ProcessUnit(_ScoreCalibrationOptions.UNION, options))
     normalization = _NormalizationOptions([mean], [std])
     image = _TensorMetadata(
         "image",
@@ -96,12 +123,18 @@ def with_metadata(content: bytes, name: str, *, mean: float, std: float, labels:
         content=_Content(_ImageProperties.UNION, _ImageProperties(_ImageProperties.RGB)),
         process_units=[_ProcessUnit(_NormalizationOptions.UNION, normalization)],
     )
-    named = [] if labels is None else [_AssociatedFile(_LABELS, "name of each class", _AssociatedFile.LABELS)]
-    scores = _TensorMetadata("score", "score of each class", associated_files=named)
-    graph = _SubGraphMetadata(None, None, [image], [scores])
+    given = _TensorMetadata("score", "score of each class", process_units=units, associated_files=list(files))
+    graph = _SubGraphMetadata(None, None, [image], [given])
     described = _ModelMetadata(name, "image classifier", None, [graph], None, None, None, _PARSER)
     whole = _attached(content, _serialised(described))
-    return whole if labels is None else _with_file(whole, _LABELS, "\n".join(labels).encode())
+    for file, lines in files.items():
+        whole = _with_file(whole, file.name, "\n".join(lines).encode())
+    return whole
+
+
+def _classes(content: bytes) -> int:
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    return int(graph.tensors[graph.outputs[0]].shape[-1])
 
 
 def _attached(content: bytes, metadata: bytes) -> bytes:

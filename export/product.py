@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from keras_se.export.recipes import Recipe
+    from keras_se.export.score_calibration import ScoreCalibration
     from keras_se.preprocessing import Preprocessing  # imports Keras, which a process that runs a file needs not
 
 
@@ -21,6 +22,8 @@ class Content(NamedTuple):
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
     """The classes' names, where they are known."""
+    scores: ScoreCalibration | None = None
+    """How the outputs become probabilities, where that is known."""
 
 
 class Product(NamedTuple):

@@ -38,6 +38,8 @@ class Target:
     """And for those that compute in integers."""
     xnnpack: bool = False
     """Whether LiteRT runs its files there, with XNNPACK."""
+    calibrates_scores: bool = False
+    """Whether its apps apply a score calibration that the file brings."""
     finish: str | None = None
     """`module:function`, from `Content` and this target to `Product`: compiler, metadata, types of input and output.
     It is imported when it is used, because it may need an extra. It raises InputError where the device refuses."""
@@ -137,6 +139,7 @@ TARGETS: dict[str, Target] = {
             "MediaPipe's ImageClassifier in an app",
             integer_form=ONE_PIECE,
             xnnpack=True,
+            calibrates_scores=True,
             finish="keras_se.export.image_classifier:finish",
         ),
         Target(

@@ -194,7 +194,9 @@ class Export:
     """Of the search: the format of the operations that are not int8, fp32 or ai16 (int16 activations); by default
     fp32, and ai16 for tflite_micro."""
     test_images: int = 1000
-    """Of the search: test images that the loss is measured on."""
+    """Test images that a search measures the loss on, and that scores are calibrated on."""
+    calibrate_scores: bool = False
+    """For mediapipe: fit the sigmoid that makes probabilities of the network's scores, which apps then show."""
     target: str = "phone_cpu"
     """The device: phone_cpu, phone_gpu (float32 and float16), mediapipe, browser, openvino, edgetpu (int8),
     tflite_micro, ethos_u55_{32,64,128,256}, ethos_u65_{256,512}, ethos_u85_{128,256,512,1024,2048} (no floats), and
@@ -213,17 +215,27 @@ class Export:
         from keras_se.export.arena import check_arena
         from keras_se.export.convert import load_model
         from keras_se.export.recipes import find_recipe
+        from keras_se.export.score_calibration import fit_scores
         from keras_se.export.targets import find_target
         from keras_se.preprocessing import preprocessing_of
 
         if self.search:
             return self._searched()
         device = find_target(self.target)
+        if self.calibrate_scores and not (device.calibrates_scores and self.data is not None):
+            raise InputError(
+                "--calibrate-scores is for --target mediapipe and needs labelled images in --data; got "
+                f"--target {self.target} and {'no ' if self.data is None else ''}--data"
+            )
         recipes = device.usual if self.recipes is None else self.recipes
         model = load_model(self.model)
         check_arena(model, device, [find_recipe(name) for name in recipes])  # before so large images
         preprocessing = preprocessing_of(model, self.model)
         calibration = None if self.data is None else _images(self, preprocessing, "train")[0]
+        scores = None
+        if self.calibrate_scores:
+            images, labels = _images(dataclasses.replace(self, images=self.test_images), preprocessing, "test")
+            scores = fit_scores(model.predict(images, verbose=0), labels)  # pyright: ignore[reportArgumentType]
         artifacts = export(
             self.model,
             self.out,
@@ -232,6 +244,7 @@ class Export:
             calibration=calibration,
             calibration_method=self.calibration_method,
             bias_correction=self.bias_correction,
+            score_calibration=scores,
         )
         found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
         return Rows(
@@ -243,8 +256,8 @@ class Export:
     def _searched(self) -> Rows:
         from keras_se.export.search import export_searched
 
-        if self.bias_correction:
-            raise InputError("--search makes plain files; leave out --bias-correction")
+        if self.bias_correction or self.calibrate_scores:
+            raise InputError("--search makes plain files; leave out --bias-correction and --calibrate-scores")
         if self.recipes is not None:
             raise InputError(f"--search makes one file of its own; leave out --recipes; got {list(self.recipes)}")
         if self.data is None:

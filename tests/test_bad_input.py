@@ -359,6 +359,9 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
         "lift must be one of fp32, ai16; got 'bf16'",
     ),
     ("export", "--search", "--data", "digits", "--bias-correction"): ("leave out --bias-correction",),
+    ("export", "--search", "--data", "digits", "--calibrate-scores"): ("leave out", "--calibrate-scores"),
+    ("export", "--calibrate-scores", "--data", "digits"): ("is for --target mediapipe", "phone_cpu"),
+    ("export", "--calibrate-scores", "--target", "mediapipe", *STATIC): ("needs labelled images", "no --data"),
     ("export", "--recipes", "float32", "--calibration-method", "entropy"): (
         "calibration_method must be one of min_max, percentile",
         "entropy",

@@ -13,9 +13,11 @@ from PIL import Image
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export, flatbuffer
 from keras_se.export.convert import to_tflite
+from keras_se.export.engines import ENGINES
 from keras_se.export.metadata import with_metadata
 from keras_se.export.product import Content
 from keras_se.export.records import labels_of
+from keras_se.export.score_calibration import ScoreCalibration
 from keras_se.export.targets import TARGETS
 from keras_se.preprocessing import Preprocessing
 
@@ -139,3 +141,36 @@ def test_a_network_of_grey_images_is_refused():
 def test_labels_are_those_of_the_run(quickstart):
     folder, _ = quickstart
     assert labels_of(folder / "run" / "model.keras") == tuple(map(str, range(10)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
+def test_scores_are_calibrated(trained, classify, recipe, named, tmp_path):
+    """By the sigmoid of their log-odds, as in NumPy."""
+    scores = ScoreCalibration(slope=0.4, offset=-0.3)
+    file = tmp_path / "calibrated.tflite"
+    content = Content(
+        trained.files[recipe].read_bytes(),
+        RECIPES[recipe],
+        "net",
+        Preprocessing(32, 32),
+        NAMES if named else None,
+        scores,
+    )
+    file.write_bytes(TARGETS["mediapipe"].finished(content).content)
+    pixels = np.round(255 * trained.images[:20]).astype("uint8")
+    found = classify([file], written(pixels, tmp_path))[str(file)]
+    assert not isinstance(found, str), found
+    got = np.array([[one[NAMES[number] if named else str(number)] for number in range(10)] for one in found])
+    plain = ENGINES["litert"].run(trained.files[recipe].read_bytes(), pixels / np.float32(255)).values
+    inside = (plain > 1e-3) & (plain < 1 - 1e-3)
+    assert inside.sum() > 20
+    np.testing.assert_allclose(got[inside], scores(plain)[inside], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("target", ["phone_cpu", "browser"])
+def test_a_target_without_apps_that_calibrate_is_refused(target, trained, tmp_path):
+    with pytest.raises(InputError, match=rf"^score_calibration is for the target mediapipe, .*; got {target}$"):
+        export(trained.model, tmp_path, target=target, score_calibration=ScoreCalibration(1.0, 0.0))
+    assert not list(tmp_path.iterdir())

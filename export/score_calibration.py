@@ -1,0 +1,63 @@
+"""Scores that say how often a class is right (Platt, Probabilistic outputs for support vector machines, 1999)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_se.errors import InputError
+
+
+@dataclass(frozen=True)
+class ScoreCalibration:
+    """A score `s` becomes `1 / (1 + exp(-(slope * log(s / (1 - s)) + offset)))`, for every class alike.
+
+    With a slope above 0 the order of the classes stays.
+    """
+
+    slope: float
+    offset: float
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """The calibrated scores, of any shape."""
+        return 1 / (1 + np.exp(-(self.slope * _log_odds(scores) + self.offset)))
+
+
+def fit_scores(scores: np.ndarray, labels: np.ndarray) -> ScoreCalibration:
+    """The calibration of the greatest likelihood, of each class against the rest.
+
+    Args:
+        scores: a softmax's `(images, classes)`, of images that the network was not trained on.
+        labels: int `(images,)`.
+    Raises:
+        InputError: the scores are not shares, there are no images or not a label for each, or the images are so few or
+            the scores so poor that they tell no calibration under which a higher score is better.
+    """
+    if len(scores) == 0 or len(scores) != len(labels):
+        raise InputError(f"scores need images with a label each; got {len(scores)} and {len(labels)} labels")
+    if scores.min() < 0 or not np.allclose(scores.sum(1), 1, atol=1e-3):
+        raise InputError(
+            f"scores must be shares of 1, as a softmax gives them; got {scores.min():g} to {scores.max():g}, of a sum "
+            f"of {scores[0].sum():g}"
+        )
+    odds = _log_odds(scores).ravel()
+    inputs = np.stack([odds, np.ones_like(odds)])
+    right = (np.arange(scores.shape[1]) == np.asarray(labels)[:, None]).ravel()
+    found = np.zeros(2)
+    for _ in range(_STEPS):
+        chance = 1 / (1 + np.exp(-found @ inputs))
+        curvature = (inputs * (chance * (1 - chance))) @ inputs.T
+        step = np.linalg.lstsq(curvature, inputs @ (right - chance), rcond=None)[0]
+        found = found + step * min(1.0, 1 / np.abs(step).max(initial=1e-9))  # Newton's, but no leap
+    slope, offset = found.tolist()
+    if not (0 < slope < _STEEPEST and np.isfinite(offset)):
+        raise InputError(f"the scores of {len(scores)} images tell no calibration; give more images")
+    return ScoreCalibration(slope, offset)
+
+
+_STEPS = 100
+_STEEPEST = 20.0  # all images are told apart, and any slope is better than a lower one
+
+
+def _log_odds(scores: np.ndarray) -> np.ndarray:
+    inside = np.clip(np.asarray(scores, "float64"), 1e-7, 1 - 1e-7)
+    return np.log(inside / (1 - inside))
