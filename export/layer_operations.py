@@ -10,7 +10,7 @@ import keras
 from keras import activations, layers
 
 from keras_se.export.fake_quantization import FakeQuantize, RoundedWeights
-from keras_se.export.primitives import functional
+from keras_se.export.primitives import functional, is_graph
 from keras_se.squeeze_excite import SqueezeExcite
 
 DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXES, VECTORS, WIDE_POOL = USES = (
@@ -199,7 +199,7 @@ OPERATIONS: Mapping[str, Becomes] = {
 def operations_of(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """Layers and operations in the order in which they run, by their path; those of models inside too."""
     for one in getattr(model, "operations", None) or functional(model).operations:
-        if isinstance(one, keras.Model):
+        if isinstance(one, keras.Model) and is_graph(one):
             yield from ((f"{one.name}/{name}", inner) for name, inner in operations_of(one))
         else:
             yield one.name, one

@@ -84,9 +84,9 @@ class _Lowerer(Writer):
             if isinstance(layer, layers.ZeroPadding2D):
                 self._padded[id(output)] = args[0], tuple(map(tuple, layer.padding))
             return output
-        if cuts_off_a_concatenation(layer):
+        if cuts_off_a_concatenation(layer) and id(args[0]) in self._joined:
             joined, parts = self._joined[id(args[0])]
-            parts = [self(_named(layer, f"{layer.name}_{number}"), part) for number, part in enumerate(parts)]
+            parts = [self(_named(layer, f"{layer.name}_part{number}"), part) for number, part in enumerate(parts)]
             return copied(_named(joined, layer.name), parts)[1]
         if not isinstance(layer, tuple(self._RULES)):
             settled: Any = keras.tree.map_structure(self.settled, (args, kwargs))
@@ -155,7 +155,7 @@ class _Lowerer(Writer):
             kernel, bias = first @ kernel, offset @ kernel + bias
         else:
             source = x
-        sizes = tuple(_step(size) if size >= _WIDE else 1 for size in x.shape[1:3])
+        sizes = tuple(_step(size) if size >= _WIDE and _step(size) < size else 1 for size in x.shape[1:3])
         new = layers.Conv2D(len(bias), sizes, sizes, dtype=self._dtype, name=name)
         hidden = new(source)
         new.set_weights([np.broadcast_to(kernel / math.prod(sizes), (*sizes, *kernel.shape)), bias])
@@ -212,6 +212,7 @@ def _averaged(layer: Any, x: Tensor) -> Tensor:
         layer.strides,
         layer.padding,
         use_bias=False,
+        data_format="channels_last",
         depthwise_initializer=mean,
         dtype=layer.dtype_policy,
         name=layer.name,

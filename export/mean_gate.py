@@ -25,7 +25,7 @@ def mean_gate(layer: SqueezeExcite) -> np.ndarray | None:
     while isinstance(before, layers.Activation | layers.ReLU):
         activations.insert(0, before)
         before = taken(before)._keras_history.operation
-    if layer.squeeze != "avg" or not isinstance(before, layers.BatchNormalization):
+    if layer.squeeze != "avg" or not isinstance(before, layers.BatchNormalization) or before.axis not in (-1, 3):
         return None
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     values: Any = np.multiply.outer(nodes, before.gamma if before.scale else np.ones(taken(layer).shape[-1]))

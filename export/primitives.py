@@ -58,6 +58,11 @@ def taken(layer: Any) -> Tensor:
     return layer._inbound_nodes[0].input_tensors[0]
 
 
+def is_graph(model: keras.Model) -> bool:
+    """Whether its layers are known from outside: it is functional or sequential, and of no class of its own."""
+    return isinstance(model, keras.Sequential) or type(model).__name__ == "Functional"
+
+
 def functional(model: keras.Model) -> keras.Model:
     """The model as a functional one of its own, not yet compiled."""
     if isinstance(model, keras.Sequential):

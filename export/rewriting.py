@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from keras_se.export.form import PLAIN, Form
-from keras_se.export.primitives import taken
+from keras_se.export.primitives import is_graph, taken
 from keras_se.squeeze_excite import SqueezeExcite
 
 
@@ -52,10 +52,14 @@ def _layers(model: keras.Model) -> Iterator[layers.Layer]:
 
 
 def _writable(model: keras.Model) -> bool:
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        return False  # Keras does not export that class
-    channels_last = all(getattr(layer, "data_format", "channels_last") == "channels_last" for layer in _layers(model))
-    return channels_last and all(len(layer._inbound_nodes) <= 1 for layer in model.layers)
+    """Whether it and the models in it are graphs with channels last, in which each layer has a name and a call."""
+    if not is_graph(model) or not all(is_graph(layer) for layer in model.layers if isinstance(layer, keras.Model)):
+        return False
+    every = [layer for layer in _layers(model) if not isinstance(layer, layers.InputLayer)]
+    # A Sequential calls its layers anew whenever it grows, also while it is loaded.
+    once = isinstance(model, keras.Sequential) or all(len(layer._inbound_nodes) <= 1 for layer in model.layers)
+    channels_last = all(getattr(layer, "data_format", "channels_last") == "channels_last" for layer in every)
+    return once and channels_last and len({layer.name for layer in every}) == len(every)
 
 
 def _rewritten(layer: layers.Layer, form: Form) -> bool:
@@ -95,7 +99,7 @@ def leaves_out(layer: Any) -> bool:
 
 def _normalises_alone(layer: Any) -> bool:
     """Whether it is a batch normalisation of maps that the converter would write as MUL and ADD: behind no weights."""
-    if not isinstance(layer, layers.BatchNormalization):
+    if not isinstance(layer, layers.BatchNormalization) or not layer._inbound_nodes:
         return False
     x = taken(layer)
     before = x._keras_history.operation

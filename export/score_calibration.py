@@ -34,6 +34,11 @@ def fit_scores(scores: np.ndarray, labels: np.ndarray) -> ScoreCalibration:
     """
     if len(scores) == 0 or len(scores) != len(labels):
         raise InputError(f"scores need images with a label each; got {len(scores)} and {len(labels)} labels")
+    if np.shape(labels) != (len(scores),) or not np.isin(labels, np.arange(scores.shape[1])).all():
+        raise InputError(
+            f"labels must be one number of a class an image, 0 to {scores.shape[1] - 1}; got {np.shape(labels)} from "
+            f"{np.min(labels):g} to {np.max(labels):g}"
+        )
     if scores.min() < 0 or not np.allclose(scores.sum(1), 1, atol=1e-3):
         raise InputError(
             f"scores must be shares of 1, as a softmax gives them; got {scores.min():g} to {scores.max():g}, of a sum "
@@ -49,15 +54,17 @@ def fit_scores(scores: np.ndarray, labels: np.ndarray) -> ScoreCalibration:
         step = np.linalg.lstsq(curvature, inputs @ (right - chance), rcond=None)[0]
         found = found + step * min(1.0, 1 / np.abs(step).max(initial=1e-9))  # Newton's, but no leap
     slope, offset = found.tolist()
-    if not (0 < slope < _STEEPEST and np.isfinite(offset)):
+    if not (_FLATTEST < slope < _STEEPEST and np.isfinite(offset)):
         raise InputError(f"the scores of {len(scores)} images tell no calibration; give more images")
     return ScoreCalibration(slope, offset)
 
 
 _STEPS = 100
 _STEEPEST = 20.0  # all images are told apart, and any slope is better than a lower one
+_FLATTEST = 1e-3  # higher scores are not better
+_LEAST = 1e-16  # a lower share counts as this in MediaPipe
 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:
-    inside = np.clip(np.asarray(scores, "float64"), 1e-7, 1 - 1e-7)
-    return np.log(inside / (1 - inside))
+    scores = np.asarray(scores, "float64")
+    return np.log(np.maximum(scores, _LEAST)) - np.log(np.maximum(1 - scores, _LEAST))

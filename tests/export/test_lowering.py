@@ -8,7 +8,7 @@ import keras_se
 from keras_se import cli
 from keras_se.export import export, flatbuffer
 from keras_se.export.calibration import calibrate
-from keras_se.export.convert import to_tflite
+from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.engines import ENGINES, xnnpack_partitions
 from keras_se.export.form import COMMUTED, ONE_PIECE, PLAIN, PRODUCTS, Form
 from keras_se.export.lowering import lowered
@@ -84,6 +84,13 @@ def se_on_a_normalisation_before_a_stride(x):
     return se_before_a_stride(padding="same")(x)
 
 
+def relu_of_a_concatenation_and_others(x):
+    """All of Keras's own names, which number the layers of a kind."""
+    y = keras.layers.Conv2D(4, 3, padding="same", activation="hard_swish")(x)
+    y = keras.layers.ReLU(6)(keras.layers.Concatenate()([x, y]))
+    return keras.layers.ReLU()(keras.layers.Conv2D(4, 1)(keras.layers.ReLU()(y)))
+
+
 def relu_of_rows_that_others_read(x):
     rows = keras.layers.Concatenate(1)([x, x])
     return keras.layers.Add()([rows, keras.layers.Activation("relu")(rows)])
@@ -129,9 +136,7 @@ BLOCKS = {
     "an average beyond the border": keras.layers.AveragePooling2D(3, 1, padding="same"),
     "an average in strides beyond the border": keras.layers.AveragePooling2D((3, 5), 2, padding="same"),
     "an average in two strides": keras.layers.AveragePooling2D(3, (1, 2), padding="same"),
-    "a ReLU of a concatenation": lambda x: keras.layers.ReLU(6)(
-        keras.layers.Concatenate()([x, keras.layers.Conv2D(4, 3, padding="same", activation="hard_swish")(x)])
-    ),
+    "a ReLU of a concatenation, and others": relu_of_a_concatenation_and_others,
     "a ReLU of a concatenation of rows that others read": relu_of_rows_that_others_read,
     "padding behind": padded(((0, 1), (0, 1))),
     "padding on both sides": padded(1),
@@ -223,6 +228,14 @@ def test_on_a_wide_map_the_first_step_of_a_commuted_squeeze_is_the_convolution(r
     np.testing.assert_allclose(written.predict_on_batch(images), model.predict_on_batch(images), rtol=1e-9)
 
 
+@pytest.mark.parametrize("side", [65, 59])
+def test_a_wide_map_of_a_side_that_no_step_divides_keeps_its_kernel(side):
+    inputs = keras.Input((side, side, 4))
+    written = lowered(keras.Model(inputs, keras_se.SqueezeExcite(2)(inputs)), COMMUTED)
+    [reduce] = [layer for layer in written.layers if layer.name.endswith("_reduce")]
+    assert reduce.kernel_size == (1, 1)
+
+
 def test_late_rescaling_costs_int8_little_when_a_gate_is_nearly_closed():
     """A channel that is 16 times as large before its gate of 1/16 would leave the other ones few steps of a range."""
     keras.utils.set_random_seed(0)
@@ -282,7 +295,25 @@ class Normalised(keras.Model):
         return self.normal(x)
 
 
-@pytest.mark.parametrize("kind", ["shared", "channels_first", "of a class of its own"])
+def test_a_sequential_model_from_a_file_is_rewritten(tmp_path):
+    """Loading it calls its layers anew."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3, activation="hard_swish"),
+            keras.layers.AveragePooling2D(3, 1, padding="same"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
+    written = lowered(loaded, ONE_PIECE)
+    assert not {"HARD_SWISH", "AVERAGE_POOL_2D"} & flatbuffer.operations(to_tflite(written)).keys()
+    np.testing.assert_allclose(written.predict_on_batch(images), model.predict_on_batch(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["shared", "channels_first", "of a class of its own", "around one", "twice named"])
 def test_what_cannot_be_rewritten_stays(kind):
     inputs = keras.Input((8, 8, 4))
     if kind == "shared":
@@ -290,9 +321,14 @@ def test_what_cannot_be_rewritten_stays(kind):
         model = keras.Model(inputs, swish(swish(inputs)))
     elif kind == "channels_first":
         model = keras.Model(inputs, keras_se.SqueezeExcite(2, data_format="channels_first")(inputs))
-    else:
+    elif kind == "of a class of its own":
         model = Normalised()
         model(np.zeros((1, 8, 8, 4)))
+    elif kind == "around one":
+        model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(Normalised()(inputs)))
+    else:
+        parts = [keras.Sequential([keras.layers.Conv2D(4, 1, name="same")]) for _ in range(2)]
+        model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(parts[0](parts[1](inputs))))
     assert lowered(model, FORMS[-1]) is model
     assert needed(model, FORMS[-1]) == Form()
 

@@ -34,6 +34,12 @@ def test_it_is_known_for_a_mean_behind_batch_normalisation_alone(squeeze, before
     assert (mean_gate(excite) is None) == ((squeeze, before) != ("avg", "BatchNormalization"))
 
 
+def test_it_is_not_known_behind_a_normalisation_of_rows():
+    excite = keras_se.SqueezeExcite(2)
+    excite(keras.layers.BatchNormalization(axis=1)(keras.Input((8, 8, 4))))
+    assert mean_gate(excite) is None
+
+
 def test_it_is_not_known_on_the_image_itself():
     excite = keras_se.SqueezeExcite(2)
     excite(keras.Input((8, 8, 4)))

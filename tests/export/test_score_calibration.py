@@ -26,7 +26,7 @@ def softmax(logits):
 
 def test_it_is_the_logistic_regression_on_log_odds():
     scores, labels = overconfident()
-    odds = np.log(np.clip(scores, 1e-7, 1 - 1e-7) / np.clip(1 - scores, 1e-7, 1 - 1e-7))
+    odds = np.log(scores / (1 - scores))
     right = labels[:, None] == np.arange(CLASSES)
     oracle = LogisticRegression(C=np.inf, tol=1e-9).fit(odds.reshape(-1, 1), right.ravel())
     found = fit_scores(scores, labels)
@@ -47,6 +47,12 @@ def test_a_calibrated_score_is_how_often_the_class_is_right():
     [
         (np.zeros((0, 3)), np.zeros(0, int), r"^scores need images with a label each; got 0 and 0 labels$"),
         (np.full((2, 4), 0.25), [1], r"^scores need images with a label each; got 2 and 1 labels$"),
+        (
+            np.full((2, 2), 0.5),
+            [[0, 1], [1, 0]],
+            r"^labels must be one number of a class an image, 0 to 1; got \(2, 2\)",
+        ),
+        (np.full((2, 2), 0.5), [0, 2], r"^labels must be one number of a class an image, 0 to 1; got .* from 0 to 2$"),
         (np.array([[2.0, -1.0]]), [0], r"^scores must be shares of 1, .*; got -1 to 2, of a sum of 1$"),
         (np.array([[0.9, 0.1], [0.2, 0.8]]), [0, 1], r"^the scores of 2 images tell no calibration; give more images$"),
         (np.array([[0.9, 0.1], [0.2, 0.8]]), [1, 0], r"^the scores of 2 images tell no calibration; give more images$"),
