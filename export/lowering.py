@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_se.export.form import Form
 from keras_se.export.mean_gate import mean_gate
-from keras_se.export.primitives import Tensor, Writer, copied, functional
+from keras_se.export.primitives import Tensor, Writer, copied, functional, is_known
 from keras_se.export.rewriting import averages, cuts_off_a_concatenation, is_rewritten, is_squeezed, leaves_out
 from keras_se.squeeze_excite import SqueezeExcite
 
@@ -74,6 +74,8 @@ class _Lowerer(Writer):
         self._late: dict[int, tuple[Tensor, tuple[Tensor, np.ndarray | None]]] = {}
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if not is_known(layer):
+            return self._of_settled(layer, args, kwargs)
         if leaves_out(layer):
             layer = _by_1(layer, *args)
         if isinstance(layer, _HOMOGENEOUS):
@@ -88,13 +90,17 @@ class _Lowerer(Writer):
             joined, parts = self._joined[id(args[0])]
             parts = [self(_named(layer, f"{layer.name}_part{number}"), part) for number, part in enumerate(parts)]
             return copied(_named(joined, layer.name), parts)[1]
-        if not isinstance(layer, tuple(self._RULES)):
-            settled: Any = keras.tree.map_structure(self.settled, (args, kwargs))
-            args, kwargs = settled
-        output = super().__call__(layer, *args, **kwargs)
+        if isinstance(layer, tuple(self._RULES)):
+            return super().__call__(layer, *args, **kwargs)
+        output = self._of_settled(layer, args, kwargs)
         if isinstance(layer, layers.Concatenate):
             self._joined[id(self._owed(output, 1.0))] = layer, args[0]
         return output
+
+    def _of_settled(self, layer: Any, args: Any, kwargs: Any) -> Tensor:
+        settled: Any = keras.tree.map_structure(self.settled, (args, kwargs))
+        args, kwargs = settled
+        return super().__call__(layer, *args, **kwargs)
 
     def settled(self, x: Tensor) -> Tensor:
         """A tensor that is owed nothing, of the same value."""

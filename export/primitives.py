@@ -53,6 +53,11 @@ def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, 
     return new, output
 
 
+def is_known(layer: Any) -> bool:
+    """Whether it is of a class of Keras's or of ours: one that somebody derives from these may compute otherwise."""
+    return type(layer).__module__.partition(".")[0] in ("keras", "keras_se")
+
+
 def taken(layer: Any) -> Tensor:
     """What a layer of a model reads; of several tensors the first."""
     return layer._inbound_nodes[0].input_tensors[0]
@@ -83,7 +88,7 @@ class Writer:
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         self._dtype = getattr(layer, "dtype_policy", None)
         for kind, write in self._RULES.items():
-            if isinstance(layer, kind):
+            if isinstance(layer, kind) and is_known(layer):
                 return getattr(self, write)(layer, *args)
         return copied(layer, *args, **kwargs)[1]
 

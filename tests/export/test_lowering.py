@@ -96,6 +96,13 @@ def relu_of_rows_that_others_read(x):
     return keras.layers.Add()([rows, keras.layers.Activation("relu")(rows)])
 
 
+class Standardised(keras.layers.Conv2D):
+    """Convolves with a kernel of mean 0."""
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, kernel - keras.ops.mean(kernel))
+
+
 BLOCKS = {
     "SE, then a stride": se_before_a_stride(padding="same"),
     "SE on a normalisation, then a stride": se_on_a_normalisation_before_a_stride,
@@ -138,6 +145,9 @@ BLOCKS = {
     "an average in two strides": keras.layers.AveragePooling2D(3, (1, 2), padding="same"),
     "a ReLU of a concatenation, and others": relu_of_a_concatenation_and_others,
     "a ReLU of a concatenation of rows that others read": relu_of_rows_that_others_read,
+    "a convolution of a class of its own": lambda x: keras.layers.AveragePooling2D(2)(
+        keras.layers.BatchNormalization()(Standardised(4, 3)(keras.layers.Activation("hard_swish")(x)))
+    ),
     "padding behind": padded(((0, 1), (0, 1))),
     "padding on both sides": padded(1),
     "padding, then same": padded(1, padding="same"),
