@@ -129,8 +129,6 @@ def export(
         )
         part = Content(content, recipe, model.name, preprocessing, labels, score_calibration)
         further = {"form": dataclasses.asdict(form), "bias_correction": correcting}
-        if score_calibration is not None:
-            further["score_calibration"] = dataclasses.asdict(score_calibration)
         try:
             made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
         except InputError as error:

@@ -13,8 +13,8 @@ class Form:
         squeeze: "mean", one operation; or "commuted", SE's first layer at every position and then its mean by
             average pooling in steps of 2 or 3, on wide maps the first of them in the layer's own kernel. They are the
             same, for nothing but a sum stands between the layer and the mean; and a mean of few channels costs an NPU
-            less. Where SE follows a linear 1x1 convolution of fewer
-            inputs than outputs, the product of both kernels is applied to these inputs.
+            less. Where SE follows a linear 1x1 convolution of fewer inputs than outputs, the product of both kernels
+            is applied to these inputs.
         rescaling: "in_place", by SE's gate where SE stands; or "late", after the depthwise convolution of a stride
             that follows: each of its channels is of one input alone. A stride of 2 leaves a quarter to multiply. The
             kernels take the mean of each channel's gate, and the gate is over that: else a channel that the gate

@@ -1,5 +1,7 @@
 """A file as MediaPipe's `ImageClassifier` takes it: raw pixels or floats in, floats out, its description inside."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from keras_se.errors import InputError
@@ -36,7 +38,8 @@ def finish(content: Content, target: Target) -> Product:
             inside = with_normalisation(inside, mean, std)
             mean, std = (0.0,), (1.0,)
     described = {"labels": content.labels, "scores": content.scores}
-    return Product(with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described))
+    whole = with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described)
+    return Product(whole, {} if content.scores is None else {"score_calibration": asdict(content.scores)})
 
 
 def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:

@@ -26,7 +26,9 @@ def lowered(model: keras.Model, form: Form) -> keras.Model:
         model: a built functional or sequential model.
     Returns:
         A functional model that shares no variable with `model`; or `model` itself if there is nothing to rewrite, and
-        if it calls a layer twice or has layers with channels first, which are left as they are.
+        if it calls a layer twice, has layers with channels first, two layers of one name in it and the models in it,
+        or a model of a class of its own, all of which is left as it is. Layers of other classes than Keras's and ours
+        are kept in any case.
     """
     if not is_rewritten(model, form):
         return model
@@ -210,7 +212,7 @@ class _Lowerer(Writer):
 
 
 def _averaged(layer: Any, x: Tensor) -> Tensor:
-    """The average as a convolution; times how often a window is as large as its part within the map."""
+    """The average as a convolution, which counts what is beyond the border as zeros; so times what these took away."""
     size = math.prod(layer.pool_size)
     mean: Any = keras.initializers.Constant(1 / size)
     new = layers.DepthwiseConv2D(

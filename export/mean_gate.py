@@ -9,6 +9,8 @@ from keras import layers
 from keras_se.export.primitives import taken
 from keras_se.squeeze_excite import SqueezeExcite
 
+_NODES = 32  # of the quadrature: a ReLU's mean to 1 %
+
 
 def mean_gate(layer: SqueezeExcite) -> np.ndarray | None:
     """The gate `(channels,)` of the mean image.
@@ -35,6 +37,3 @@ def mean_gate(layer: SqueezeExcite) -> np.ndarray | None:
     mean = weights @ np.asarray(values, "float64") / weights.sum()
     gate = layer.expand(layer.reduce(mean.reshape(1, 1, 1, -1)))
     return np.asarray(keras.ops.convert_to_numpy(gate), "float64").ravel()
-
-
-_NODES = 32  # of the quadrature: a ReLU's mean to 1 %

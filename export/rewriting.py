@@ -43,9 +43,9 @@ def avoided(layer: Any, form: Form) -> set[str]:
 
 
 def _layers(model: keras.Model) -> Iterator[layers.Layer]:
-    """The model's layers, and those of models in it."""
+    """The model's layers, and those of models in it; a model of a class of its own is one layer."""
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Model) and is_graph(layer):
             yield from _layers(layer)
         else:
             yield layer
@@ -53,9 +53,9 @@ def _layers(model: keras.Model) -> Iterator[layers.Layer]:
 
 def _writable(model: keras.Model) -> bool:
     """Whether it and the models in it are graphs with channels last, in which each layer has a name and a call."""
-    if not is_graph(model) or not all(is_graph(layer) for layer in model.layers if isinstance(layer, keras.Model)):
-        return False
     every = [layer for layer in _layers(model) if not isinstance(layer, layers.InputLayer)]
+    if not is_graph(model) or any(isinstance(layer, keras.Model) for layer in every):
+        return False
     # A Sequential calls its layers anew whenever it grows, also while it is loaded.
     once = isinstance(model, keras.Sequential) or all(len(layer._inbound_nodes) <= 1 for layer in model.layers)
     channels_last = all(getattr(layer, "data_format", "channels_last") == "channels_last" for layer in every)

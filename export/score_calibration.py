@@ -6,6 +6,11 @@ import numpy as np
 
 from keras_se.errors import InputError
 
+_STEPS = 100
+_STEEPEST = 20.0  # all images are told apart, and any slope is better than a lower one
+_FLATTEST = 1e-3  # higher scores are not better
+_LEAST = 1e-16  # a lower share counts as this in MediaPipe
+
 
 @dataclass(frozen=True)
 class ScoreCalibration:
@@ -57,12 +62,6 @@ def fit_scores(scores: np.ndarray, labels: np.ndarray) -> ScoreCalibration:
     if not (_FLATTEST < slope < _STEEPEST and np.isfinite(offset)):
         raise InputError(f"the scores of {len(scores)} images tell no calibration; give more images")
     return ScoreCalibration(slope, offset)
-
-
-_STEPS = 100
-_STEEPEST = 20.0  # all images are told apart, and any slope is better than a lower one
-_FLATTEST = 1e-3  # higher scores are not better
-_LEAST = 1e-16  # a lower share counts as this in MediaPipe
 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:

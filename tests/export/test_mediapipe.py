@@ -174,3 +174,12 @@ def test_a_target_without_apps_that_calibrate_is_refused(target, trained, tmp_pa
     with pytest.raises(InputError, match=rf"^score_calibration is for the target mediapipe, .*; got {target}$"):
         export(trained.model, tmp_path, target=target, score_calibration=ScoreCalibration(1.0, 0.0))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_manifest_tells_the_score_calibration(trained, tmp_path):
+    scores = ScoreCalibration(slope=0.5, offset=-1.0)
+    arguments = {"recipes": ["float32"], "target": "mediapipe"}
+    [plain] = export(trained.model, tmp_path, **arguments)
+    assert "score_calibration" not in plain.manifest
+    [calibrated] = export(trained.model, tmp_path, score_calibration=scores, **arguments)
+    assert calibrated.manifest["score_calibration"] == {"slope": 0.5, "offset": -1.0}
