@@ -73,8 +73,8 @@ class SqueezeExcite(keras.layers.Layer):
         self.reduce = self._dense(hidden, self.activation, "reduce")
         self.expand = self._dense(channels, self.gate, "expand")
         # Built on the shapes they will see; with squeeze="none" the positions differ, the weights do not.
-        self.reduce.build((None, 1, 1, channels) if last else (None, channels, 1, 1))
-        self.expand.build((None, 1, 1, hidden) if last else (None, hidden, 1, 1))
+        self.reduce.build((None, 1, 1, channels))
+        self.expand.build((None, 1, 1, hidden))
 
     def _dense(self, units, activation, name):
         return keras.layers.Conv2D(
@@ -83,13 +83,19 @@ class SqueezeExcite(keras.layers.Layer):
             activation=activation,
             use_bias=self.use_bias,
             kernel_initializer="he_normal",
-            data_format=self.data_format,
+            data_format="channels_last",  # in both layouts: TensorFlow convolves channels first on some processors only
             dtype=self.dtype_policy,
             name=name,
         )
 
     def call(self, x):
-        return x * self.expand(self.reduce(self._squeeze(x)))  # (batch, 1, 1, channels) broadcast over positions
+        return x * self._excite(self._squeeze(x))  # (batch, 1, 1, channels) broadcast over positions
+
+    def _excite(self, z):
+        if self.data_format == "channels_last":
+            return self.expand(self.reduce(z))
+        z = ops.transpose(z, (0, 2, 3, 1))
+        return ops.transpose(self.expand(self.reduce(z)), (0, 3, 1, 2))
 
     def _squeeze(self, x):
         if self.squeeze == "none":
