@@ -1,14 +1,13 @@
 """What is written beside a model's file and beside an exported one, read back."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_se.atomic import read_object
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.form import PLAIN, Form
-from keras_se.preprocessing import RECORD, Preprocessing
+from keras_se.preprocessing import RECORD, Preprocessing, read_record
 
 
 def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
@@ -20,11 +19,15 @@ def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
     record = Path(model_file).with_name(RECORD)
     if not record.is_file():
         return None
-    try:
-        classes = json.loads(record.read_text()).get("classes")
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
-    return None if classes is None else tuple(map(str, classes))
+    classes = read_record(record).get("classes")
+    if classes is None:
+        return None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError(
+            f"{record} is not the record of a run (classes must be a list of names; got {classes!r:.80}); "
+            "remove it or train again"
+        )
+    return tuple(classes)
 
 
 def form_of(file: Path | str) -> Form:
@@ -57,9 +60,6 @@ def _from_manifest(file: Path | str, read) -> Any:
     if not manifest.is_file():
         return None
     try:
-        fields = json.loads(manifest.read_text())
-        if not isinstance(fields, Mapping):
-            raise TypeError("no fields")
-        return read(fields)
+        return read(read_object(manifest))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{manifest} is not a manifest ({error!r}); export the file again") from None

@@ -47,6 +47,27 @@ def write_json(path: Path | str, document: Any) -> None:
     write_bytes(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
+def read_object(path: Path | str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ValueError: the file cannot be read, or holds anything else, with the reason.
+    """
+    try:
+        document = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not text in UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ValueError(f"it must be a JSON object; it is of type {type(document).__name__}")
+    return document
+
+
 def remove_unfinished(*folders: Path) -> None:
     """Remove what a process that was killed while it wrote left in these folders."""
     for folder in folders:

@@ -1,19 +1,24 @@
 """How an image becomes a network's input, as data that travels with the network."""
 
 import dataclasses
-import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_se.atomic import write_json
+from keras_se.atomic import read_object, write_json
 from keras_se.errors import InputError
 
 _BROUGHT = "_preprocessing_of_weights"
 RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
+INTERPOLATIONS = ("area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest")
+"""The kernels that `tf.image.resize` has."""
+_LARGEST_INPUT = 3e38  # float32's largest is 3.4e38
+LARGEST_SIDE = 65_535
+"""Pixels of an image's height or width: JPEG's limit."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,23 @@ class Preprocessing:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
-        if self.height < 1 or self.width < 1:
-            raise InputError(f"an image size must be at least 1; got {self.height}x{self.width}")
-        if not 0 < self.crop <= 1:
-            raise InputError(f"crop must be above 0 and at most 1; got crop={self.crop}")
+        for side in self.size:
+            if not _is_integer(side):
+                raise InputError(f"an image size must be an integer; got {side!r}")
+            if not 1 <= side <= LARGEST_SIDE:
+                raise InputError(
+                    f"an image size must be at least 1 and at most {LARGEST_SIDE}; got {self.height}x{self.width}"
+                )
+        if not _is_number(self.crop) or not 0 < self.crop <= 1:
+            raise InputError(f"crop must be above 0 and at most 1; got crop={self.crop!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise InputError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}; got {self.interpolation!r}")
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
+        if min(self.std) <= 0:
+            raise InputError(f"std must be above 0; got std={self.std}")
+        if not all(abs(end) <= _LARGEST_INPUT for end in self.input_range):
+            raise InputError(f"mean and std must give finite inputs in float32; got mean={self.mean}, std={self.std}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -49,7 +67,40 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Preprocessing":
-        return cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+        """The preprocessing that `to_dict` wrote, as JSON gives it back.
+
+        Raises:
+            InputError: a field is missing, unknown, of another type or out of its range.
+        """
+        if not isinstance(fields, Mapping):
+            raise InputError(f"preprocessing must be an object of fields; got {fields!r:.80}")
+        known = dataclasses.fields(cls)
+        unknown = sorted(set(fields) - {field.name for field in known})
+        if unknown:
+            raise InputError(f"preprocessing must have no other fields than its own; got {unknown[0]!r:.80}")
+        missing = [field.name for field in known if field.default is dataclasses.MISSING and field.name not in fields]
+        if missing:
+            raise InputError(f"preprocessing must have a {missing[0]}; it has none")
+        return cls(**fields)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _three_numbers(name: str, values: Any) -> tuple[float, float, float]:
+    """The mean or the standard deviation of red, green and blue; JSON writes 0.0 as 0, and a tuple as a list."""
+    if not isinstance(values, Sequence) or len(values) != 3 or not all(map(_is_number, values)):
+        raise InputError(f"{name} must be 3 finite numbers, of red, green and blue; got {name}={values!r:.80}")
+    try:
+        red, green, blue = map(float, values)
+    except OverflowError:
+        raise InputError(f"{name} must be 3 finite numbers; one has more digits than a float holds") from None
+    return red, green, blue
 
 
 def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:
@@ -63,15 +114,32 @@ def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Prep
     """
     record = None if path is None else Path(path).with_name(RECORD)
     if record is not None and record.is_file():
+        fields = read_record(record)
         try:
-            return Preprocessing.from_dict(json.loads(record.read_text())["preprocessing"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{record} is not the record of a run ({error!r}); remove it or train again") from None
+            return Preprocessing.from_dict(fields.get("preprocessing", {}))
+        except InputError as error:
+            raise _no_record(record, error) from None
     brought = brought_preprocessing(model)
     if brought is not None:
         return brought
     height, width, _ = image_shape(model)
     return Preprocessing(height, width)
+
+
+def read_record(record: Path) -> dict[str, Any]:
+    """The fields of the record beside a model's file.
+
+    Raises:
+        InputError: it cannot be read, or is not a JSON object.
+    """
+    try:
+        return read_object(record)
+    except ValueError as error:
+        raise _no_record(record, error) from None
+
+
+def _no_record(record: Path, error: ValueError) -> InputError:
+    return InputError(f"{record} is not the record of a run ({error}); remove it or train again")
 
 
 def brought_preprocessing(model: keras.Model) -> Preprocessing | None:

@@ -171,8 +171,8 @@ def _architecture(path, shapes, recorded, model, given) -> str:
 def _recorded_preprocessing(path, fields: str) -> Preprocessing:
     try:
         return Preprocessing.from_dict(json.loads(fields))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} has a damaged {PREPROCESSING} in its metadata ({error!r})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} has a damaged {PREPROCESSING} in its metadata ({error})") from None
 
 
 def _header(path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
