@@ -1,6 +1,5 @@
-"""What takes long to make, once a session: a trained network and its files, and a larger untrained one."""
+"""What several tests read, once a session: a trained network and its files, and a larger untrained one."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,17 @@ import numpy as np
 import pytest
 
 import keras_se
-from keras_se import cli
-from keras_se.export import RECIPES, export
-from keras_se.preprocessing import Preprocessing, preprocessing_of
+from keras_se.export import RECIPES, export, isolated
+from keras_se.export.artifacts import calibration_record, finished, write
+from keras_se.export.calibration import calibrate
+from keras_se.export.product import Content
+from keras_se.export.quantize import quantize
+from keras_se.export.targets import TARGETS
+from keras_se.preprocessing import Preprocessing
 from keras_se.training.data import load_source
 from keras_se.training.pipeline import sample
+
+GOLDEN = Path(__file__).parent / "golden" / "trained"
 
 
 @dataclass(frozen=True)
@@ -30,30 +35,37 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def quickstart(tmp_path_factory) -> tuple[Path, dict]:
-    """The quickstart's folder and its JSON document."""
-    folder = tmp_path_factory.mktemp("quickstart") / "out"
-    printed = folder.with_name("document.json")
-    with pytest.MonkeyPatch.context() as patch, printed.open("w") as stdout:
-        patch.setattr("sys.stdout", stdout)
-        status = cli.run(["quickstart", "--out", str(folder), "--json"])
-    assert status == 0
-    return folder, json.loads(printed.read_text())
+def golden() -> Path:
+    """The folder of the trained network, its record, and its float and int8 files; to be read only."""
+    return GOLDEN
+
+
+class _Files(dict):
+    """The committed files by recipe; the others are quantized from the float one when they are asked for."""
+
+    def __init__(self, others: Path):
+        super().__init__({recipe: GOLDEN / f"se_mobilenet.{recipe}.tflite" for recipe in ("float32", "static_wi8_ai8")})
+        self._others = others
+        for path in self.values():
+            isolated.vouch_for(path.read_bytes())
+
+    def __missing__(self, recipe: str) -> Path:
+        content, preprocessing = self["float32"].read_bytes(), Preprocessing(32, 32)
+        images, _ = sample(load_source("digits").train, preprocessing, 200)  # as make_trained.py
+        ranges = calibrate(content, images, preprocessing.input_range)
+        quantized = quantize(content, RECIPES[recipe], ranges)
+        part = Content(quantized, RECIPES[recipe], "se_mobilenet", preprocessing, None)
+        made = finished(part, TARGETS["phone_cpu"], source=None, calibration=calibration_record(images, "min_max"))
+        self[recipe] = write(made, self._others).path
+        return self[recipe]
 
 
 @pytest.fixture(scope="session")
-def trained(quickstart) -> Exported:
-    """The quickstart's quarter-width SE-MobileNet, 0.3 MB in int8, and real digits."""
-    folder, document = quickstart
-    model = keras.models.load_model(folder / "run" / "model.keras")
-    preprocessing = preprocessing_of(model, folder / "run" / "model.keras")
-    source = load_source("digits")
-    images, _ = sample(source.test, preprocessing, 100, seed=1)
-    files = {one["recipe"]: Path(one["path"]) for one in document["artifacts"]}
-    others = tuple(name for name in RECIPES if name not in files)
-    calibration, _ = sample(source.train, preprocessing, 500)  # as the quickstart
-    made = export(model, folder.with_name("others"), recipes=others, calibration=calibration)
-    return Exported(model, images, files | {artifact.recipe: artifact.path for artifact in made})
+def trained(tmp_path_factory) -> Exported:
+    """The trained network of golden/make_trained.py, an eighth as wide as SE-MobileNet, its files, and real digits."""
+    model = keras.models.load_model(GOLDEN / "model.keras")
+    images, _ = sample(load_source("digits").test, Preprocessing(32, 32), 100, seed=1)
+    return Exported(model, images, _Files(tmp_path_factory.mktemp("trained")))
 
 
 @pytest.fixture(scope="session")

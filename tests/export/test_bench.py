@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -21,15 +20,15 @@ from keras_se.export.profile import operations
 
 
 @pytest.fixture(scope="module")
-def files(quickstart):
-    """The quickstart's, by recipe."""
-    return {path.name.split(".")[1]: path for path in quickstart[0].glob("*.tflite")}
+def files(trained):
+    """Those of the trained network, by recipe."""
+    return trained.files
 
 
 @pytest.fixture(scope="module")
-def layers(quickstart):
-    """The names of the quickstart's Keras layers."""
-    return {layer.name for layer in keras.models.load_model(quickstart[0] / "run" / "model.keras").layers}
+def layers(trained):
+    """The names of the trained network's Keras layers."""
+    return {layer.name for layer in trained.model.layers}
 
 
 def test_the_command_prints_every_figure_as_json(files, capsys):

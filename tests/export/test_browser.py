@@ -31,8 +31,10 @@ def made(trained, tmp_path_factory):
     """The trained network's files as the browser takes them, and images to classify."""
     folder = tmp_path_factory.mktemp("browser")
     source = load_source("digits")
-    for recipe, path in trained.files.items():
-        content = Content(path.read_bytes(), RECIPES[recipe], "se_mobilenet", Preprocessing(32, 32), source.classes)
+    for recipe in RECIPES:
+        content = Content(
+            trained.files[recipe].read_bytes(), RECIPES[recipe], "se_mobilenet", Preprocessing(32, 32), source.classes
+        )
         product = TARGETS["browser"].finished(content)
         (folder / f"se_mobilenet.{recipe}.tflite").write_bytes(product.content)
         (folder / f"se_mobilenet.{recipe}.html").write_bytes(product.files[".html"])

@@ -205,7 +205,7 @@ def test_every_rule_has_a_case():
     assert set(SUPPORTED) <= set(flatbuffer._names(schema.BuiltinOperator).values())
 
 
-def test_the_quickstarts_int8_file_keeps_them_all(trained):
+def test_the_trained_networks_int8_file_keeps_them_all(trained):
     assert lint(trained.files["static_wi8_ai8"].read_bytes()) == []
     for recipe in set(RECIPES) - {"static_wi8_ai8"}:
         assert lint(trained.files[recipe].read_bytes()), recipe

@@ -13,9 +13,9 @@ from keras_se.export.engines import ENGINES, run_file
 
 
 @pytest.fixture(scope="module")
-def int8_file(quickstart) -> Path:
-    """That of the quickstart, which this process made."""
-    return quickstart[0] / "se_mobilenet.static_wi8_ai8.tflite"
+def int8_file(trained) -> Path:
+    """That of the trained network, which counts as made by this process."""
+    return trained.files["static_wi8_ai8"]
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def one_line(arguments: list[str], capsys) -> str:
     return line
 
 
-def test_a_file_that_crashes_an_engine_does_not_end_parity(quickstart, hostile, capsys):
+def test_a_file_that_crashes_an_engine_does_not_end_parity(golden, hostile, capsys):
     path = hostile(convolution_without_weights)
-    keras_file = str(quickstart[0] / "run" / "model.keras")
+    keras_file = str(golden / "model.keras")
     line = one_line(["parity", keras_file, str(path), "--data", "digits", "--images", "2"], capsys)
     assert line.startswith(f"keras-se: litert crashed on {path} (signal SIGSEGV)")
 

@@ -60,9 +60,10 @@ def test_classifies_images_from_files_as_keras_does(trained, classify, tmp_path)
     """Float files all of them; of 8-bit ones one digit in fifty may fall to the other side."""
     pixels = np.round(255 * trained.images).astype("uint8")
     files = {}
-    for recipe, exported in trained.files.items():
+    for recipe in RECIPES:
+        content = trained.files[recipe].read_bytes()
         files[recipe] = tmp_path / f"{recipe}.tflite"
-        files[recipe].write_bytes(finished(exported.read_bytes(), recipe, Preprocessing(32, 32), NAMES))
+        files[recipe].write_bytes(finished(content, recipe, Preprocessing(32, 32), NAMES))
     found = classify(files.values(), written(pixels, tmp_path))
     expected = trained.model.predict(pixels / np.float32(255), verbose=0)
     for recipe, file in files.items():
@@ -138,9 +139,8 @@ def test_a_network_of_grey_images_is_refused():
         finished(to_tflite(model), "float32", Preprocessing(8, 8))
 
 
-def test_labels_are_those_of_the_run(quickstart):
-    folder, _ = quickstart
-    assert labels_of(folder / "run" / "model.keras") == tuple(map(str, range(10)))
+def test_labels_are_those_of_the_run(golden):
+    assert labels_of(golden / "model.keras") == tuple(map(str, range(10)))
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ AddSplitV AddStridedSlice AddSub AddTanh AddTranspose""".split()  # noqa: SIM905
 
 @pytest.fixture(scope="module")
 def sources(trained, tmp_path_factory):
-    """The folder of the quickstart network's files for TFLite Micro, and its manifest."""
+    """The folder of the trained network's files for TFLite Micro, and its manifest."""
     folder = tmp_path_factory.mktemp("micro")
     content = Content(trained.files["static_wi8_ai8"].read_bytes(), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT)
     artifact = write(finished(content, MICRO, source=None, calibration=None), folder)

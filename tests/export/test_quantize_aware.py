@@ -43,7 +43,7 @@ def tuned(trained) -> Tuned:
 
 @pytest.fixture(scope="module")
 def aware(tuned) -> keras.Model:
-    """The quickstart's network."""
+    """The trained network."""
     return tuned.model
 
 
