@@ -76,7 +76,7 @@ def main() -> None:
         for name in ("model.keras", "run.json"):
             shutil.copy(run.folder / name, FOLDER / name)
     record = FOLDER / "run.json"
-    record.write_text(record.read_text().replace(folder, str(FOLDER.parent)))
+    record.write_text(record.read_text().replace(f"{folder}/run", "trained"))
     model = FOLDER / "model.keras"
     deflate(model)
     calibration, _ = sample(source.train, preprocessing_of(run.model, model), CALIBRATION)
