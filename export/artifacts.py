@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_se.atomic import writable_folder, write_bytes, write_json
+from keras_se.atomic import read_object, writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer, isolated
 from keras_se.export.arena import check_arena
@@ -69,7 +70,7 @@ def export(
         model_or_path: a Keras model of one image input of known size, or a `.keras` file. One of `quantize_aware`
             brings its ranges and its form, whatever the target's, needs no calibration, and takes the recipe
             static_wi8_ai8.
-        out: the folder; made if it is missing, and files of the same names are replaced.
+        out: the folder; made if it is missing, and files of an earlier export are replaced, no others.
         recipes: names from `keras_se.export.RECIPES`.
         target: the device: a name from `keras_se.export.targets.TARGETS`.
         calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
@@ -83,7 +84,8 @@ def export(
     Raises:
         InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, the
             network lacks the part that a recipe treats apart, the model cannot be read or has another input, the
-            calibration images are missing or unfit, or `out` cannot be written.
+            calibration images are missing or unfit, or `out` cannot be written or has another's
+            file of the same name.
     """
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
@@ -95,6 +97,8 @@ def export(
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
     shape = image_shape(model)
+    for recipe in chosen:
+        check_replaceable(folder, f"{model.name}.{recipe.name}")
     check_arena(model, device, chosen)
     aware = is_quantization_aware(model)
     if aware:
@@ -134,6 +138,9 @@ def export(
         except InputError as error:
             layers = named(check(model, target, recipes=(recipe.name,)))
             raise InputError(f"{error}; in the Keras model: {layers}" if layers else str(error)) from None
+    for one in made:
+        stem = f"{one.of.name}.{one.of.recipe.name}"
+        check_replaceable(folder, stem, [f"{stem}{suffix}" for suffix in one.product.files])
     return [write(one, folder) for one in made]
 
 
@@ -181,14 +188,54 @@ def finished(content: Content, target: Target, *, source, calibration, **further
 
 
 def write(made: Finished, folder: Path) -> Artifact:
-    """`NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder."""
+    """`NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder.
+
+    Raises:
+        InputError: a file of such a name is not one that `write` has written.
+    """
     stem = f"{made.of.name}.{made.of.recipe.name}"
-    for suffix, further in made.product.files.items():
-        write_bytes(folder / f"{stem}{suffix}", further)
+    further = sorted(f"{stem}{suffix}" for suffix in made.product.files)
+    check_replaceable(folder, stem, further)
     path = folder / f"{stem}.tflite"
+    manifest = {**made.manifest, "files": further}
+    write_json(_manifest(path), manifest)  # first: what a killed process has written is listed
+    for suffix, content in made.product.files.items():
+        write_bytes(folder / f"{stem}{suffix}", content)
     write_bytes(path, made.product.content)
-    write_json(path.with_name(f"{path.name}.json"), made.manifest)
-    return Artifact(path, made.of.recipe.name, made.target, made.manifest)
+    return Artifact(path, made.of.recipe.name, made.target, manifest)
+
+
+def check_replaceable(folder: Path, stem: str, further: Sequence[str] = ()) -> None:
+    """Refuse to replace files that no export has written: those that no manifest of ours stands beside or lists.
+
+    Raises:
+        InputError: there is one.
+    """
+    path = folder / f"{stem}.tflite"
+    listed = _listed(path)
+    for name in (_manifest(path).name, path.name, *further):
+        place = folder / name
+        if os.path.lexists(place) and not (name in listed and place.is_file()):
+            raise InputError(
+                f"{place} is in the way, and no manifest says that an export wrote it; choose another folder with "
+                "--out, or move it away"
+            )
+
+
+def _listed(path: Path) -> set[str]:
+    """The names of the files that the manifest beside a .tflite file stands for, its own among them."""
+    try:
+        fields = read_object(_manifest(path))
+    except ValueError:
+        return set()
+    if not {"model", "recipe", "target", "sha256"} <= fields.keys():
+        return set()
+    further = fields.get("files", [])
+    return {path.name, _manifest(path).name, *(name for name in further if isinstance(name, str))}
+
+
+def _manifest(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:

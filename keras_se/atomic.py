@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import glob
 import json
 import os
 import tempfile
@@ -68,11 +69,11 @@ def read_object(path: Path | str) -> dict[str, Any]:
     return document
 
 
-def remove_unfinished(*folders: Path) -> None:
-    """Remove what a process that was killed while it wrote left in these folders."""
-    for folder in folders:
-        for path in folder.glob(f"{_UNFINISHED}*"):
-            path.unlink(missing_ok=True)
+def remove_unfinished(*paths: Path) -> None:
+    """Remove what a process that was killed while it wrote these files left beside them."""
+    for path in paths:
+        for temporary in path.parent.glob(f"{_UNFINISHED}{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+            temporary.unlink(missing_ok=True)
 
 
 def writable_folder(folder: Path | str) -> Path:

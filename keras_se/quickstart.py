@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_se.atomic import writable_folder, write_bytes
+from keras_se.errors import InputError
 from keras_se.tables import Rows, parity_rows
+
+_TITLE = "# keras-se quickstart"
 
 
 def quickstart(out: Path) -> Rows:
@@ -14,6 +17,7 @@ def quickstart(out: Path) -> Rows:
     Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.
     """
     from keras_se.export import export
+    from keras_se.export.artifacts import check_replaceable
     from keras_se.export.parity import compare_all
     from keras_se.export.recipes import USUAL
     from keras_se.preprocessing import preprocessing_of
@@ -23,6 +27,9 @@ def quickstart(out: Path) -> Rows:
 
     writable_folder(out)
     recipe = dataclasses.replace(PRESETS["digits"], out=str(out / "run"))
+    _check_report(out / "report.md")
+    for name in USUAL:
+        check_replaceable(out, f"{recipe.model}.{name}")
     run = train(recipe, overwrite=True)
     source, model_file = load_source(recipe.data), run.folder / "model.keras"
     preprocessing = preprocessing_of(run.model, model_file)
@@ -52,9 +59,15 @@ def quickstart(out: Path) -> Rows:
     return dataclasses.replace(parity, document=document, notes=(*parity.notes, closing))
 
 
+def _check_report(path: Path) -> None:
+    """Refuse to replace a file that is no report of an earlier quickstart."""
+    if path.is_symlink() or (path.exists() and not (path.is_file() and path.read_bytes().startswith(_TITLE.encode()))):
+        raise InputError(f"{path} is not a quickstart's report; choose another folder with --out, or move it away")
+
+
 def _report(document: dict[str, Any], images: int) -> str:
     lines = [
-        "# keras-se quickstart",
+        _TITLE,
         "",
         f"A quarter-width SE-MobileNet, trained on scikit-learn's digits: {document['float_accuracy']:.4f} of {images} "
         "test digits right in Keras, with the weights of the epoch that did best on them.",

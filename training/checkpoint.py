@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from keras_se.atomic import write_bytes
 from keras_se.errors import InputError
+from keras_se.training.inventory import LIST, Inventory
 
 _TEXT = "text"
 _HASH = "sha256"
@@ -44,15 +45,22 @@ class Checkpoints:
     of weights, the number of updates), and the progress.
     """
 
-    def __init__(self, folder: Path, keep: int = 3):
-        """`keep`: how many files stay; with one, nothing is left to fall back on."""
+    def __init__(self, folder: Path, inventory: Inventory | None = None, keep: int = 3):
+        """The checkpoints of a folder.
+
+        Args:
+            inventory: of the run, which lists what is its own; None takes every file of such a name for its own.
+            keep: how many files stay; with one, nothing is left to fall back on.
+        """
         self.folder = folder
+        self.inventory = inventory
         self.keep = keep
         self._whole: Path | None = None  # the one that was last written or read
 
     def files(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        return sorted(self.folder.glob("step-*.safetensors"))
+        found = self.folder.glob("step-*.safetensors")
+        return sorted(path for path in found if self.inventory is None or self.inventory.has(path))
 
     def save(self, model: keras.Model, progress: Progress) -> Path:
         """Write the state, then remove files that are one too many.
@@ -62,11 +70,19 @@ class Checkpoints:
         """
         path = self.folder / f"step-{progress.step:09}.safetensors"
         with self.disk_trouble_named(path):
+            if self.inventory is not None:
+                self.inventory.add(path)
             write_state(path, _variables(model), json.dumps(vars(progress)))
         self._whole = path
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
+
+    def list_events(self) -> None:
+        """Have the inventory list what TensorBoard writes."""
+        if self.inventory is not None:
+            with self.disk_trouble_named(self.folder.with_name(LIST)):
+                self.inventory.add_events()
 
     @contextlib.contextmanager
     def disk_trouble_named(self, path: Path) -> Iterator[None]:

@@ -43,6 +43,10 @@ class Devices:
         """Whether `number` is the same in all workers. All of them must ask."""
         return len(set(self._of_every_worker(number))) == 1
 
+    def of_chief(self, number: float) -> float:
+        """The chief's `number`, below 2^53. All of them must ask."""
+        return self._of_every_worker(number)[0]
+
     def _of_every_worker(self, number: float) -> list[float]:
         if self.workers == 1:
             return [number]

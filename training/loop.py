@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_se.errors import ClusterError, InputError
 from keras_se.preprocessing import Preprocessing, brought_preprocessing
 from keras_se.registry import create_model
-from keras_se.training import run_folder
+from keras_se.training import inventory, run_folder
 from keras_se.training.checkpoint import Checkpoints, Progress, assign, numbered, read_state
 from keras_se.training.data import Source, load_source
 from keras_se.training.distributed_model import distributed, synchronize_batch_norm
@@ -33,7 +33,7 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
     it holds `checkpoints/` and the best weights so far. SIGTERM saves a checkpoint and raises SystemExit(143).
 
     Args:
-        overwrite: replace a run that the folder holds already.
+        overwrite: replace a run that the folder holds already; no file goes but those that its record lists.
         resume: go on with an unfinished run that the folder holds: on as many devices to the weights that it would
             have had in one go, bit for bit. Begin it if there is none; read it if it is finished.
     Raises:
@@ -70,22 +70,23 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     trained = _logits(model, recipe, devices)
     compile_for(recipe, trained, steps)
     run_folder.check_shared(folder, devices)
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
+    files = inventory.read_inventory(folder)
+    checkpoints = Checkpoints(folder / inventory.CHECKPOINTS, files)
     settings = {**run_folder.settings(recipe), "images": len(source.train)}
     progress = (checkpoints.restore(trained) if resume else None) or Progress(settings=settings)
     run_folder.check_same_recipe(progress.settings, settings, folder)
     devices.wait_for_all()  # they have read what there is
     if devices.chief:
-        run_folder.clear_unfinished_files(folder)
+        inventory.remove_cut_short(files)
         if not progress.step:
-            run_folder.clear(folder)
-    best = folder / run_folder.BEST
+            checkpoints.inventory = files = inventory.begin(folder)
+    best = folder / inventory.BEST
     survival = Survival(
         checkpoints,
         progress,
         devices,
         best=best,
-        history=folder / run_folder.HISTORY,
+        history=folder / inventory.HISTORY,
         every=recipe.checkpoint_steps,
     )
     with survival.listening(), _full_disk_named(folder, checkpoints):
@@ -93,7 +94,8 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     history = run_folder.by_name(progress.history)
     if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
         if devices.chief:
-            run_folder.clear(folder)
+            files.add_events()
+            inventory.clear(folder)
         devices.wait_for_all()
         raise InputError(f"training diverged to NaN at learning_rate={recipe.learning_rate}; lower it")
     devices.wait_for_all()  # the chief has written the best weights
@@ -102,8 +104,8 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     synchronize_batch_norm(model, False)  # inference and other backends know nothing of it
     run = Run(model, history, folder, accuracy=progress.best)
     if devices.chief:
-        with checkpoints.disk_trouble_named(folder / run_folder.MODEL):
-            run_folder.write_run(run, recipe, source, preprocessing)
+        with checkpoints.disk_trouble_named(folder / inventory.MODEL):
+            run_folder.write_run(run, recipe, source, preprocessing, files)
     devices.wait_for_all()  # the run is written
     return run
 
@@ -138,8 +140,10 @@ def _fit(trained: keras.Model, survival: Survival, batches: WorkerBatches, epoch
 
 
 def _callbacks(survival: Survival) -> list[Any]:
-    board = [keras.callbacks.TensorBoard(str(survival.history.with_name(run_folder.TENSORBOARD)))]
-    return [survival, keras.callbacks.TerminateOnNaN(), *(board if survival.devices.chief else ())]
+    board = keras.callbacks.TensorBoard(str(survival.history.with_name(inventory.TENSORBOARD)))
+    # At the end of an epoch all of its writers have begun their files.
+    listing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: survival.checkpoints.list_events())
+    return [survival, keras.callbacks.TerminateOnNaN(), *((board, listing) if survival.devices.chief else ())]
 
 
 @contextlib.contextmanager
@@ -163,7 +167,7 @@ def _full_disk_named(folder: Path, checkpoints: Checkpoints) -> Iterator[None]:
     except tf.errors.OpError as error:
         if "events file" not in str(error):
             raise
-        board = folder / run_folder.TENSORBOARD
+        board = folder / inventory.TENSORBOARD
         raise InputError(f"{board} cannot be written ({error.message}); {checkpoints.what_is_left()}") from None
 
 

@@ -4,28 +4,30 @@ import csv
 import dataclasses
 import json
 import math
-import shutil
+import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_se.atomic import remove_unfinished, replacing, writable_folder, write_json
+from keras_se.atomic import read_object, replacing, writable_folder, write_json
 from keras_se.errors import InputError
 from keras_se.preprocessing import RECORD, Preprocessing
+from keras_se.training.cluster import find_cluster
 from keras_se.training.data import Source
 from keras_se.training.distribution import Devices
+from keras_se.training.inventory import (
+    HISTORY,
+    LIST,
+    MODEL,
+    Inventory,
+    check_own,
+    clear_state,
+)
 from keras_se.training.recipes import Recipe
 from keras_se.versions import installed_versions
-
-MODEL = "model.keras"
-BEST = "best.safetensors"
-"""The weights of the best epoch so far, of an unfinished run."""
-CHECKPOINTS = "checkpoints"
-HISTORY = "history.csv"
-TENSORBOARD = "tensorboard"
-_TOKEN = ".workers"
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,19 @@ def open_folder(recipe: Recipe, *, overwrite: bool, resume: bool) -> Path:
     """The recipe's folder, if it may be written into.
 
     Raises:
-        InputError: it holds another run, or an unfinished one that is neither to be resumed nor overwritten, or it
-            cannot be written.
+        InputError: it holds another run, or an unfinished one that is neither to be resumed nor overwritten, or files
+            of a run's names that no run has written, or it cannot be written.
     """
     folder = Path(recipe.out)
     if overwrite and resume:
         raise InputError("a run is resumed or overwritten; got both --resume and --overwrite")
-    begun, finished, model = ((folder / name).exists() for name in (CHECKPOINTS, RECORD, MODEL))
-    if not (overwrite or resume) and (finished or model):
+    begun, finished = (os.path.lexists(folder / name) for name in (LIST, RECORD))
+    if not (resume and finished):  # whose record is read and checked
+        check_own(folder)
+    if not (overwrite or resume) and finished:
         raise InputError(f"{folder} holds a run already; choose another folder with --out, or pass --overwrite")
     if not (overwrite or resume) and begun:
         raise InputError(f"{folder} holds an unfinished run; go on with --resume, or pass --overwrite")
-    if resume and model and not (begun or finished):
-        raise InputError(f"{folder} holds a model and nothing to resume; choose another folder, or pass --overwrite")
     return writable_folder(folder)
 
 
@@ -63,28 +65,68 @@ def read_finished(folder: Path, recipe: Recipe) -> Run | None:
     """The run that the folder holds, if it is finished.
 
     Raises:
-        InputError: it had another recipe, or its record is damaged.
+        InputError: it had another recipe, or a file of it is damaged.
     """
     record = folder / RECORD
-    if not record.exists():
+    if not os.path.lexists(record):
         return None
+    accuracy = _read_record(record, recipe)
+    history = _read_history(folder / HISTORY)
     try:
-        fields = json.loads(record.read_text())
-        check_same_recipe(settings(Recipe(**fields["recipe"])), settings(recipe), folder)
-        with (folder / HISTORY).open(newline="") as file:
-            history = by_name(list(csv.DictReader(file)))
-        run = Run(keras.models.load_model(folder / MODEL), history, folder, fields["test_accuracy"])
-    except (KeyError, TypeError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{folder} does not hold a whole run ({error!r}); train again with --overwrite") from None
-    clear_state(folder)  # if it was killed before it could
-    return run
+        model = keras.models.load_model(folder / MODEL)
+    except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
+        raise _damaged(folder / MODEL, error) from None
+    if not isinstance(model, keras.Model):
+        raise _damaged(folder / MODEL, f"it holds a {type(model).__name__}")
+    if recipe.strategy != "multi_worker" or find_cluster().index == 0:
+        clear_state(folder)  # if it was killed before it could
+    return Run(model, history, folder, accuracy)
 
 
-def write_run(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessing) -> None:
+def _read_record(record: Path, recipe: Recipe) -> float:
+    """The accuracy in the record of a run of that recipe."""
+    try:
+        fields = read_object(record)
+        held = fields.get("recipe")
+        if not isinstance(held, dict) or not isinstance(held.get("model_arguments"), dict):
+            raise ValueError("it has no recipe")
+        accuracy = fields.get("test_accuracy")
+        if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
+            raise ValueError(f"test_accuracy must be in 0..1; it is {accuracy!r:.80}")
+        held_settings = settings(Recipe(**held))
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{record} is not the record of a finished run ({reason}); move it away, or choose another folder with "
+            "--out"
+        ) from None
+    check_same_recipe(held_settings, settings(recipe), record.parent)
+    return float(accuracy)
+
+
+def _read_history(path: Path) -> dict[str, list[float]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        if not rows or None in rows[0] or "val_accuracy" not in rows[0]:
+            raise ValueError("it must have a column val_accuracy and a row for each epoch")
+        return by_name(rows)
+    except (OSError, csv.Error, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, reason: Any) -> InputError:
+    text = (str(reason).strip() or type(reason).__name__).splitlines()[0][:200]
+    return InputError(f"{path} is damaged or missing ({text}); train again with --overwrite")
+
+
+def write_run(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessing, inventory: Inventory) -> None:
     """Write the model and its record, and remove what only an unfinished run needs."""
     with replacing(run.folder / MODEL) as path:
         run.model.save(path)
-    write_json(run.folder / RECORD, _record(run, recipe, source, preprocessing))
+    inventory.add_events()
+    files = sorted({*inventory.of_finished(), RECORD})
+    write_json(run.folder / RECORD, {**_record(run, recipe, source, preprocessing), "files": files})
     clear_state(run.folder)
 
 
@@ -94,9 +136,11 @@ def check_shared(folder: Path, devices: Devices) -> None:
     Raises:
         InputError: the chief's file in it is not there for all.
     """
-    token = folder / _TOKEN
+    if devices.workers == 1:
+        return
+    token = folder / f".workers-{int(devices.of_chief(secrets.randbits(48))):012x}"  # no file that was there before
     if devices.chief:
-        token.touch()
+        token.touch(exist_ok=False)
     devices.wait_for_all()
     missing = devices.in_any_worker(not token.exists())
     if devices.chief:
@@ -134,25 +178,6 @@ def check_same_recipe(held: dict[str, Any], given: dict[str, Any], folder: Path)
 def by_name(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
     """The rows of a history as lists by the name of what was measured."""
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
-
-
-def clear_unfinished_files(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left."""
-    remove_unfinished(folder, folder / CHECKPOINTS)
-
-
-def clear(folder: Path) -> None:
-    """Remove an earlier run, once nothing can be refused any more."""
-    for name in (RECORD, MODEL, HISTORY):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
-    clear_state(folder)
-
-
-def clear_state(folder: Path) -> None:
-    """Remove what an unfinished run needs."""
-    (folder / BEST).unlink(missing_ok=True)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _record(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessing) -> dict:

@@ -101,15 +101,6 @@ def test_a_finished_run_of_another_recipe_is_not_read(recipe):
         train(dataclasses.replace(recipe, epochs=2), resume=True)
 
 
-def test_a_model_of_unknown_origin_is_not_resumed_and_stays(recipe):
-    folder = Path(recipe.out)
-    folder.mkdir()
-    (folder / "model.keras").write_text("a user's own")
-    with pytest.raises(InputError, match="holds a model and nothing to resume"):
-        train(recipe, resume=True)
-    assert (folder / "model.keras").read_text() == "a user's own"
-
-
 def test_resuming_nothing_begins_and_resuming_a_finished_run_reads_it(recipe):
     first = train(recipe, resume=True)
     folder = first.folder

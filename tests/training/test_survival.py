@@ -150,7 +150,7 @@ MOMENTS = {
     "before the best weights do": "replace /best 2",
     "before the model does": "replace /model.keras 1",
     "before the record does": "replace /run.json 1",
-    "before the checkpoints are removed": "rmtree /checkpoints 2",  # the first time is at the start
+    "before the checkpoints are removed": "unlink /best.safetensors 1",
 }
 
 

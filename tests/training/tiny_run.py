@@ -1,14 +1,13 @@
 """Trains a tiny network with SE and dropout on a few digits: `python tiny_run.py FOLDER STRATEGY EPOCHS [--resume]`.
 
 Prints `begun` after its first update. A process of its own, to be killed: by itself after the update that
-KILL_AFTER_UPDATE numbers, or as KILL_AT says: "replace NAME N" or "rmtree NAME N" before the N-th such call on a path
+KILL_AFTER_UPDATE numbers, or as KILL_AT says: "replace NAME N" or "unlink NAME N" before the N-th such call on a path
 with NAME in it. STRATEGY mirrored takes two logical CPUs.
 """
 
 import dataclasses
 import os
 import pathlib
-import shutil
 import signal
 import sys
 
@@ -43,8 +42,7 @@ class Begun(keras.callbacks.Callback):
 
 
 def kill_at(function, name, count):
-    owner = {"replace": pathlib.Path, "rmtree": shutil}[function]
-    original, calls = getattr(owner, function), []
+    original, calls = getattr(pathlib.Path, function), []
 
     def counted(*given, **named):
         calls.extend(value for value in given if name in str(value))
@@ -52,7 +50,7 @@ def kill_at(function, name, count):
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*given, **named)
 
-    setattr(owner, function, counted)
+    setattr(pathlib.Path, function, counted)
 
 
 def main(folder, strategy, epochs, resume):

@@ -1,0 +1,266 @@
+"""No file goes but those that a run's own list or record names."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_se import cli
+from keras_se.atomic import replacing
+from keras_se.errors import InputError
+from keras_se.training import inventory, loop, run_folder, train
+from keras_se.training.cluster import TF_CONFIG, Cluster
+from keras_se.training.distribution import Devices
+
+MINE = ("checkpoints/mine.pt", "checkpoints/step-000000001.safetensors", "tensorboard/mine.log", "history.csv")
+MINE += ("best.safetensors", "model.keras", "run.json", "unfinished.json")
+OPTIONS = {"plain": {}, "resume": {"resume": True}, "overwrite": {"overwrite": True}}
+
+
+def put(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_recipe):
+    return train(tiny_recipe).folder
+
+
+@pytest.fixture
+def copied(finished, tiny_recipe, tmp_path):
+    """A finished run's folder, and its recipe."""
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    return folder, dataclasses.replace(tiny_recipe, out=str(folder))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("names", [*((name,) for name in MINE), MINE[::2]], ids=str)
+def test_a_folder_that_was_never_a_run_is_refused_by_name_and_stays(names, options, tiny_recipe, tmp_path):
+    put(tmp_path, *names)
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=str(tmp_path)) as refused:
+        train(dataclasses.replace(tiny_recipe, out=str(tmp_path)), **options)
+    assert any(name.split("/")[0] in str(refused.value) for name in names)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_the_command_says_so_in_one_line(option, tmp_path, capsys):
+    put(tmp_path, "checkpoints/mine.pt", "tensorboard/mine.log", "history.csv")
+    before = contents(tmp_path)
+    status = cli.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", str(tmp_path), option])
+    assert status == 2
+    assert capsys.readouterr().err == (
+        f"keras-se: {tmp_path} holds history.csv, which no record of a run lists; choose another folder with --out, or "
+        "move it away\n"
+    )
+    assert contents(tmp_path) == before
+
+
+def test_the_quickstart_does_not_replace_what_it_has_not_written(tmp_path, capsys):
+    put(tmp_path, "run/checkpoints/mine.pt")
+    before = contents(tmp_path)
+    assert cli.run(["quickstart", "--out", str(tmp_path)]) == 2
+    assert "holds checkpoints, which no record of a run lists" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["report.md", "se_mobilenet.float32.tflite", "se_mobilenet.float32.tflite.json"])
+def test_the_quickstart_keeps_a_file_of_a_name_of_its_own(name, tmp_path, capsys):
+    put(tmp_path, name)
+    assert cli.run(["quickstart", "--out", str(tmp_path)]) == 2
+    assert str(tmp_path / name) in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+
+def test_replacing_a_run_leaves_what_is_not_its_own(copied):
+    folder, recipe = copied
+    others = ("notes.txt", "checkpoints/mine.pt", "checkpoints/step-mine.safetensors", "tensorboard/mine.log")
+    others += ("tensorboard/train/events.out.tfevents.1.mine", ".unfinished-thesis.txt", ".workers")
+    put(folder, *others)
+    run = train(recipe, overwrite=True)
+    assert all((folder / name).read_text() == "mine" for name in others)
+    assert run.accuracy == json.loads((folder / "run.json").read_text())["test_accuracy"]
+    assert len(list((folder / "tensorboard" / "train").iterdir())) == 2  # its own, and the other
+
+
+def test_the_record_of_a_finished_run_lists_all_of_it_and_nothing_else(finished):
+    files = json.loads((finished / "run.json").read_text())["files"]
+    assert sorted(files) == sorted(str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file())
+    assert {"model.keras", "run.json", "history.csv"} < set(files)
+
+
+@pytest.mark.parametrize("name", ["../mine.txt", "/etc/passwd", "notes.txt", "checkpoints/mine.pt", "a/../run.json", 3])
+def test_a_record_that_lists_what_no_run_writes_is_not_believed(name, copied):
+    folder, recipe = copied
+    put(folder, "notes.txt", "../mine.txt", "checkpoints/mine.pt")
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "files": [*record["files"], name]}))
+    before = contents(folder.parent)
+    with pytest.raises(InputError, match="which no record of a run lists"):
+        train(recipe, overwrite=True)
+    assert contents(folder.parent) == before
+
+
+def test_a_damaged_list_is_named_and_nothing_goes(tiny_recipe, tmp_path):
+    put(tmp_path, "unfinished.json", "checkpoints/step-000000001.safetensors")
+    with pytest.raises(InputError, match=r"unfinished\.json is not the list of a run's files \(no JSON"):
+        train(dataclasses.replace(tiny_recipe, out=str(tmp_path)), overwrite=True)
+    assert len(contents(tmp_path)) == 2
+
+
+# Symbolic links.
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
+def test_a_linked_folder_is_refused_and_what_it_leads_to_stays(name, options, tiny_recipe, tmp_path):
+    put(tmp_path, "elsewhere/mine.pt")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name} is a symbolic link"):
+        train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")), **options)
+    assert (tmp_path / "run" / name / "mine.pt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("target", ["elsewhere.csv", "nowhere"])
+def test_a_link_of_a_run_s_file_name_is_another_s(target, tiny_recipe, tmp_path):
+    put(tmp_path, "elsewhere.csv")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "history.csv").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match=r"holds history\.csv"):
+        train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")), overwrite=True)
+    assert (tmp_path / "run" / "history.csv").is_symlink()
+    assert (tmp_path / "elsewhere.csv").read_text() == "mine"
+
+
+def test_a_linked_file_of_a_run_goes_and_what_it_leads_to_stays(copied):
+    folder, _ = copied
+    (folder / "history.csv").rename(folder.parent / "moved.csv")
+    (folder / "history.csv").symlink_to(folder.parent / "moved.csv")
+    inventory.clear(folder)
+    assert not (folder / "history.csv").is_symlink()
+    assert (folder.parent / "moved.csv").is_file()
+    assert not list(folder.iterdir())
+
+
+# Unfinished runs.
+
+
+class Fall(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise MemoryError
+
+
+@pytest.mark.parametrize("option", ["resume", "overwrite"])
+def test_an_unfinished_run_lists_its_files_and_leaves_the_others(option, tiny_recipe, tmp_path, monkeypatch):
+    recipe, folder = dataclasses.replace(tiny_recipe, out=str(tmp_path), checkpoint_steps=1), tmp_path
+    callbacks = loop._callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_callbacks", lambda survival: [*callbacks(survival), Fall()])
+        with pytest.raises(MemoryError):
+            train(recipe)
+    listed = json.loads((folder / "unfinished.json").read_text())["files"]
+    assert "checkpoints/step-000000001.safetensors" in listed
+    others = ("checkpoints/mine.pt", "checkpoints/step-000000000.safetensors", ".unfinished-mine.txt")
+    cut_short = folder / "checkpoints" / ".unfinished-step-000000001-abcdefgh.safetensors"
+    put(folder, *others, str(cut_short.relative_to(folder)))
+    train(recipe, **{option: True})
+    assert all((folder / name).read_text() == "mine" for name in others)
+    assert not cut_short.exists()
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["mine.pt", "step-000000000.safetensors"]
+    assert not (folder / "unfinished.json").exists()
+
+
+def test_a_file_that_was_cut_short_is_removed_by_its_own_name_alone(tmp_path):
+    with replacing(tmp_path / "history.csv") as temporary:
+        shutil.copy(temporary, tmp_path / "kept")
+        left = tmp_path / temporary.name
+    left.write_text("cut short")
+    put(tmp_path, ".unfinished-history.csv", ".unfinished-other-abcdefgh.csv")
+    inventory.remove_cut_short(inventory.Inventory(tmp_path, ["history.csv"]))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "history.csv", "kept", ".unfinished-history.csv", ".unfinished-other-abcdefgh.csv"
+    }  # fmt: skip
+
+
+# Workers.
+
+
+def test_a_worker_that_is_not_the_chief_removes_nothing(copied, monkeypatch):
+    folder, recipe = copied
+    put(folder, "best.safetensors")
+    (folder / "unfinished.json").write_text(json.dumps({"files": ["best.safetensors"]}))
+    recipe = dataclasses.replace(recipe, strategy="multi_worker")
+    for index, left in ((1, True), (0, False)):
+        cluster = Cluster(("127.0.0.1:1", "127.0.0.1:2"), index, TF_CONFIG)
+        monkeypatch.setenv(TF_CONFIG, cluster.tf_config())
+        train(recipe, resume=True)
+        assert (folder / "best.safetensors").exists() == (folder / "unfinished.json").exists() == left
+
+
+def test_the_chief_s_token_is_no_file_that_was_there(tmp_path, monkeypatch):
+    put(tmp_path, ".workers")
+    devices = Devices(2, lambda: None, worker=0, workers=2)
+    seen = []
+    monkeypatch.setattr(Devices, "_of_every_worker", lambda self, number: [number, number])
+    monkeypatch.setattr(Devices, "wait_for_all", lambda self: seen.extend(path.name for path in tmp_path.iterdir()))
+    run_folder.check_shared(tmp_path, devices)
+    assert len(seen) == 2
+    assert [path.name for path in Path(tmp_path).iterdir()] == [".workers"]
+
+
+# A finished run that is damaged.
+
+DAMAGED = {
+    "model.keras": (b"", b"PK\x03\x04 cut short", b"text"),
+    "history.csv": (b"", b"epoch,loss\n", b"epoch,val_accuracy\n0,much\n", b"\xff\xfe", b'a,"b\n', b"a\n1,2\n", b"\0"),
+    "run.json": (b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"recipe": {"model_arguments": []}}'),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [(name, content) for name, every in DAMAGED.items() for content in (*every, None)]
+)
+def test_a_damaged_file_of_a_finished_run_is_named_in_one_line(name, content, copied):
+    folder, recipe = copied
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    before = contents(folder)
+    if (name, content) == ("run.json", None):
+        message = "holds model.keras, which no record of a run lists"
+    else:
+        message = f"{name} is (damaged or missing|not the record of a finished run)"
+    with pytest.raises(InputError, match=message) as refused:
+        train(recipe, resume=True)
+    assert "\n" not in str(refused.value)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"test_accuracy": "high"},
+        {"test_accuracy": 3.0},
+        {"test_accuracy": None},
+        {"recipe": None},
+        {"recipe": {"model_arguments": {}, "epochs": "three"}},
+        {"recipe": {"model_arguments": {}, "unknown": 1}},
+    ],
+)
+def test_a_record_of_other_types_is_named(change, copied):
+    folder, recipe = copied
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, **change}))
+    with pytest.raises(InputError, match=r"run\.json is not the record of a finished run"):
+        train(recipe, resume=True)
