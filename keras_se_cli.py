@@ -15,11 +15,18 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     faulthandler.enable(sys.stderr)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        from keras_se.cli import run
+    try:
+        with tempfile.TemporaryFile() as chatter:
+            os.dup2(chatter.fileno(), 2)
+            from keras_se.cli import run
 
-        return run(sys.argv[1:])
+            return run(sys.argv[1:])
+    except KeyboardInterrupt:  # while TensorFlow is loaded
+        print("keras-se: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"keras-se: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

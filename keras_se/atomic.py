@@ -20,6 +20,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     Raises:
         InputError: the folder cannot be made or written.
+        OSError: the disk is full or fails; it names `path`.
     """
     path = Path(path)
     folder = writable_folder(path.parent)
@@ -33,6 +34,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private
         temporary.replace(path)
         _synchronize(folder)
+    except OSError as error:  # of a write it names no file, and HDF5's has no number either
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

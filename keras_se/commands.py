@@ -8,23 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from keras_se.errors import InputError
 from keras_se.tables import Rows, parity_rows
 
-Json = Annotated[bool, arg(help="One JSON document on standard output, and nothing else there.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """The options of every command."""
+
+    json: bool = False
+    """One JSON document on standard output, and nothing else there."""
+    imports: Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")] = ()
+    """A module to import first, which registers a model's own layers with keras.saving.register_keras_serializable. It
+    is found as `python -m MODULE` finds it; the option may be given several times."""
+    debug: bool = False
+    """Show the trace of an error too."""
 
 
 @dataclass(frozen=True)
-class Models:
+class Models(Common):
     """List the models: trainable parameters, multiply-accumulates of one image, published error, published weights."""
 
     pattern: Positional[str] = "*"
     """Shell-style pattern of names, as 'se_resnet*'."""
     markdown: bool = False
     """The table as Markdown."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.progress import track
@@ -45,7 +55,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Common):
     """Train a model into a run folder: model.keras, run.json, history.csv, tensorboard/."""
 
     model: str
@@ -89,7 +99,6 @@ class Train:
     """Go on with the unfinished run that the folder holds; begin it if there is none."""
     overwrite: bool = False
     """Replace a run that the folder holds already."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.training import PRESETS, train
@@ -114,14 +123,13 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Launch:
+class Launch(Common):
     """Run a `train` command in several processes on this machine that train together, as on a cluster."""
 
     command: Positional[tuple[str, ...]]
     """After --, the command: keras-se launch --workers 2 -- train --model …"""
     workers: int = 2
     """How many processes."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.training.launch import launch
@@ -135,7 +143,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Common):
     """Name the Keras layers that a target would refuse or run slowly, before any conversion. Exit status 1 if it would
     refuse one."""
 
@@ -145,7 +153,6 @@ class Check:
     """The device, as in `export`."""
     recipes: tuple[str, ...] | None = None
     """Number formats, as in `export`; by default those that it makes for the target."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.export.preflight import REFUSED, alike, check, missing_tool
@@ -170,7 +177,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Common):
     """Convert a trained model to .tflite files, with a manifest beside each."""
 
     model: Positional[Path]
@@ -208,7 +215,6 @@ class Export:
     squared error in 8 bits) or moving_average (the quantizer's own rule, which clips)."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.export import export
@@ -292,7 +298,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Parity:
+class Parity(Common):
     """Run the same images through a Keras model and .tflite files, and say whether they agree."""
 
     reference: Positional[Path]
@@ -307,7 +313,6 @@ class Parity:
     """How many images."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.export.parity import compare_all
@@ -320,7 +325,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Diagnose:
+class Diagnose(Common):
     """Show where a quantized file departs from its float file, operation by operation."""
 
     float_file: Positional[Path]
@@ -338,7 +343,6 @@ class Diagnose:
     """An image file for the decibels and the channels' spread along the graph."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.export import flatbuffer
@@ -376,7 +380,7 @@ class Diagnose:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Common):
     """Measure .tflite files on this machine: latency, peak memory, XNNPACK's partitions, TFLite Micro's arena."""
 
     files: Positional[tuple[Path, ...]]
@@ -395,7 +399,6 @@ class Bench:
     """Each operation's latency, as a file of its own, and its Keras layer."""
     most: int = 20
     """How many operations to show of a file, of those that take longest; with --json all, in the order of the graph."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.export.bench import bench
@@ -416,12 +419,11 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Quickstart:
+class Quickstart(Common):
     """Train a small SE-MobileNet on real digits, export it in five formats, and prove that the files agree."""
 
     out: Path = Path("keras-se-quickstart")
     """The folder for the model, the files and the report; an earlier quickstart there is replaced."""
-    json: Json = False
 
     def run(self) -> Rows:
         from keras_se.quickstart import quickstart

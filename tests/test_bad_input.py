@@ -379,7 +379,7 @@ CASES = [
 COMMANDS = {"quickstart": cli.Quickstart, "train": cli.Train, "export": cli.Export, "parity": cli.Parity}
 COMMANDS |= {"bench": cli.Bench, "diagnose": cli.Diagnose}
 OPTIONS = {
-    name: {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command)}
+    name: {"--import", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command))}
     for name, command in COMMANDS.items()
 }
 

@@ -1,0 +1,89 @@
+"""How a command ends that fails, is interrupted, or cannot write: its status and one line."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from keras_se import atomic, cli, commands
+
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "keras-se")
+MODELS = ("models", "se_mobilenet")
+
+
+def ending(capsys, monkeypatch, error, *options):
+    """The status and the standard error of a command that raises `error`."""
+
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(commands.Models, "run", fail)
+    status = cli.run([*MODELS, *options])
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return status, printed.err
+
+
+def test_an_unforeseen_error_is_status_70_and_one_line_that_asks_for_a_report(capsys, monkeypatch):
+    status, printed = ending(capsys, monkeypatch, KeyError("left\nright"))
+    assert status == 70
+    [line] = printed.splitlines()
+    assert "KeyError" in line
+    assert "please report it with what --debug shows" in line
+
+
+def test_debug_shows_the_trace_and_then_the_line(capsys, monkeypatch):
+    status, printed = ending(capsys, monkeypatch, KeyError("left"), "--debug")
+    assert status == 70
+    assert printed.startswith("Traceback")
+    assert printed.splitlines()[-1].startswith("keras-se: an error that should not happen")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "/x/a.tflite"), 2, "/x/a.tflite: No space left on device"),
+        (OSError("Can't write data"), 2, "Can't write data"),
+        (MemoryError(), 2, "memory ran out; choose fewer or smaller images, or a smaller network"),
+    ],
+)
+def test_what_is_known_to_happen_has_a_status_and_a_line(error, status, line, capsys, monkeypatch):
+    assert ending(capsys, monkeypatch, error) == (status, f"keras-se: {line}\n")
+
+
+def test_a_module_is_imported_from_the_current_folder(capsys, monkeypatch, tmp_path):
+    (tmp_path / "own_layers_of_a_user.py").write_text("import keras\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert cli.run([*MODELS, "--import", "own_layers_of_a_user"]) == 0
+    assert "own_layers_of_a_user" in sys.modules
+    capsys.readouterr()
+    assert cli.run([*MODELS, "--import", "own_layers_of_none"]) == 2
+    assert "--import own_layers_of_none failed (ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_and_a_disk_that_is_full():
+    """`head -1` ends well; a document that is not whole is an error."""
+    gone = subprocess.run(
+        f"{COMMAND} {' '.join(MODELS)} | true; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (gone.stdout, gone.stderr) == ("0\n", "")
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, *MODELS, "--json"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "keras-se: cannot write the result to standard output (No space left on device)\n"
+
+
+def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "a.bin"
+    with pytest.raises(OSError, match="No space left") as caught, atomic.replacing(path):  # noqa: SIM117
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"x")
+    assert caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())
