@@ -197,7 +197,12 @@ def test_train_leaves_out_corrupt_images_on_demand_and_writes_the_run(image_fold
     assert found["model"] == str(out / "model.keras")
     record = json.loads((out / "run.json").read_text())
     assert record["test_accuracy"] == found["accuracy"]
-    assert record["images"] == {"train": 16, "test": 4, "left_out_as_corrupt": [str(image_folder / "bee" / "bad.jpg")]}
+    assert record["images"] == {
+        "train": 16,
+        "test": 4,
+        "left_out_as_corrupt": [str(image_folder / "bee" / "bad.jpg")],
+        "left_out_as_no_images": {},
+    }
     given = {"epochs": 3, "batch_size": 6, "image_size": 16, "seed": 3, "model_arguments": {"alpha": 0.5, "r": 4}}
     assert given.items() <= record["recipe"].items()
     assert record["recipe"]["weight_decay"] == 5e-4  # of the preset

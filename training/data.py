@@ -1,19 +1,19 @@
 """Labelled images from a named source."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_se.errors import InputError
 from keras_se.progress import track
+from keras_se.training.images import EXTENSIONS, entries, find_images, name_left_out, read_image
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif")  # what TensorFlow reads as every other reader does
 TEST_FOLDERS = ("test", "val", "validation")
 TEST_SHARE = 0.2  # of a source that does not divide itself
 
@@ -41,6 +41,8 @@ class Source:
     test: Split
     corrupt: tuple[str, ...] = ()
     """Files that were left out because they could not be decoded."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many files were left out as no images, by the ending of their names."""
 
 
 def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
@@ -60,11 +62,6 @@ def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
     if not folder.is_dir():
         raise InputError(f"data must be one of {', '.join(_NAMED)} or a folder of class folders; {name} is neither")
     return _folder(folder, skip_corrupt)
-
-
-def decode(content: tf.Tensor) -> tf.Tensor:
-    """An encoded image as uint8 `(height, width, 3)`: grey, palette and CMYK images are converted to RGB."""
-    return tf.io.decode_image(content, channels=3, expand_animations=False)
 
 
 def _digits(name: str) -> Source:
@@ -95,38 +92,53 @@ _NAMED: dict[str, Callable[[str], Source]] = {
 
 def _folder(folder: Path, skip_corrupt: bool) -> Source:
     tests = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
-    if (folder / "train").is_dir() and tests:
-        classes = _class_names(folder / "train")
+    divided = (folder / "train").is_dir() and bool(tests)
+    parts = [folder / "train", tests[0]] if divided else [folder]
+    classes = _class_names(parts[0])
+    if divided:
         unknown = sorted(set(_class_names(tests[0])) - set(classes))
         if unknown:
             raise InputError(f"{tests[0]} has a class that {folder / 'train'} has not: {unknown[0]}")
-        train, test = _files(folder / "train", classes), _files(tests[0], classes, may_lack=True)
-        corrupt = _corrupt([*train.images, *test.images], folder, skip_corrupt)
-        return Source(classes, _without(train, corrupt, "train"), _without(test, corrupt, tests[0].name), corrupt)
-    classes = _class_names(folder)
-    files = _files(folder, classes)
-    corrupt = _corrupt(list(files.images), folder, skip_corrupt)
-    files = _without(files, corrupt, folder.name)
-    divided = _divided(files.images, files.labels, classes)
-    return Source(classes, divided.train, divided.test, corrupt)
+    tops = [part / name for part in parts for name in classes if (part / name).is_dir()]
+    found = find_images(folder, tops)
+    aliases = {top for top in tops if not found.files[top] and any(f"{top} leads to " in one for one in found.repeated)}
+    if not divided:  # a class that is a second name of another
+        classes = tuple(name for name in classes if folder / name not in aliases)
+        if len(classes) < 2:
+            raise InputError(f"{folder} must hold at least 2 classes of their own; {'; '.join(found.repeated)}")
+    splits = [_files(part, classes, found.files, may_lack=number > 0) for number, part in enumerate(parts)]
+    corrupt = _corrupt([path for split in splits for path in split.images], folder, skip_corrupt)
+    splits = [_without(split, corrupt, part.name) for split, part in zip(splits, parts, strict=True)]
+    unread = [path.name for path in entries(folder) if divided and path.is_dir() and path not in parts]
+    left_out = dict(found.left_out)
+    for part in {folder, *parts}:
+        for path in entries(part):
+            if not path.is_dir():
+                left_out[path.suffix.lower()] = left_out.get(path.suffix.lower(), 0) + 1
+    note = name_left_out(left_out, found.repeated, unread)
+    if note:
+        print(f"keras-se: of {folder} is left out: {note}", file=sys.stderr)
+    if divided:
+        return Source(classes, splits[0], splits[1], corrupt, left_out)
+    made = _divided(splits[0].images, splits[0].labels, classes)
+    return Source(classes, made.train, made.test, corrupt, left_out)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    names = tuple(path.name for path in entries(folder) if path.is_dir())
     if len(names) < 2:
         raise InputError(f"{folder} must hold a folder for each of at least 2 classes; it has {len(names)}")
     return names
 
 
-def _files(folder: Path, classes: tuple[str, ...], *, may_lack: bool = False) -> Split:
+def _files(folder: Path, classes: tuple[str, ...], files: Mapping[Path, list[str]], *, may_lack: bool) -> Split:
     paths, labels = [], []
     for label, name in enumerate(classes):
-        inside = (folder / name).rglob("*") if (folder / name).is_dir() else ()
-        found = sorted(str(path) for path in inside if path.suffix.lower() in EXTENSIONS)
-        if not found and not may_lack:
+        of_class = files.get(folder / name, [])
+        if not of_class and not may_lack:
             raise InputError(f"{folder / name} holds no image ({', '.join(EXTENSIONS)}); fill it or remove it")
-        paths += found
-        labels += [label] * len(found)
+        paths += of_class
+        labels += [label] * len(of_class)
     if not paths:
         raise InputError(f"{folder} holds no image ({', '.join(EXTENSIONS)}) in the folders of its classes")
     return _split(np.array(paths), labels)
@@ -152,8 +164,8 @@ def _corrupt(paths: list[str], folder: Path, skip_corrupt: bool) -> tuple[str, .
 
 def _decodes(path: str) -> bool:
     try:
-        return decode(tf.io.read_file(path)).shape.rank == 3
-    except tf.errors.OpError:
+        return read_image(path).ndim == 3
+    except (OSError, ValueError):
         return False
 
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_se.preprocessing import Preprocessing
 from keras_se.progress import track
-from keras_se.training.data import Split, decode
+from keras_se.training.data import Split
+from keras_se.training.images import read_image
 
 Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
 
@@ -59,7 +60,7 @@ def training_batches(
         share: the part of each batch to read.
     """
     augment = AUGMENTATIONS[augmentation]
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    images, labels = _tensor(split.images), tf.constant(split.labels)
 
     def order(epoch):
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
@@ -101,7 +102,7 @@ def evaluation_batches(
     weights = np.full(len(indices), len(indices) / len(split), "float32")
     weights[len(split) :] = 0
     own = share.has(np.arange(len(indices)), batch_size)
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    images, labels = _tensor(split.images), tf.constant(split.labels)
 
     def example(index, weight):
         image = resize(_pixels(tf.gather(images, index)), preprocessing)
@@ -121,7 +122,7 @@ def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int 
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
     chosen_images = [
-        _normalise(resize(_pixels(split.images[i]), preprocessing), preprocessing).numpy()
+        _normalise(resize(_pixels(_tensor(split.images[i])), preprocessing), preprocessing).numpy()
         for i in track(chosen, "Reading images", total=len(chosen))
     ]
     return np.stack(chosen_images), split.labels[chosen]
@@ -143,7 +144,21 @@ def resize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
 
 def _pixels(image) -> tf.Tensor:
     image = tf.convert_to_tensor(image)
-    return decode(tf.io.read_file(image)) if image.dtype == tf.string else image
+    if image.dtype != tf.string:
+        return image
+    return tf.ensure_shape(tf.numpy_function(_read, [image], tf.uint8, stateful=False), (None, None, 3))
+
+
+def _read(path) -> np.ndarray:
+    return read_image(np.asarray(path).item())  # outside of a graph TensorFlow gives an array
+
+
+def _tensor(images) -> tf.Tensor:
+    """Images, or paths as the bytes that the file system has: a name need not be text."""
+    images = np.asarray(images)
+    if images.dtype.kind == "U":
+        images = np.char.encode(images, "utf-8", "surrogateescape")
+    return tf.constant(images)
 
 
 def _resized(image, size, preprocessing):

@@ -185,7 +185,12 @@ def _record(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessi
         "recipe": {**dataclasses.asdict(recipe), "model_arguments": dict(recipe.model_arguments)},
         "preprocessing": preprocessing.to_dict(),
         "classes": source.classes,
-        "images": {"train": len(source.train), "test": len(source.test), "left_out_as_corrupt": source.corrupt},
+        "images": {
+            "train": len(source.train),
+            "test": len(source.test),
+            "left_out_as_corrupt": source.corrupt,
+            "left_out_as_no_images": dict(source.left_out),
+        },
         "parameters": sum(math.prod(variable.shape) for variable in run.model.trainable_variables),
         "test_accuracy": run.accuracy,
         "versions": installed_versions(),

@@ -1,13 +1,17 @@
 """Sources of images: what is found, how it is divided, and what is refused."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from keras_se.errors import InputError
-from keras_se.training.data import EXTENSIONS, decode, load_source
+from keras_se.preprocessing import Preprocessing
+from keras_se.training.data import load_source
+from keras_se.training.images import EXTENSIONS, read_image
+from keras_se.training.pipeline import sample
 
 LOSSLESS = 0
 # libjpeg may convert YCbCr and CMYK with other roundings, and interpolate subsampled chroma otherwise, than Pillow's.
@@ -127,10 +131,10 @@ def test_an_image_is_read_as_the_rgb_that_pillow_sees(mode, suffix, tolerance, t
     as_mode(mode).save(path)
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGB"), int)
-    image = decode(tf.io.read_file(str(path)))
-    assert image.dtype == tf.uint8
+    image = read_image(str(path))
+    assert image.dtype == np.uint8
     assert image.shape == (40, 56, 3)
-    assert np.abs(image.numpy() - expected).max() <= tolerance
+    assert np.abs(image - expected).max() <= tolerance
 
 
 @pytest.mark.parametrize(
@@ -144,13 +148,96 @@ def test_a_folder_may_mix_kinds_of_images(mode, suffix, image_folder):
     assert source.corrupt == ()
 
 
-@pytest.mark.parametrize("suffix", ["bmp", "webp"])
-def test_formats_that_tensorflow_reads_in_part_are_not_images_here(image_folder, suffix):
-    """Its decoder gives the indices into a .bmp's palette for colours, and no .webp with an alpha channel."""
-    folder = image_folder.write({"ant": 3, "bee": 0})
-    as_mode("RGB").save(folder / "bee" / f"other.{suffix}")
-    with pytest.raises(InputError, match="holds no image"):
+@pytest.mark.parametrize("suffix", ["bmp", "webp", "tiff", "tif", "ppm", "avif", "jpg", "png", "gif"])
+def test_every_format_of_pillow_is_read(suffix, image_folder):
+    if f".{suffix}" not in EXTENSIONS:
+        pytest.skip("this Pillow was built without it")
+    folder = image_folder.write({"ant": 2, "bee": 0})
+    for number in range(2):
+        as_mode("RGB").save(folder / "bee" / f"{number}.{suffix}")
+    source = load_source(str(folder))
+    assert len(source.train) + len(source.test) == 4
+    error = np.abs(read_image(str(folder / "bee" / f"0.{suffix}")).astype(int) - picture())
+    assert error.mean() < 12  # a wrong order of channels or a wrong palette is off by 60; .gif has 256 colours
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_of_sixteen_bits_the_upper_eight_are_read(suffix, tmp_path):
+    path = tmp_path / f"deep.{suffix}"
+    values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(values).save(path)
+    np.testing.assert_array_equal(read_image(str(path)), np.repeat((values >> 8)[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
+def test_an_image_is_turned_as_its_exif_says(suffix, tmp_path):
+    """6: the top of the scene is the right-hand column of the file."""
+    path = tmp_path / f"turned.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    further = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(picture()).save(path, exif=exif, **further)
+    np.testing.assert_array_equal(read_image(str(path)), np.rot90(picture(), -1))
+
+
+def test_what_is_left_out_is_named_in_one_line_with_counts_by_ending(image_folder, capsys):
+    folder = image_folder.write({"ant": 3, "bee": 3})
+    for name in ("ant/a.heic", "ant/b.HEIC", "bee/notes.txt", "bee/README", "labels.csv"):
+        (folder / name).write_text("no image")
+    for name in (".git/x.png", "ant/.cache/y.png"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("hidden")
+    (folder / "ant" / "._0.png").write_text("AppleDouble")
+    source = load_source(str(folder))
+    assert source.classes == ("ant", "bee")
+    assert len(source.train) + len(source.test) == 6
+    assert source.left_out == {".heic": 2, ".txt": 1, "": 1, ".csv": 1}
+    [line] = capsys.readouterr().err.splitlines()
+    assert "5 files that are no images (1 without an ending, 1 .csv, 2 .heic, 1 .txt)" in line
+
+
+def test_a_second_test_folder_is_named(image_folder, capsys):
+    for part in ("train", "test", "val"):
+        image_folder.write({"ant": 2, "bee": 2}, inside=part)
+    load_source(str(image_folder.root))
+    assert "folders beside train and test: val" in capsys.readouterr().err
+
+
+def test_a_folder_that_a_link_leads_to_again_is_read_once_and_named(image_folder, capsys):
+    folder = image_folder.write({"bee": 3, "cat": 3})
+    (folder / "ant").symlink_to(folder / "bee")  # before it in the alphabet
+    (folder / "cat" / "loop").symlink_to(folder)
+    (folder / "cat" / "self").symlink_to("self")
+    source = load_source(str(folder))
+    assert source.classes == ("bee", "cat")
+    assert len(source.train) + len(source.test) == 6
+    line = capsys.readouterr().err
+    assert f"{folder / 'ant'} leads to {folder / 'bee'}" in line
+    assert "cat/loop leads to" in line
+
+
+def test_a_linked_folder_from_elsewhere_is_read(image_folder, tmp_path):
+    folder = image_folder.write({"ant": 3, "bee": 3})
+    (folder / "ant").rename(tmp_path / "elsewhere")
+    (folder / "ant").symlink_to(tmp_path / "elsewhere")
+    (folder / "bee" / "more").symlink_to(tmp_path / "elsewhere")
+    source = load_source(str(folder))
+    assert np.bincount([*source.train.labels, *source.test.labels]).tolist() == [3, 3]
+
+
+def test_a_test_part_that_is_the_training_part_is_refused(image_folder):
+    folder = image_folder.write({"ant": 2, "bee": 2}, inside="train")
+    (folder / "test").symlink_to(folder / "train")
+    with pytest.raises(InputError, match="test holds no image"):
         load_source(str(folder))
+
+
+def test_a_name_that_is_not_utf_8_is_read(image_folder):
+    folder = image_folder.write({"ant": 2, "bee": 2})
+    os.rename(os.fsencode(folder / "ant" / "0.png"), os.fsencode(folder / "ant") + b"/\xff\xfe.png")
+    source = load_source(str(folder))
+    images, _ = sample(source.train, Preprocessing(8, 8), 4)
+    assert images.shape == (2, 8, 8, 3)
 
 
 # Corrupt images.

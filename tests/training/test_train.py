@@ -140,7 +140,12 @@ def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, 
 
 def test_the_record_names_the_classes_and_counts_the_images(record, run):
     assert record["classes"] == list("0123456789")
-    assert record["images"] == {"train": 128, "test": 64, "left_out_as_corrupt": []}
+    assert record["images"] == {
+        "train": 128,
+        "test": 64,
+        "left_out_as_corrupt": [],
+        "left_out_as_no_images": {},
+    }
     statistics = sum(variable.numpy().size for variable in run.model.non_trainable_variables)
     assert record["parameters"] == run.model.count_params() - statistics
 

@@ -1,0 +1,121 @@
+"""Image files: which are read, and each as the RGB that a viewer shows."""
+
+import os
+import stat
+import warnings
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, features
+
+from keras_se.errors import InputError
+
+_OPTIONAL = {"WEBP": "webp", "AVIF": "avif"}  # what Pillow may have been built without
+FORMATS = tuple(
+    name
+    for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF")
+    if name not in _OPTIONAL or features.check(_OPTIONAL[name])
+)
+EXTENSIONS = tuple(sorted(end for end, name in Image.registered_extensions().items() if name in FORMATS))
+
+
+def read_image(path: str | bytes) -> np.ndarray:
+    """The first picture in an image file, turned as its EXIF says, as uint8 RGB `(height, width, 3)`.
+
+    Grey, palette and CMYK images are converted; transparency is dropped; of 16 bits the upper 8 are taken.
+
+    Raises:
+        OSError, ValueError: the file is no whole image, or of values without a range (32 bits).
+    """
+    path = os.fsdecode(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+        raise OSError(f"{path} is no file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of large images and odd metadata
+        try:
+            with Image.open(path, formats=FORMATS) as file:
+                image = ImageOps.exif_transpose(file)
+                return np.asarray(_rgb(image))
+        except (Image.DecompressionBombError, SyntaxError, EOFError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{path} cannot be decoded ({error})") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    elif image.mode == "I" and image.format in (None, "PNG", "PPM") and image.getextrema()[1] > 255:  # type: ignore
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("values of 32 bits have no range that is known")
+    return image.convert("RGB")
+
+
+@dataclass
+class Found:
+    """What is in folders of images."""
+
+    files: dict[Path, list[str]] = field(default_factory=dict)
+    """Of each folder that was asked for, in the order of their names."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files that are no images, by the ending of their names."""
+    repeated: list[str] = field(default_factory=list)
+    """Folders that a symbolic link leads to a second time, and were read once."""
+
+
+def find_images(root: Path, tops: list[Path]) -> Found:
+    """The images in the folders `tops` and those below them; hidden files and folders are passed over.
+
+    Symbolic links are followed once everything else has been seen, and lead nowhere twice.
+    """
+    found = Found({top: [] for top in tops})
+    seen = {_identity(folder): folder for folder in (root.resolve(), *root.resolve().parents)}
+    folders = deque((top, top) for top in tops if not top.is_symlink())
+    links = deque((top, top) for top in tops if top.is_symlink())
+    while folders or links:
+        top, folder = folders.popleft() if folders else links.popleft()
+        identity = _identity(folder)
+        if identity in seen:
+            found.repeated.append(f"{folder} leads to {seen[identity]}")
+            continue
+        seen[identity] = folder
+        for path in entries(folder):
+            if path.is_dir():
+                (links if path.is_symlink() else folders).append((top, path))
+            elif path.suffix.lower() in EXTENSIONS:
+                found.files[top].append(str(path))
+            else:
+                found.left_out[path.suffix.lower()] += 1
+    for files in found.files.values():
+        files.sort()
+    return found
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, nor what macOS keeps beside files.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror})") from None
+
+
+def name_left_out(left_out: Mapping[str, int], repeated: list[str], unread: list[str]) -> str:
+    """One line of what is not used; empty if all is."""
+    counts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(left_out.items())]
+    parts = [
+        *([f"{sum(left_out.values())} files that are no images ({', '.join(counts)})"] if counts else []),
+        *([f"folders beside train and test: {', '.join(unread)}"] if unread else []),
+        *([f"read once: {'; '.join(repeated)}"] if repeated else []),
+    ]
+    return "; ".join(parts)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
