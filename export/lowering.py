@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_se.export.form import Form
 from keras_se.export.mean_gate import mean_gate
-from keras_se.export.primitives import Tensor, Writer, copied, functional, is_known
+from keras_se.export.primitives import Fold, Tensor, Writer, copied, functional, is_known
 from keras_se.export.rewriting import averages, cuts_off_a_concatenation, is_rewritten, is_squeezed, leaves_out
 from keras_se.squeeze_excite import SqueezeExcite
 
@@ -30,12 +30,24 @@ def lowered(model: keras.Model, form: Form) -> keras.Model:
         or a model of a class of its own, all of which is left as it is. Layers of other classes than Keras's and ours
         are kept in any case.
     """
-    if not is_rewritten(model, form):
-        return model
-    writer = _Lowerer(form)
+    return _written(model, _Lowerer(form)) if is_rewritten(model, form) else model
+
+
+def lowered_with_folds(model: keras.Model, form: Form) -> tuple[keras.Model, dict[str, Fold]]:
+    """The model of `lowered`, and by a layer's name what its weights were folded from, to be trained in.
+
+    A model that `lowered` leaves as it is is written out and folded.
+    """
+    writer = _Lowerer(form) if is_rewritten(model, form) else Writer(fold=True)
+    return _written(model, writer), writer.folds
+
+
+def _written(model: keras.Model, writer: Writer) -> keras.Model:
     new: Any = keras.models.clone_model(functional(model), clone_function=lambda layer: layer, call_function=writer)
+    if not isinstance(writer, _Lowerer):
+        return new
     outputs = [writer.settled(output) for output in new.outputs]
-    return keras.Model(new.inputs, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
+    return keras.Model(new.input, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
 
 
 _HOMOGENEOUS = (
@@ -130,11 +142,12 @@ class _Lowerer(Writer):
             x, changes = inner, {"padding": "same"}
         x, gate = self._rescalings.get(id(x), (x, None)) if _thins(layer) else (x, None)
         output = super()._linear(layer, kind, name, x, **changes)
-        kernel = self._convolutions[id(output)][0].weights[0]
+        kernel: Any = self._convolutions[id(output)][0].kernel
         kernel.assign(kernel * factor)
+        self.folds[name] = self.folds[name]._replace(factor=factor)
         return output if gate is None else self._rescaled_late(output, *gate, name)
 
-    def _affine(self, x: Tensor, scale: np.ndarray, offset: np.ndarray, name: str) -> Tensor:
+    def _affine(self, x: Tensor, scale, offset, name: str, step: layers.Layer | None = None) -> Tensor:
         if id(x) in self._late:
             convolved, (gate, mean) = self._late[id(x)]
             # Channels share a range: so the scale goes into the kernel all the same, and what the gate is in the mean.
@@ -142,7 +155,8 @@ class _Lowerer(Writer):
                 scale, gate = scale * mean, super()._affine(gate, 1 / mean, np.array(0.0), f"{name}_gate")
             scaled = super()._affine(convolved, scale, np.array(0.0), f"{name}_scale")
             x, scale = self._rescaled_late(scaled, gate, mean, name), np.array(1.0)
-        return super()._affine(x, scale, offset, name)
+            step = None if step is None else _only_offset(step, offset)
+        return super()._affine(x, scale, offset, name, step)
 
     def _rescaled_late(self, x: Tensor, gate: Tensor, mean: np.ndarray | None, name: str) -> Tensor:
         output = layers.Multiply(dtype=self._dtype, name=f"{name}_rescaled")([x, gate])
@@ -156,17 +170,19 @@ class _Lowerer(Writer):
         if self._form.squeeze != "commuted" or not is_squeezed(layer):
             return super()._reduced(layer, name, x)
         kernel, bias = _matrix(layer.reduce)
-        kernel = kernel * self._factor(x)
+        factor = self._factor(x)
         before, source = self._convolutions.get(id(x), (None, x))
         if _widens(before):
             first, offset = _matrix(before)
-            kernel, bias = first @ kernel, offset @ kernel + bias
+            kernel, bias = first @ kernel, offset @ kernel * factor + bias
         else:
             source = x
         sizes = tuple(_step(size) if size >= _WIDE and _step(size) < size else 1 for size in x.shape[1:3])
-        new = layers.Conv2D(len(bias), sizes, sizes, dtype=self._dtype, name=name)
+        new = layers.Conv2D(len(bias), sizes, sizes, trainable=layer.reduce.trainable, dtype=self._dtype, name=name)
         hidden = new(source)
-        new.set_weights([np.broadcast_to(kernel / math.prod(sizes), (*sizes, *kernel.shape)), bias])
+        kernel, share = np.broadcast_to(kernel, (*sizes, *kernel.shape)), 1 / math.prod(sizes)
+        new.set_weights([kernel * factor * share, bias])
+        self.folds[name] = Fold(kernel, bias, factor * share)
         return self._mean(hidden, layer.name)
 
     def _mean(self, x: Tensor, name: str) -> Tensor:
@@ -222,6 +238,7 @@ def _averaged(layer: Any, x: Tensor) -> Tensor:
         use_bias=False,
         data_format="channels_last",
         depthwise_initializer=mean,
+        trainable=False,
         dtype=layer.dtype_policy,
         name=layer.name,
     )
@@ -232,6 +249,15 @@ def _averaged(layer: Any, x: Tensor) -> Tensor:
     if share.min() == 1:
         return output
     return layers.Rescaling(1 / share, dtype=layer.dtype_policy, name=f"{layer.name}_border")(output)
+
+
+def _only_offset(layer: Any, offset: np.ndarray) -> layers.BatchNormalization:
+    """A batch normalisation that adds its offset alone: the same beta, and as its mean the constant part."""
+    new: Any = layers.BatchNormalization(scale=False, center=layer.center, epsilon=1e-3, trainable=layer.trainable)
+    new.build((None, len(offset)))
+    beta = np.asarray(layer.beta) if layer.center else 0.0
+    new.set_weights([*([beta] if layer.center else []), beta - offset, np.full(len(offset), 1 - 1e-3)])
+    return new
 
 
 def _named(layer: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """Quantization-aware training on Keras 3: a model that computes as its int8 file will."""
 
 from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,8 @@ from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
 from keras_se.export.fake_quantization import FakeQuantize, RoundedInput, RoundedWeights, rounded_kernel
 from keras_se.export.form import PLAIN, Form
-from keras_se.export.lowering import lowered
-from keras_se.export.primitives import CONVOLUTIONS, copied, written_out
+from keras_se.export.lowering import lowered_with_folds
+from keras_se.export.primitives import CONVOLUTIONS, Fold, copied, functional, is_graph
 from keras_se.export.ranges import find_method, with_zero
 from keras_se.export.rewriting import needed
 from keras_se.export.targets import find_target
@@ -35,13 +36,41 @@ _SAME_SCALE = (
     layers.Permute,
     layers.Flatten,
     layers.ZeroPadding2D,
+    layers.Cropping2D,
+    # At inference they give what they take.
+    layers.Identity,
     layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.AlphaDropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.ActivityRegularization,
 )
 _FIXED = {keras.activations.sigmoid: (0.0, 255 / 256), keras.activations.tanh: (-1.0, 127 / 128)}
 """Gates whose scale the integer kernels fix: 256 and 128 steps to one."""
 _ROUNDED_OPERATIONS = frozenset({"Add", "Multiply"})
 _SAME_SCALE_OPERATIONS = frozenset({"GetItem", "Pad", "Reshape", "Transpose"})
 """Of keras.ops, by their class."""
+
+_OF_IMAGES = (
+    layers.CenterCrop,
+    layers.RandomBrightness,
+    layers.RandomContrast,
+    layers.RandomCrop,
+    layers.RandomFlip,
+    layers.RandomRotation,
+    layers.RandomTranslation,
+    layers.RandomZoom,
+    layers.Resizing,
+)
+_REMEDIES: tuple[tuple[tuple[type, ...], str], ...] = (
+    (_OF_IMAGES, "apply it to the images before they reach the model, and leave it out"),
+    ((layers.Normalization,), "write it as Rescaling(1 / std, -mean / std)"),
+    ((layers.SeparableConv2D,), "write it as DepthwiseConv2D and Conv2D"),
+    ((layers.Conv1D,), "write it as Conv2D with one row"),
+    ((layers.Lambda,), "write it in Keras's layers"),
+)
+_REMEDY = "replace it, or quantize after training: export(model, ..., calibration=images)"
 
 
 def quantize_aware(
@@ -56,9 +85,10 @@ def quantize_aware(
 ) -> Any:
     """A Keras model to fine-tune, whose outputs are those of its int8 file.
 
-    Batch normalisations are folded, kernels rounded filter by filter, and every activation that the file will hold is
-    rounded to 256 values: SE's gate to 1/256ths, its mean in steps of its own range. `export` writes it with the
-    ranges that it was trained with.
+    Batch normalisations are folded as they are at inference, their statistics for good; kernels are rounded filter by
+    filter, and every activation that the file will hold is rounded to 256 values: SE's gate to 1/256ths, its mean in
+    steps of its own range. The parameters stay those of `model`, so that a learning rate means what it means there;
+    what is constant or frozen in it stays so. `export` writes it with the ranges that it was trained with.
 
     Args:
         model: a trained functional model of one image input; it stays as it is.
@@ -68,7 +98,7 @@ def quantize_aware(
         engine: "keras", for all that is said here; or "tfmot" (extra `[tfmot]`), for what
             `keras_se.export.tfmot_quantization.quantize_aware_tfmot` gives, a model of tf_keras.
         method: how the images give the ranges: a name from `keras_se.export.ranges.METHODS`; with "keras".
-        learned: whether training moves the ranges; with "keras".
+        learned: whether training moves the ranges; with "keras". Those that no trainable weight reaches stay.
         input_range: the least and greatest value of any image; None for that of the model's preprocessing.
     Returns:
         A functional model with the inputs and outputs of `model`; to be compiled, trained, saved and loaded as any.
@@ -84,16 +114,21 @@ def quantize_aware(
         return quantize_aware_tfmot(model, calibration, input_range=input_range)
     if input_range is None:
         input_range = preprocessing_of(model).input_range
+    _check_called_once(model)
     # The factors at a pooled map's border are no int8 constants to the last bit.
     form = needed(model, replace(find_target(target).integer_form, pooling="whole"))
-    plain = lowered(model, form)
-    if plain is model:  # nothing in it is written otherwise in any form
-        plain = written_out(model, fold=True)
+    plain, folds = lowered_with_folds(model, form)
     ranges = _observed(plain, check_calibration(calibration, image_shape(model)), method)
     return keras.models.clone_model(
         plain,
         clone_function=lambda layer: layer,
-        call_function=_Rounder(_readers(plain), ranges, learned, RoundedInput(*with_zero(*input_range), form)),
+        call_function=_Rounder(
+            _readers(plain),
+            folds,
+            ranges,
+            _trained(plain, folds) if learned else (),
+            RoundedInput(*with_zero(*input_range), form),
+        ),
     )
 
 
@@ -119,13 +154,42 @@ def deployed(model: keras.Model) -> keras.Model:
             new[id(layer)] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
             return new[id(layer)](*args)
         if isinstance(layer, RoundedWeights):
-            new[id(layer)], output = copied(layer.layer, *args)
-            new[id(layer)].kernel.assign(rounded_kernel(layer.layer))
+            kernel, bias = layer.folded()
+            config = {**layer.layer.get_config(), "use_bias": bias is not None}
+            new[id(layer)] = type(layer.layer).from_config(config)
+            output = new[id(layer)](*args)
+            weights = [rounded_kernel(layer.layer, kernel)] + ([] if bias is None else [bias])
+            new[id(layer)].set_weights([np.asarray(one) for one in weights])
             return output
         new[id(layer)], output = copied(layer, *args, **kwargs)
         return output
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def _check_called_once(model: keras.Model) -> None:
+    """Refuse a layer that the model calls twice: each call would have ranges, and weights, of its own."""
+    model = functional(model)
+    nodes = [node.operation for at_depth in model._nodes_by_depth.values() for node in at_depth]
+    for layer, calls in Counter(nodes).items():
+        if calls > 1:
+            raise InputError(
+                f"quantize_aware takes a layer that is called once; got {layer.name}, called {calls} times: "
+                "give each call a layer of its own, with a copy of the weights"
+            )
+        if isinstance(layer, keras.Model) and is_graph(layer):
+            _check_called_once(layer)
+
+
+def _trained(model: keras.Model, folds: Mapping[str, Fold]) -> set[str]:
+    """The layers whose output changes with what training may change."""
+    found: set[str] = set()
+    for layer in _computing(model):  # in the order of the graph
+        steps = folds[layer.name].steps if layer.name in folds else ()
+        own = any(one.trainable_variables for one in (layer, *steps) if isinstance(one, layers.Layer))
+        if own or any(one._keras_history.operation.name in found for one in keras.tree.flatten(layer.input)):
+            found.add(layer.name)
+    return found
 
 
 def _readers(model: keras.Model) -> Counter[int]:
@@ -160,17 +224,24 @@ def _is_one_operation(layer: Any) -> bool:
     return len(scale) == len(offset) == 1 and (scale[0] == 1.0 or offset[0] == 0.0)
 
 
+def _unfolded(layer: Any) -> Fold:
+    """A layer with the weights that it has."""
+    return Fold(np.array(layer.kernel), np.array(layer.bias) if layer.use_bias else None)
+
+
 class _Rounder:
     """Writes one layer of a written-out model at a time, and the rounding of its output if the file will hold that."""
 
     def __init__(
         self,
         readers: Counter[int],
+        folds: Mapping[str, Fold],
         ranges: dict[str, tuple[float, float]],
-        learned: bool,
+        learned: Container[str],
         entry: RoundedInput,
     ):
-        self._readers, self._ranges, self._learned, self._entry = readers, ranges, learned, entry
+        self._readers, self._folds, self._ranges = readers, folds, ranges
+        self._learned, self._entry = learned, entry  # learned: by name, the layers whose range is
         self._roundings: dict[int, FakeQuantize] = {}  # by the tensor that they, or an operation of their scale, gave
         self._exact: dict[int, Tensor] = {}  # the tensor before a rounding
         self._fusable: set[int] = set()  # roundings that are not made if a ReLU follows, as the file has one operation
@@ -182,11 +253,7 @@ class _Rounder:
         if not isinstance(layer, layers.Layer):
             return self._operation(layer, inputs, kwargs)
         if isinstance(layer, CONVOLUTIONS):
-            inner = type(layer).from_config(layer.get_config())
-            wrapped = RoundedWeights(inner, name=layer.name)
-            output = wrapped(*inputs)
-            inner.set_weights(layer.get_weights())
-            return self._rounded(output, layer, fusable=True)
+            return self._rounded(self._convolved(layer, *inputs), layer, fusable=True)
         if isinstance(layer, layers.ReLU):
             [x] = inputs
             if id(x) in self._pooled:  # the file has one operation, which gives the values that its input has
@@ -212,7 +279,21 @@ class _Rounder:
         if isinstance(layer, _ROUNDED) or _is_one_operation(layer):
             fusable = not isinstance(layer, _MEAN)
             return self._rounded(copied(layer, *inputs)[1], layer, fusable=fusable)
-        raise InputError(f"quantize_aware has no int8 form of a {type(layer).__name__}; got the layer {layer.name}")
+        remedy = next((remedy for kinds, remedy in _REMEDIES if isinstance(layer, kinds)), _REMEDY)
+        kind = type(layer).__name__
+        raise InputError(f"quantize_aware has no int8 form of a {kind}; got the layer {layer.name}: {remedy}")
+
+    def _convolved(self, layer: Any, x: Tensor) -> Tensor:
+        """A convolution with a rounded kernel, in the parameters that it was folded from."""
+        kernel, bias, factor, steps = self._folds.get(layer.name) or _unfolded(layer)
+        inner = type(layer).from_config({**layer.get_config(), "use_bias": bias is not None})
+        fresh = [type(step).from_config({**step.get_config(), "dtype": "float32"}) for step in steps]
+        wrapped = RoundedWeights(inner, factor, fresh, name=layer.name)
+        output = wrapped(x)
+        inner.set_weights([kernel] if bias is None else [kernel, bias])
+        for new, step in zip(fresh, steps, strict=True):
+            new.set_weights(step.get_weights())
+        return output
 
     def _operation(self, operation: Any, inputs: Any, kwargs: Any) -> Tensor:
         kind = type(operation).__name__
@@ -220,7 +301,7 @@ class _Rounder:
             return self._keep(copied(operation, *inputs, **kwargs)[1], self._rounding_of(inputs[0]))
         if kind in _ROUNDED_OPERATIONS:
             return self._rounded(copied(operation, *inputs, **kwargs)[1], operation, fusable=True)
-        raise InputError(f"quantize_aware has no int8 form of the operation {kind}; got {operation.name}")
+        raise InputError(f"quantize_aware has no int8 form of the operation {kind}; got {operation.name}: {_REMEDY}")
 
     def _entered(self, x: Any) -> Any:
         """A tensor that nothing has rounded yet is the model's input."""
@@ -250,7 +331,7 @@ class _Rounder:
         rounding = FakeQuantize(
             low,
             high,
-            learned=self._learned and fixed is None,
+            learned=fixed is None and layer.name in self._learned,
             name=f"{layer.name}_range",
             dtype=getattr(layer, "dtype_policy", None),
         )
