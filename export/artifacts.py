@@ -20,6 +20,7 @@ from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, c
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
+from keras_se.export.finite import check_weights
 from keras_se.export.form import Form
 from keras_se.export.lowering import lowered
 from keras_se.export.markers import take_ranges
@@ -239,10 +240,12 @@ def _manifest(path: Path) -> Path:
 
 
 def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
-    """The model, and the sha256 of its file where it is one."""
+    """The model, whose weights are finite, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
+        check_weights(model_or_path)
         return model_or_path, None
     model = load_model(model_or_path)
+    check_weights(model)
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
 from keras_se.errors import InputError
+from keras_se.export.finite import check_weights
 from keras_se.export.layers import layer_path
 from keras_se.preprocessing import image_shape
 
@@ -38,8 +39,10 @@ def to_tflite(model: keras.Model) -> bytes:
     """The model as a float32 .tflite file of built-in operations, for one image at a time.
 
     Raises:
-        InputError: the model's input is not one image of known size, or a layer becomes no built-in operation.
+        InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
+            finite.
     """
+    check_weights(model)
     shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"

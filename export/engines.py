@@ -218,22 +218,24 @@ def run_in_child(name: str, content: bytes, images: np.ndarray) -> dict[str, Any
 
 
 def xnnpack_partitions(content: bytes) -> int:
-    """Into how many pieces XNNPACK cuts the graph; 1 is the whole of it, each further one a return to slower kernels.
+    """Return the number of pieces into which XNNPACK cuts the graph, counted in a child process.
+
+    1 is the whole of it, each further one a return to slower kernels.
 
     Raises:
-        InputError: XNNPACK refuses the file.
+        InputError: XNNPACK refuses the file, or crashes on it.
     """
+    return isolated.call(f"{__name__}:partitions", by="XNNPACK", file="the file", content=content)["partitions"]
+
+
+def partitions(content: bytes) -> dict[str, int]:
+    """`xnnpack_partitions`, as a dictionary; to be run in a child process."""
     interpreter = import_extra("ai_edge_litert.interpreter", "edge").Interpreter(model_content=content)
     try:
         interpreter.allocate_tensors()
     except RuntimeError as error:
         raise InputError(f"XNNPACK cannot run the file: {error}") from None
-    return sum(operation["op_name"] == "DELEGATE" for operation in interpreter._get_ops_details())
-
-
-def partitions(content: bytes) -> dict[str, int]:
-    """`xnnpack_partitions`, as a dictionary."""
-    return {"partitions": xnnpack_partitions(content)}
+    return {"partitions": sum(one["op_name"] == "DELEGATE" for one in interpreter._get_ops_details())}
 
 
 def find_engine(name: str) -> Engine:

@@ -168,7 +168,7 @@ def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine:
         stated, failures = _hold_steps(row.steps[recipe.name], row.reason, max_lsb)
     else:
         tolerance = recipe.tolerance if reference == "keras" else recipe.between_engines
-        relative = max_abs / float(np.abs(expected.values).max())
+        relative = _relative(max_abs, float(np.abs(expected.values).max()))
         stated, failures = _hold(tolerance, relative, sqnr_db, agreement)
     weights = None if original is None else weight_error(original, flatbuffer.load(file))
     if weights is not None:
@@ -203,8 +203,15 @@ def _agreement(expected: Outputs, got: Outputs) -> float:
     return float(np.mean(chosen >= got.values.max(1)))
 
 
+def _relative(error: float, greatest: float) -> float:
+    """Of a reference that is 0 throughout any error is infinitely large, and none is 0."""
+    return error / greatest if greatest else (float("inf") if error else 0.0)
+
+
 def _decibels(signal: float, noise: float) -> float:
-    return float("inf") if noise == 0 else float(10 * np.log10(signal / noise))
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal else float("-inf")
 
 
 def _hold(tolerance: Tolerance, error: float, sqnr_db: float, agreement: float) -> tuple[str, tuple[str, ...]]:

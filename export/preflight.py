@@ -11,6 +11,7 @@ import keras
 from keras_se.errors import InputError
 from keras_se.export.arena import check_arena
 from keras_se.export.convert import load_model
+from keras_se.export.finite import check_weights
 from keras_se.export.form import PLAIN
 from keras_se.export.layer_operations import becomes, operations_of
 from keras_se.export.limits import LIMITS, tool
@@ -58,13 +59,15 @@ def check(
     Returns:
         One finding for each layer and reason, in the order of the layers; empty where export will be fine.
     Raises:
-        InputError: a name is unknown, the target takes no such recipe, or the model has another input.
+        InputError: a name is unknown, the target takes no such recipe, the model has another input, or a weight is not
+            finite.
     """
     chosen = [find_recipe(name) for name in recipes] if recipes is not None else None
     device = find_target(target, chosen or ())
     chosen = [RECIPES[name] for name in device.usual] if chosen is None else chosen
     model = model_or_path if isinstance(model_or_path, keras.Model) else load_model(model_or_path)
     shape = image_shape(model)
+    check_weights(model)
     return [*_of_the_input(model, shape, device, chosen), *_of_the_layers(model, device, chosen)]
 
 

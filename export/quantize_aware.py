@@ -13,6 +13,7 @@ from keras import layers
 from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
 from keras_se.export.fake_quantization import FakeQuantize, RoundedInput, RoundedWeights, rounded_kernel
+from keras_se.export.finite import check_weights
 from keras_se.export.form import PLAIN, Form
 from keras_se.export.lowering import lowered_with_folds
 from keras_se.export.primitives import CONVOLUTIONS, Fold, copied, functional, is_graph
@@ -108,6 +109,7 @@ def quantize_aware(
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    check_weights(model)
     if engine == "tfmot":
         from keras_se.export.tfmot_quantization import quantize_aware_tfmot  # which needs the extra
 

@@ -9,6 +9,7 @@ from keras_se.errors import InputError
 # A ReLU that no calibration image opens has a range of nothing; the scale that this gives, 1e-12, XNNPACK refuses.
 LEAST_RANGE = 1e-3
 _BINS = 4096  # after a doubling of their width still 2048, eight for each step of 8 bits
+_BITS = 40  # that the greatest value's bin may have in its number, far more than float32's 24
 _CANDIDATES = 128  # ends that the search for the least error tries on each side
 
 
@@ -76,6 +77,11 @@ class Histogram:
             return
         self._extremes.add(values)
         low, high = self._extremes.range()
+        # A constant never spreads: without this its bin would have a number that no integer holds.
+        exponent = int(np.frexp(max(-low, high))[1]) - _BITS
+        for _ in range(exponent - self._exponent):
+            self._halve()
+        self._exponent = max(self._exponent, exponent)
         while np.floor(np.ldexp(high, -self._exponent)) - np.floor(np.ldexp(low, -self._exponent)) >= _BINS:
             self._exponent += 1
             self._halve()

@@ -5,5 +5,12 @@ class InputError(ValueError):
     """An argument or an input file is wrong; the message names it and the remedy. Exit status 2."""
 
 
+class MissingExtraError(InputError, ModuleNotFoundError):
+    """An optional package is not installed; the message names the extra.
+
+    An ImportError too, and of the kind that `pytest.importorskip` takes for a reason to skip.
+    """
+
+
 class ClusterError(RuntimeError):
     """The processes that train together do not any more. Exit status 3."""

@@ -3,16 +3,18 @@
 import importlib
 from types import ModuleType
 
-from keras_se.errors import InputError
+from keras_se.errors import MissingExtraError
 
 
 def import_extra(module: str, extra: str) -> ModuleType:
     """The module, imported.
 
     Raises:
-        InputError: it is not installed; the message names the extra.
+        MissingExtraError: it is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)
+    except MissingExtraError:  # of a module of ours, which has said so itself
+        raise
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; pip install 'keras-se[{extra}]'") from None
+        raise MissingExtraError(f"{error.name} is not installed; pip install 'keras-se[{extra}]'") from None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_se
-from keras_se.errors import InputError
+from keras_se.errors import InputError, MissingExtraError
 from keras_se.export.legacy_keras import copy_weights_back, tf_keras, to_tf_keras
 from keras_se.extras import import_extra
 
@@ -122,3 +122,9 @@ def test_keras_3_stays_what_keras_is():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_extra_is_an_import_error_too():
+    with pytest.raises(ImportError, match=r"keras_se_nowhere is not installed; pip install 'keras-se\[edge\]'"):
+        import_extra("keras_se_nowhere", "edge")
+    assert issubclass(MissingExtraError, InputError)

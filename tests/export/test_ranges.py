@@ -101,6 +101,27 @@ def test_padding_with_infinity_and_nothing_at_all(method):
     assert high <= 2.0
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [0.5, -0.25, 3e38, -3e38, 1e-42, 0.0])
+def test_a_constant_has_the_range_of_its_value(method, value):
+    """As a gate that is always 0.5; the least squares' range has zero in it."""
+    value = np.float32(value)
+    low, high = observed(method, [np.full(10, value), np.full((1, 1), value), np.zeros(0, "float32")])
+    ends = (min(value, 0), max(value, 0)) if method == "mse" else (value, value)
+    np.testing.assert_allclose((low, high), ends, rtol=1e-15)  # an average of equal values may be off by one rounding
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_histogram_of_a_constant_and_then_of_others_counts_them_all():
+    histogram = Histogram()
+    samples = [np.full(10, 0.5), np.array([1e-42, -0.75]), np.full(3, 0.5000001)]
+    for sample in samples:
+        histogram.add(sample)
+    values = np.concatenate(samples)
+    np.testing.assert_array_equal(histogram._counts, np.histogram(values, histogram._edges())[0])
+
+
 def test_an_unknown_method_is_refused():
     with pytest.raises(InputError, match="one of min_max, percentile, mse, moving_average; got 'entropy'"):
         find_method("entropy")
