@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.flatbuffer import activation_names, input_name, operation_names
+from keras_se.export.layers import layer_path
 from keras_se.export.ranges import LEAST_RANGE, find_method
 from keras_se.export.tensors import each_images_tensors
 from keras_se.progress import track
@@ -48,7 +49,7 @@ def calibrate(
             the quantizer's own rule, a moving average of each image's extremes, clips what few images reach, which
             cost a trained SE-MobileNet 1.8 points of accuracy.
     Raises:
-        InputError: there is no such method, or the file has loops.
+        InputError: there is no such method, the file has loops, or an activation is not finite.
     """
     if "WHILE" in operation_names(float_file):
         raise InputError("a static recipe takes no loop; use unroll=True in an LSTM or GRU, or choose float32")
@@ -57,6 +58,11 @@ def calibrate(
     runs = each_images_tensors(float_file, images, observers, resolver="BUILTIN")
     for tensors in track(runs, f"Calibrating on {len(images)} images", total=len(images)):
         for name, tensor in tensors.items():
+            if not (tensor.values < np.inf).all():  # the padding of a maximum is minus infinity
+                raise InputError(
+                    f"activations must be finite; {layer_path(name.rpartition(';')[2]) or name} gives a NaN or an "
+                    "infinity: its weights or those before it are too large"
+                )
             observers[name].add(tensor.values)
     ranges = {name: _widened(*one.range()) for name, one in observers.items()}
     if input_range is not None:

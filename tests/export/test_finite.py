@@ -51,6 +51,11 @@ def test_a_weight_that_is_no_number_is_refused_by_its_layer(layer, value, messag
     assert not any(tmp_path.iterdir())
 
 
+def test_weights_whose_sums_overflow_are_refused_at_the_first_layer_that_does(tmp_path):
+    with pytest.raises(InputError, match=r"activations must be finite; .*(stem|norm).* gives a NaN or an infinity"):
+        export(spoiled("stem", 3e38), tmp_path, calibration=IMAGES)
+
+
 def test_differences_from_a_reference_that_is_zero_throughout():
     assert (_relative(0.0, 0.0), _relative(1.0, 0.0), _relative(1.0, 4.0)) == (0.0, np.inf, 0.25)
     assert (_decibels(0.0, 0.0), _decibels(0.0, 1.0)) == (np.inf, -np.inf)
