@@ -462,7 +462,12 @@ def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:
     return pairs
 
 
+_WORDS = {"True": True, "False": False, "None": None}  # as Python writes them; JSON's are read too
+
+
 def _value(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
     for read in (json.loads, float):  # JSON has no .5
         with contextlib.suppress(ValueError):
             return read(text)

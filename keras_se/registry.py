@@ -156,7 +156,14 @@ def create_model(
         classes = start.classes or entry.classes
     if len(input_shape) != 3:
         raise ValueError(f"input_shape must be (height, width, channels); got {tuple(input_shape)}")
+    height, width, channels = input_shape
+    if height in (1, 3) and all(side is not None and side > 4 for side in (width, channels)):
+        raise ValueError(
+            f"input_shape must be (height, width, channels), channels last; got {tuple(input_shape)}: pass "
+            f"({width}, {channels}, {height})"
+        )
     arguments = {**start.arguments, **family_arguments}
+    _check_kinds(use_bias=use_bias, **arguments)
     asked = {
         "placement": placement,
         "r": r,
@@ -177,6 +184,18 @@ def create_model(
     if start.preprocessing is not None:
         bring_preprocessing(model, start.preprocessing)
     return model
+
+
+_LARGEST_ALPHA = 10
+"""Of the width multiplier: a hundred times the parameters of the published network."""
+
+
+def _check_kinds(*, use_bias=None, alpha=1.0, **_) -> None:
+    """Refuse a truth that is none, and a width that no machine holds."""
+    if use_bias not in (None, True, False):
+        raise ValueError(f"use_bias must be True, False or None; got use_bias={use_bias!r}")
+    if isinstance(alpha, bool) or (isinstance(alpha, int | float) and not alpha <= _LARGEST_ALPHA):
+        raise ValueError(f"alpha must be a number above 0 and at most {_LARGEST_ALPHA}; got alpha={alpha!r}")
 
 
 def size_of(name: str) -> tuple[int, int]:

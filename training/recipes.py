@@ -1,5 +1,6 @@
 """What a training run does, as data; the paper's recipes as named presets."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -19,6 +20,7 @@ _LEAST = {
     "checkpoint_steps": 0,
     "seed": 0,
 }
+_MOST = {"epochs": 1_000_000, "image_size": 65_535, "step_epochs": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class Recipe:
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {name}={getattr(self, name)}")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise InputError(f"{name} must be at most {most}; got {name}={getattr(self, name)}")
+        for name in ("learning_rate", "warmup_epochs", "weight_decay"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} must be finite; got {name}={getattr(self, name)}")
         if self.seed >= 2**32:
             raise InputError(f"seed must be below 2^32; got seed={self.seed}")
         for name in ("learning_rate", "warmup_epochs", "weight_decay"):

@@ -536,3 +536,18 @@ def test_refuses_what_the_family_has_no_room_for_with_the_rule(name, arguments, 
 def test_refuses_an_argument_of_another_family(name, argument):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{argument}'"):
         keras_se.create_model(name, **{argument: 1})
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 28, 28)])
+def test_channels_first_are_refused_with_the_shape_to_pass(shape):
+    with pytest.raises(ValueError, match=rf"channels last.*pass \({shape[1]}, {shape[2]}, {shape[0]}\)"):
+        keras_se.create_model("se_mobilenet", input_shape=shape, classes=10)
+
+
+def test_a_softmax_of_one_class_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r'always 1\.0; got classes=1: pass classifier_activation="sigmoid"'):
+        keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=1)
+    model = keras_se.create_model(
+        "se_mobilenet", input_shape=(32, 32, 3), classes=1, classifier_activation="sigmoid", alpha=0.1
+    )
+    assert model.output_shape == (None, 1)
