@@ -24,6 +24,7 @@ from keras_se.export.finite import check_weights
 from keras_se.export.form import Form
 from keras_se.export.lowering import lowered
 from keras_se.export.markers import take_ranges
+from keras_se.export.pixels import check_range, origin_of
 from keras_se.export.preflight import check, named
 from keras_se.export.product import Content, Product
 from keras_se.export.quantize import quantize
@@ -34,7 +35,7 @@ from keras_se.export.records import labels_of
 from keras_se.export.rewriting import needed
 from keras_se.export.score_calibration import ScoreCalibration
 from keras_se.export.targets import Target, find_target
-from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
+from keras_se.preprocessing import Preprocessing, image_shape
 from keras_se.progress import track
 from keras_se.versions import installed_versions
 
@@ -78,15 +79,15 @@ def export(
         calibration_method: how they give the ranges of the activations: a name from `keras_se.export.ranges.METHODS`.
         bias_correction: correct the biases of files with 8-bit weights for the shift that rounding gives each layer's
             mean output on the calibration images.
-        preprocessing: how an image becomes an input. By default that of the record beside the model's file; else
-            pixels in 0..1 if the calibration images lie there.
+        preprocessing: how an image becomes an input, which the manifests say and calibration images must fit. By
+            default what `keras_se.preprocessing.find_preprocessing` finds.
         score_calibration: of `keras_se.export.score_calibration.fit_scores`: how an app makes probabilities of the
             outputs; for the target mediapipe.
     Raises:
         InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, the
             network lacks the part that a recipe treats apart, the model cannot be read or has another input, the
-            calibration images are missing or unfit, or `out` cannot be written or has another's
-            file of the same name.
+            calibration images are missing, unfit or of another range than what the network takes, or `out` cannot be
+            written or has another's file of the same name.
     """
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
@@ -106,8 +107,9 @@ def export(
         _check_aware(chosen, bias_correction)
     calibrated = not aware and (bias_correction or any(recipe.calibrated for recipe in chosen))
     images = check_calibration(calibration, shape) if calibrated else None
-    if preprocessing is None:
-        preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
+    origin = origin_of(preprocessing, model, model_or_path)
+    if images is not None:
+        check_range(images, origin)
     labels = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
 
     @functools.cache
@@ -116,7 +118,8 @@ def export(
             return Converted(*take_ranges(to_tflite(deployed(model))))
         content = to_tflite(lowered(model, form))
         return Converted(
-            content, None if images is None else activation_ranges(content, images, preprocessing, calibration_method)
+            content,
+            None if images is None else activation_ranges(content, images, origin.preprocessing, calibration_method),
         )
 
     @functools.cache
@@ -132,7 +135,7 @@ def export(
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
-        part = Content(content, recipe, model.name, preprocessing, labels, score_calibration)
+        part = Content(content, recipe, model.name, origin.preprocessing, labels, score_calibration)
         further = {"form": dataclasses.asdict(form), "bias_correction": correcting}
         try:
             made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
@@ -175,6 +178,7 @@ def finished(content: Content, target: Target, *, source, calibration, **further
         "recipe": content.recipe.name,
         "target": target.name,
         "preprocessing": content.preprocessing.to_dict(),
+        "input_range": content.preprocessing.input_range,
         "calibration": calibration,
         "bytes": len(product.content),
         "sha256": hashlib.sha256(product.content).hexdigest(),
@@ -251,10 +255,7 @@ def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
 
 def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
     """The ranges of the float file's activations; the input's is that of the preprocessing."""
-    low, high = preprocessing.input_range
-    # Images from outside the record's range are another preprocessing: then their own extremes stand.
-    inside = low <= images.min() and images.max() <= high
-    return calibrate(float_file, images, (low, high) if inside else None, method=method)
+    return calibrate(float_file, images, preprocessing.input_range, method=method)
 
 
 def calibration_record(images: np.ndarray, method: str) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from keras_se.export.fake_quantization import FakeQuantize, RoundedInput, Rounde
 from keras_se.export.finite import check_weights
 from keras_se.export.form import PLAIN, Form
 from keras_se.export.lowering import lowered_with_folds
+from keras_se.export.pixels import check_range, origin_of
 from keras_se.export.primitives import CONVOLUTIONS, Fold, copied, functional, is_graph
 from keras_se.export.ranges import find_method, with_zero
 from keras_se.export.rewriting import needed
 from keras_se.export.targets import find_target
-from keras_se.preprocessing import image_shape, preprocessing_of
+from keras_se.preprocessing import Preprocessing, bring_preprocessing, image_shape
 from keras_se.progress import track
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
@@ -100,12 +101,13 @@ def quantize_aware(
             `keras_se.export.tfmot_quantization.quantize_aware_tfmot` gives, a model of tf_keras.
         method: how the images give the ranges: a name from `keras_se.export.ranges.METHODS`; with "keras".
         learned: whether training moves the ranges; with "keras". Those that no trainable weight reaches stay.
-        input_range: the least and greatest value of any image; None for that of the model's preprocessing.
+        input_range: the least and greatest value of any image, between which pixels are spread; None for the model's
+            preprocessing. The new model carries it to its file.
     Returns:
         A functional model with the inputs and outputs of `model`; to be compiled, trained, saved and loaded as any.
     Raises:
-        InputError: a layer has no int8 form that is known here, the calibration images do not fit, the target is
-            unknown, or the engine is unknown or not installed.
+        InputError: a layer has no int8 form that is known here, the calibration images do not fit or are of another
+            range, the target is unknown, or the engine is unknown or not installed.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
@@ -114,14 +116,16 @@ def quantize_aware(
         from keras_se.export.tfmot_quantization import quantize_aware_tfmot  # which needs the extra
 
         return quantize_aware_tfmot(model, calibration, input_range=input_range)
-    if input_range is None:
-        input_range = preprocessing_of(model).input_range
+    images, shape = check_calibration(calibration, image_shape(model)), image_shape(model)[:2]
+    origin = origin_of(None if input_range is None else Preprocessing.for_range(*shape, *input_range), model)
+    check_range(images, origin)
     _check_called_once(model)
     # The factors at a pooled map's border are no int8 constants to the last bit.
     form = needed(model, replace(find_target(target).integer_form, pooling="whole"))
     plain, folds = lowered_with_folds(model, form)
-    ranges = _observed(plain, check_calibration(calibration, image_shape(model)), method)
-    return keras.models.clone_model(
+    ranges = _observed(plain, images, method)
+    low, high = origin.preprocessing.input_range
+    aware = keras.models.clone_model(
         plain,
         clone_function=lambda layer: layer,
         call_function=_Rounder(
@@ -129,9 +133,10 @@ def quantize_aware(
             folds,
             ranges,
             _trained(plain, folds) if learned else (),
-            RoundedInput(*with_zero(*input_range), form),
+            RoundedInput(*with_zero(low, high), form),
         ),
     )
+    return bring_preprocessing(aware, origin.preprocessing)
 
 
 def is_quantization_aware(model: keras.Model) -> bool:

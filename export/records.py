@@ -45,13 +45,22 @@ def preprocessing_of_file(file: Path | str) -> Preprocessing:
     Raises:
         InputError: the manifest is damaged, or the file takes no image.
     """
-    found = _from_manifest(file, lambda manifest: Preprocessing.from_dict(manifest["preprocessing"]))
+    found = preprocessing_of_manifest(file)
     if found is not None:
         return found
     shape = flatbuffer.input_shape(flatbuffer.load(file))
     if len(shape) != 4:
         raise InputError(f"{file} must take one image (1, height, width, channels); its input is {shape}")
     return Preprocessing(shape[1], shape[2])
+
+
+def preprocessing_of_manifest(file: Path | str) -> Preprocessing | None:
+    """How an image becomes an input of an exported file, by its manifest; None without one.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    return _from_manifest(file, lambda manifest: Preprocessing.from_dict(manifest["preprocessing"]))
 
 
 def _from_manifest(file: Path | str, read) -> Any:

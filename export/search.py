@@ -26,6 +26,7 @@ from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
 from keras_se.export.engines import ENGINES
 from keras_se.export.lowering import lowered
+from keras_se.export.pixels import check_accuracy, check_range, origin_of
 from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
 from keras_se.export.quantize_aware import is_quantization_aware
@@ -36,7 +37,7 @@ from keras_se.export.rewriting import needed
 from keras_se.export.roles import neighbours
 from keras_se.export.rules import LIFTS, lifted
 from keras_se.export.targets import find_target
-from keras_se.preprocessing import Preprocessing, image_shape, preprocessing_of
+from keras_se.preprocessing import Preprocessing, image_shape
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
 _EIGHT_BITS_DB = 48.2
@@ -172,8 +173,11 @@ def export_searched(
         raise InputError("a search starts from a float model; a quantization-aware one is exported as static_wi8_ai8")
     check_arena(model, device, [RECIPES["static_wi8_ai8"]])
     calibration = check_calibration(calibration, image_shape(model))
-    if preprocessing is None:
-        preprocessing = preprocessing_of(model, None if isinstance(model_or_path, keras.Model) else model_or_path)
+    origin = origin_of(preprocessing, model, model_or_path)
+    check_range(calibration, origin)
+    check_range(images, origin, what="images")
+    check_accuracy(model, images, labels, origin)
+    preprocessing = origin.preprocessing
     form = needed(model, device.integer_form)
     float_file = to_tflite(lowered(model, form))
     ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)

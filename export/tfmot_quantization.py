@@ -13,10 +13,11 @@ from keras_se.errors import InputError
 from keras_se.export.calibration import check_calibration
 from keras_se.export.flatbuffer import inlined
 from keras_se.export.legacy_keras import tf_keras, to_tf_keras
+from keras_se.export.pixels import check_range
 from keras_se.export.ranges import with_zero
 from keras_se.export.tfmot import tfmot
 from keras_se.extras import import_extra
-from keras_se.preprocessing import preprocessing_of
+from keras_se.preprocessing import Origin, Preprocessing, find_preprocessing
 
 _quantization = tfmot.quantization.keras
 _quant_ops: Any = import_extra("tensorflow_model_optimization.python.core.quantization.keras.quant_ops", "tfmot")
@@ -52,13 +53,14 @@ def quantize_aware_tfmot(
         calibration: float `(n, height, width, channels)`, as the network sees them: each activation's range starts at
             its extremes over them.
         preserve: what training must leave as it is: one of `PRESERVED`.
-        input_range: the range of every image that there could be, where the input's own starts if the calibration
-            images lie in it; None for that of the model's preprocessing, 0..1 for a tf_keras model.
+        input_range: the range of every image that there could be, where the input's own starts; None for that of the
+            model's preprocessing, 0..1 for a tf_keras model.
     Returns:
         A `tf_keras.Model` for `compile` and `fit`; `copy_weights_back` and `to_int8_tflite` take it when trained. Build
         it under `strategy.scope()` to train it under tf.distribute.
     Raises:
-        InputError: the calibration images are unfit, tf_keras lacks a layer, or `preserve` is unknown.
+        InputError: the calibration images are unfit or of another range, tf_keras lacks a layer, or `preserve` is
+            unknown.
     """
     if preserve not in PRESERVED:
         raise InputError(f"preserve must be one of {', '.join(map(repr, PRESERVED))}; got {preserve!r}")
@@ -66,6 +68,12 @@ def quantize_aware_tfmot(
     plain = tf_keras.models.clone_model(network)  # layers that no other model reads
     plain.set_weights(network.get_weights())
     images = check_calibration(calibration, plain.input_shape[1:])
+    size = plain.input_shape[1:3]
+    if input_range is None and isinstance(model, keras.Model):
+        origin = find_preprocessing(model)
+    else:
+        origin = Origin(Preprocessing.for_range(*size, *(input_range or (0.0, 1.0))), input_range and "input_range")
+    check_range(images, origin)
 
     def annotated(layer):
         if isinstance(layer, tf_keras.layers.InputLayer):
@@ -77,11 +85,7 @@ def quantize_aware_tfmot(
     whole.set_weights(plain.get_weights())
     with _quantization.quantize_scope({"Layout": Layout}):
         quantized = _quantization.quantize_apply(whole, _Scheme(), quantized_layer_name_prefix="")
-    if input_range is None:
-        input_range = preprocessing_of(model).input_range if isinstance(model, keras.Model) else (0.0, 1.0)
-    low, high = input_range
-    inside = low <= images.min() and images.max() <= high
-    calibrate(quantized, images, input_range if inside else None)
+    calibrate(quantized, images, origin.preprocessing.input_range)
     return quantized
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,61 @@ class Common:
     is found as `python -m MODULE` finds it; the option may be given several times."""
     debug: bool = False
     """Show the trace of an error too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfPixels(Common):
+    """What commands that take images for a network of anyone's have in common."""
+
+    input_range: tuple[float, float] | None = None
+    """The least and greatest value that the network takes for a pixel, as 0 255 or -1 1; by default what the run's
+    record says, or the network's own layers, else 0 1."""
+    mean: tuple[float, ...] | None = None
+    """Or what is subtracted from pixels in 0..1: one number, or one each for red, green and blue."""
+    std: tuple[float, ...] | None = None
+    """And what they are then divided by."""
+
+    def origin(self, model: Any, path: Path) -> Any:
+        """The preprocessing that the options ask for, else that of the model in a file, and what says so.
+
+        Raises:
+            InputError: the options are too many or no preprocessing, or the model's record is damaged.
+        """
+        from keras_se.preprocessing import (
+            Origin,
+            Preprocessing,
+            find_preprocessing,
+            image_shape,
+            recorded_preprocessing,
+        )
+
+        asked = self.asked
+        if not asked:
+            return find_preprocessing(model, path)
+        height, width, _ = image_shape(model)
+        recorded = recorded_preprocessing(path)
+        fields = {"height": height, "width": width} if recorded is None else dataclasses.asdict(recorded)
+        return Origin(Preprocessing(**{**fields, **asked}), "the options")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The fields of a `Preprocessing` that the options give."""
+        from keras_se.image_input import fields_for_range
+
+        if self.input_range is not None:
+            if self.mean is not None or self.std is not None:
+                raise InputError("--input-range says what --mean and --std say; give it alone")
+            return fields_for_range(*self.input_range)
+        if self.mean is None and self.std is None:
+            return {}
+        given = {"mean": self.mean or (0.0,), "std": self.std or (1.0,)}
+        for name, values in given.items():
+            if len(values) not in (1, 3):
+                raise InputError(f"--{name} takes one number, or three for red, green and blue; got {len(values)}")
+            if not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0):
+                bound = " above 0" if name == "std" else ""
+                raise InputError(f"--{name} takes finite numbers{bound}; got {' '.join(map(str, values))}")
+        return {name: values * (3 // len(values)) for name, values in given.items()}
 
 
 @dataclass(frozen=True)
@@ -177,7 +233,7 @@ class Check(Common):
 
 
 @dataclass(frozen=True)
-class Export(Common):
+class Export(_OfPixels):
     """Convert a trained model to .tflite files, with a manifest beside each."""
 
     model: Positional[Path]
@@ -220,10 +276,10 @@ class Export(Common):
         from keras_se.export import export
         from keras_se.export.arena import check_arena
         from keras_se.export.convert import load_model
+        from keras_se.export.pixels import check_accuracy
         from keras_se.export.recipes import find_recipe
         from keras_se.export.score_calibration import fit_scores
         from keras_se.export.targets import find_target
-        from keras_se.preprocessing import preprocessing_of
 
         if self.search:
             return self._searched()
@@ -236,8 +292,11 @@ class Export(Common):
         recipes = device.usual if self.recipes is None else self.recipes
         model = load_model(self.model)
         check_arena(model, device, [find_recipe(name) for name in recipes])  # before so large images
-        preprocessing = preprocessing_of(model, self.model)
-        calibration = None if self.data is None else _images(self, preprocessing, "train")[0]
+        origin = self.origin(model, self.model)
+        preprocessing, calibration = origin.preprocessing, None
+        if self.data is not None:
+            calibration, labels = _images(self, preprocessing, "train")
+            check_accuracy(model, calibration, labels, origin)
         scores = None
         if self.calibrate_scores:
             images, labels = _images(dataclasses.replace(self, images=self.test_images), preprocessing, "test")
@@ -250,6 +309,7 @@ class Export(Common):
             calibration=calibration,
             calibration_method=self.calibration_method,
             bias_correction=self.bias_correction,
+            preprocessing=preprocessing,
             score_calibration=scores,
         )
         found = [{**_where(artifact), **_size(artifact)} for artifact in artifacts]
@@ -257,9 +317,11 @@ class Export(Common):
             document=found,
             columns=("file", "recipe", "bytes"),
             cells=[(one["path"], one["recipe"], f"{one['bytes']:,}") for one in found],
+            notes=(_pixels_taken(origin),),
         )
 
     def _searched(self) -> Rows:
+        from keras_se.export.convert import load_model
         from keras_se.export.search import export_searched
 
         if self.bias_correction or self.calibrate_scores:
@@ -270,9 +332,9 @@ class Export(Common):
             raise InputError("--search needs images to calibrate on and labelled ones to measure on; give --data")
         if self.max_drop < 0:
             raise InputError(f"max_drop must be at least 0 percentage points; got {self.max_drop}")
-        preprocessing = _preprocessing(self.model)
-        calibration, _ = _images(self, preprocessing, "train")
-        images, labels = _images(dataclasses.replace(self, images=self.test_images), preprocessing, "test")
+        origin = self.origin(load_model(self.model), self.model)
+        calibration, _ = _images(self, origin.preprocessing, "train")
+        images, labels = _images(dataclasses.replace(self, images=self.test_images), origin.preprocessing, "test")
         artifact, found = export_searched(
             self.model,
             self.out,
@@ -283,6 +345,7 @@ class Export(Common):
             lift=self.lift,
             target=self.target,
             calibration_method=self.calibration_method,
+            preprocessing=origin.preprocessing if self.asked else None,
         )
         outcome = f"loses {found.drop:.2f} points of {100 * found.float_accuracy:.2f} % on {len(images)} test images"
         bound = "within" if found.reached else "NOT within"
@@ -292,13 +355,14 @@ class Export(Common):
             cells=[(str(one.lifted), f"{100 * one.accuracy:.2f}", f"{one.drop:.2f}") for one in found.steps],
             notes=(
                 f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; {len(found.lifted)} operations in {found.lift}",
+                _pixels_taken(origin),
             ),
             status=0 if found.reached else 1,
         )
 
 
 @dataclass(frozen=True)
-class Parity(Common):
+class Parity(_OfPixels):
     """Run the same images through a Keras model and .tflite files, and say whether they agree."""
 
     reference: Positional[Path]
@@ -315,17 +379,26 @@ class Parity(Common):
     """Leave out the images that cannot be decoded, instead of stopping."""
 
     def run(self) -> Rows:
+        from keras_se.export.convert import load_model
         from keras_se.export.parity import compare_all
+        from keras_se.export.pixels import agreed_preprocessing, check_accuracy
+        from keras_se.export.records import preprocessing_of_manifest
 
         if not self.files:
             raise InputError("parity needs at least one .tflite file; got none")
-        images, labels = _images(self, _preprocessing(self.reference), "test")
-        rows = compare_all(self.reference, self.files, images, engines=self.engines or None, labels=labels)
+        model = load_model(self.reference)
+        origin = self.origin(model, self.reference)
+        if not self.asked:
+            said = {str(file): preprocessing_of_manifest(file) for file in self.files}
+            origin = agreed_preprocessing({file: one for file, one in said.items() if one is not None}, origin)
+        images, labels = _images(self, origin.preprocessing, "test")
+        check_accuracy(model, images, labels, origin)
+        rows = compare_all(model, self.files, images, engines=self.engines or None, labels=labels)
         return parity_rows(rows)
 
 
 @dataclass(frozen=True)
-class Diagnose(Common):
+class Diagnose(_OfPixels):
     """Show where a quantized file departs from its float file, operation by operation."""
 
     float_file: Positional[Path]
@@ -366,7 +439,8 @@ class Diagnose(Common):
                 raise InputError(
                     f"{self.quantized_file} is written in another form than {float_file}; give the .keras file instead"
                 )
-            images, _ = _images(self, preprocessing_of_file(self.quantized_file), "test")
+            preprocessing = dataclasses.replace(preprocessing_of_file(self.quantized_file), **self.asked)
+            images, _ = _images(self, preprocessing, "test")
             found = diagnose(float_file, self.quantized_file, images)
         if self.plot is not None:
             plot(found, self.plot, title=self.quantized_file.name)
@@ -486,12 +560,11 @@ def _diagnosis_cells(one: Any) -> tuple[str, ...]:
     )
 
 
-def _preprocessing(model_file: Path):
-    """How an image becomes an input of the model in the file."""
-    from keras_se.export.convert import load_model
-    from keras_se.preprocessing import preprocessing_of
-
-    return preprocessing_of(load_model(model_file), model_file)
+def _pixels_taken(origin: Any) -> str:
+    """A line that says what an exported file takes, and why."""
+    low, high = origin.preprocessing.input_range
+    reason = origin.reason or "as nothing tells; else say --input-range"
+    return f"pixels from {low:g} to {high:g}, {'by ' if origin.reason else ''}{reason}"
 
 
 def _images(command: Any, preprocessing: Any, split: str):

@@ -5,14 +5,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_se.atomic import read_object, write_json
 from keras_se.errors import InputError
+from keras_se.image_input import ImageInput, fields_for_range, wanted_pixels
 
-_BROUGHT = "_preprocessing_of_weights"
 RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
 INTERPOLATIONS = ("area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest")
 """The kernels that `tf.image.resize` has."""
@@ -51,6 +51,15 @@ class Preprocessing:
             raise InputError(f"std must be above 0; got std={self.std}")
         if not all(abs(end) <= _LARGEST_INPUT for end in self.input_range):
             raise InputError(f"mean and std must give finite inputs in float32; got mean={self.mean}, std={self.std}")
+
+    @classmethod
+    def for_range(cls, height: int, width: int, low: float, high: float) -> "Preprocessing":
+        """For a network that takes pixels spread over a range, as 0 and 255.
+
+        Raises:
+            InputError: the range is empty or infinite.
+        """
+        return cls(height, width, **fields_for_range(low, high))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -103,27 +112,59 @@ def _three_numbers(name: str, values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:
-    """What `model` wants: what is in the record beside its file; else what its weights brought; else pixels in 0..1.
+class Origin(NamedTuple):
+    """A preprocessing, and what tells of it."""
 
-    What weights brought is an attribute of the very object that `create_model` made, which neither `model.save` nor
-    `keras.models.clone_model` keeps: `save_record` writes it beside the file.
+    preprocessing: Preprocessing
+    reason: str | None
+    """None where nothing does, and pixels in 0..1 are assumed."""
+    recorded: bool = False
+    """Whether it is what a record beside the model's file says."""
+
+
+def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:
+    """Return what `model` wants: the preprocessing of `find_preprocessing`."""
+    return find_preprocessing(model, path).preprocessing
+
+
+def find_preprocessing(model: keras.Model, path: Path | str | None = None) -> Origin:
+    """Find how an image becomes an input of `model`, and what says so.
+
+    It is in the record beside its file; else the model's own layers tell it, also through models within it: what the
+    weights brought that `create_model` loaded, layers that scale, or those of `keras.applications`. A model of which
+    nothing tells takes pixels in 0..1.
+
+    What weights brought belongs to the input layer of the very network: it is kept by `model.save`, and by
+    `keras.models.clone_model` for networks inside the cloned one, whose own input Keras makes anew.
 
     Raises:
-        InputError: the record is damaged, or the model takes no image of known size.
+        InputError: the record is damaged, or the model takes no image of known size, or what no preprocessing gives.
     """
-    record = None if path is None else Path(path).with_name(RECORD)
-    if record is not None and record.is_file():
-        fields = read_record(record)
-        try:
-            return Preprocessing.from_dict(fields.get("preprocessing", {}))
-        except InputError as error:
-            raise _no_record(record, error) from None
-    brought = brought_preprocessing(model)
-    if brought is not None:
-        return brought
+    recorded = None if path is None else recorded_preprocessing(path)
+    if recorded is not None:
+        return Origin(recorded, f"the model's {RECORD}", recorded=True)
     height, width, _ = image_shape(model)
-    return Preprocessing(height, width)
+    wanted = wanted_pixels(model)
+    if wanted is None:
+        return Origin(Preprocessing(height, width), None)
+    fields = {**wanted.fields, "height": height, "width": width}
+    return Origin(Preprocessing.from_dict(fields), wanted.reason)
+
+
+def recorded_preprocessing(path: Path | str) -> Preprocessing | None:
+    """The preprocessing in the record beside a model's file; None without one.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    record = Path(path).with_name(RECORD)
+    if not record.is_file():
+        return None
+    fields = read_record(record)
+    try:
+        return Preprocessing.from_dict(fields.get("preprocessing", {}))
+    except InputError as error:
+        raise _no_record(record, error) from None
 
 
 def read_record(record: Path) -> dict[str, Any]:
@@ -140,11 +181,6 @@ def read_record(record: Path) -> dict[str, Any]:
 
 def _no_record(record: Path, error: ValueError) -> InputError:
     return InputError(f"{record} is not the record of a run ({error}); remove it or train again")
-
-
-def brought_preprocessing(model: keras.Model) -> Preprocessing | None:
-    """What the weights that `create_model` loaded want; None if there were none, or they are of unknown origin."""
-    return getattr(model, _BROUGHT, None)
 
 
 def image_shape(model: keras.Model) -> tuple[int, int, int]:
@@ -166,24 +202,33 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     return shape[1], shape[2], shape[3]
 
 
-def bring_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> None:
-    """Make `preprocessing` that of `model`, at its own height and width where they are known."""
-    height, width = (own or usual for own, usual in zip(model.input_shape[1:3], preprocessing.size, strict=True))
-    setattr(model, _BROUGHT, dataclasses.replace(preprocessing, height=height, width=width))
+def bring_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
+    """Return `model` on an input that carries `preprocessing`, at its own height and width where they are known.
+
+    The layers are the same objects. The preprocessing is saved and loaded with them, and found in any model that is
+    built on them.
+    """
+    [image] = model.inputs
+    height, width = (own or usual for own, usual in zip(image.shape[1:3], preprocessing.size, strict=True))
+    fields = dataclasses.replace(preprocessing, height=height, width=width).to_dict()
+    ImageInput(fields, input_tensor=image, name=image.name)
+    return keras.Model(image, model.outputs[0], name=model.name)
 
 
-def save_record(model: keras.Model, path: Path | str) -> Path:
+def save_record(model: keras.Model, path: Path | str, *, preprocessing: Preprocessing | None = None) -> Path:
     """Write the record with the preprocessing of `model` beside its file, so that it holds for the file too.
 
     Args:
         path: of the file that `model` was or will be saved to.
+        preprocessing: what the model takes; by default what `find_preprocessing` finds.
     Returns:
         The record's path.
     Raises:
         InputError: the folder has the record of another preprocessing, or cannot be written.
     """
     record = Path(path).with_name(RECORD)
-    preprocessing = preprocessing_of(model)
+    if preprocessing is None:
+        preprocessing = preprocessing_of(model)
     if record.is_file():
         if preprocessing_of(model, path) != preprocessing:
             raise InputError(

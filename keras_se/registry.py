@@ -182,7 +182,7 @@ def create_model(
     )
     start.load(model, entry.row)
     if start.preprocessing is not None:
-        bring_preprocessing(model, start.preprocessing)
+        return bring_preprocessing(model, start.preprocessing)
     return model
 
 

@@ -18,6 +18,7 @@ from keras_se.weights import ARCHITECTURE, PREPROCESSING
 
 # What a layer computes at inference does not depend on these.
 _INDIFFERENT = ("initializer", "regularizer", "constraint", "dtype", "trainable", "momentum", "rate", "seed")
+_BROUGHT = "preprocessing"  # of an input
 
 
 def save_timm(model: keras.Model, path: str | Path) -> str:
@@ -85,14 +86,14 @@ def _like(model, arguments) -> keras.Model:
 def _function(model) -> list[tuple[Any, ...]]:
     """What each layer computes, from which others."""
     return [
-        (type(layer).__name__, layer.name, _settings(layer), _sources(layer))
+        (type(layer).__name__.replace("ImageInput", "InputLayer"), layer.name, _settings(layer), _sources(layer))
         for layer in model.layers
         if layer.name != "predictions"
     ]
 
 
 def _settings(layer) -> dict[str, Any]:
-    settings = {key: value for key, value in layer.get_config().items() if not key.endswith(_INDIFFERENT)}
+    settings = {key: value for key, value in layer.get_config().items() if not key.endswith((*_INDIFFERENT, _BROUGHT))}
     if isinstance(layer, SqueezeExcite):  # of which r is one way to say it
         return {**settings, "r": None, "hidden": layer.reduce.filters}
     return settings

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_se.errors import ClusterError, InputError
-from keras_se.preprocessing import Preprocessing, brought_preprocessing
+from keras_se.preprocessing import Preprocessing, find_preprocessing
 from keras_se.registry import create_model
 from keras_se.training import inventory, run_folder
 from keras_se.training.checkpoint import Checkpoints, Progress, assign, numbered, read_state
@@ -66,7 +66,8 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     steps = len(source.train) // recipe.batch_size
     model = _model(recipe, source)
     size = recipe.image_size
-    preprocessing = brought_preprocessing(model) or Preprocessing(size, size, recipe.crop)
+    found = find_preprocessing(model)
+    preprocessing = found.preprocessing if found.reason else Preprocessing(size, size, recipe.crop)
     trained = _logits(model, recipe, devices)
     compile_for(recipe, trained, steps)
     run_folder.check_shared(folder, devices)

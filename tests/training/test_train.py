@@ -125,8 +125,7 @@ def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, 
 
     def with_weights(recipe, source):
         model = build(recipe, source)
-        bring_preprocessing(model, brought)
-        return model
+        return bring_preprocessing(model, brought)
 
     batches = worker_batches.training_batches
     monkeypatch.setattr(loop, "_model", with_weights)
