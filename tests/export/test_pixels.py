@@ -45,7 +45,7 @@ def headed(base, *before, side=SIDE):
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(base(x)))
 
 
-def application(name, **arguments):
+def application(name, /, **arguments):
     with keras.StatelessScope(initialize_variables=False):
         return getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(96, 96, 3), **arguments)
 
