@@ -188,15 +188,14 @@ def test_the_same_images_give_the_same_bytes(trained):
     assert made[0] == made[1]
 
 
-def test_images_outside_the_record_bring_their_own_range(trained, tmp_path):
-    """Calibration images of another preprocessing than 0..1 are not clipped to it."""
-    images = 2 * trained.images[:4] - 1
+def test_the_input_has_the_range_of_the_preprocessing(trained, tmp_path):
+    """Not that of the calibration images, which may lack black and white."""
     [artifact] = export(
         trained.model,
         tmp_path,
         recipes=("static_wi8_ai8",),
-        calibration=images,
-        preprocessing=Preprocessing(32, 32),
+        calibration=trained.images[:4] - 0.5,
+        preprocessing=Preprocessing.for_range(32, 32, -1, 1),
     )
     graph = flatbuffer.unpack(artifact.path.read_bytes()).subgraphs[0]
-    assert graph.tensors[int(graph.inputs[0])].quantization.scale[0] == pytest.approx(np.ptp(images) / 255, rel=1e-5)
+    assert graph.tensors[int(graph.inputs[0])].quantization.scale[0] == pytest.approx(2 / 255, rel=1e-5)
