@@ -1,6 +1,7 @@
 """What a file costs on this machine: latency, alone or over another file's, and memory."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ def bench(
     if not files:
         raise InputError("bench needs at least one .tflite file; got none")
     _check_numbers(threads, batch, runs)
+    if not engines:
+        raise InputError(f"engines must name at least one of {', '.join(OPEN)}; got none")
     for name in engines:
         _check_engine(name)
     contents = {file: _content(file, engines) for file in (*files, *([] if against is None else [against]))}
@@ -94,6 +97,9 @@ def bench(
 def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None:
     if not threads:
         raise InputError("threads must be at least one number; got none")
+    processors = os.cpu_count() or 1
+    if max(threads) > processors:
+        raise InputError(f"threads must be at most the {processors} processors of this machine; got {max(threads)}")
     for name, value in [*(("threads", one) for one in threads), ("batch", batch), ("runs", runs)]:
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1; got {value}")

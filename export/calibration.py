@@ -1,6 +1,10 @@
 """The ranges of a float file's activations, from images."""
 
 import hashlib
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +18,22 @@ from keras_se.progress import track
 Ranges = dict[str, dict[str, np.ndarray]]  # tensor name -> {"min", "max"}
 
 
-def check_calibration(images: np.ndarray | None, shape: tuple[int, int, int]) -> np.ndarray:
+MOST_IMAGES = 5_000
+"""Taken of what may have no end, as a generator or a dataset that repeats."""
+
+
+def check_calibration(images: Any, shape: tuple[int, int, int]) -> np.ndarray:
     """The calibration images, if they can be used.
 
+    Args:
+        images: an array; or a tf.data.Dataset, a list or another iterable of images or batches, alone or as the first
+            of a tuple with their labels, of which at most `MOST_IMAGES` are taken.
+        shape: of an image, as the network takes it.
     Raises:
         InputError: there are none, or they are not finite floating point `(n, height, width, channels)`.
     """
+    if isinstance(images, Iterable) and not isinstance(images, np.ndarray):
+        images = _collected(images, shape)
     if images is None or len(images) == 0:
         raise InputError("a static recipe needs calibration images, and there are none; give some with --data")
     if images.shape[1:] != shape:
@@ -31,6 +45,26 @@ def check_calibration(images: np.ndarray | None, shape: tuple[int, int, int]) ->
     if not np.isfinite(images).all():
         raise InputError("calibration images must be finite; there is a NaN or an infinity among them")
     return images.astype("float32", copy=False)
+
+
+def _collected(source: Iterable[Any], shape: tuple[int, int, int]) -> np.ndarray:
+    images = list(itertools.islice(_each_image(source, shape), MOST_IMAGES + 1))
+    if len(images) > MOST_IMAGES:
+        images.pop()
+        logging.getLogger("keras_se").warning("calibration takes the first %d images of more", MOST_IMAGES)
+    return np.stack(images) if images else np.empty((0, *shape), "float32")
+
+
+def _each_image(source: Iterable[Any], shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    for element in source:
+        batch = np.asarray(element[0] if isinstance(element, tuple) else element)
+        batch = batch[None] if batch.ndim == len(shape) else batch
+        if batch.shape[1:] != shape:
+            raise InputError(
+                f"calibration images must have the shape ({', '.join(map(str, shape))}), or a batch of it; got "
+                f"{batch.shape}"
+            )
+        yield from batch
 
 
 def calibrate(

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
@@ -13,6 +14,10 @@ from keras_se.export.finite import check_weights
 from keras_se.export.layers import layer_path
 from keras_se.preprocessing import image_shape
 
+_UNPACKED_BYTES, _UNPACKED_TIMES = 2**27, 20
+"""A model file unpacks to at most this many bytes or, where that is more, times its size: Keras packs nothing."""
+
+_UNKNOWN_CLASS = re.compile(r"Could not locate class '([^']+)'")
 _BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in the converter's message
 
 
@@ -25,14 +30,50 @@ def load_model(path: Path | str) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no model file {path}; keras-se train writes one")
+    _check_unpacked_size(path)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
+        if unknown := _UNKNOWN_CLASS.search(str(error)):
+            raise InputError(
+                f"{path} holds a layer of a class that is not Keras's, {unknown[1]}; name the module that registers it "
+                "with keras.saving.register_keras_serializable: --import MODULE"
+            ) from None
+        if "safe_mode" in str(error):
+            raise InputError(
+                f"{path} holds Python code, as a Lambda layer does, and none is run from a file; write it as a layer "
+                "of your own class and name its module with --import MODULE"
+            ) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{path} is not a model that Keras can load ({reason}); train or save it again") from None
     if not isinstance(model, keras.Model):
         raise InputError(f"{path} holds a {type(model).__name__}, not a model")
+    _refuse_quantized(model)
     return model
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Refuse a file that would fill the memory. `zipfile` unpacks no more than an entry declares."""
+    packed = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # loading it says what is wrong
+    if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * packed):
+        raise InputError(
+            f"{path} must unpack to at most {_UNPACKED_TIMES} times its {packed:,} bytes; it says {unpacked:,}: save "
+            "the model again with Keras"
+        )
+
+
+def _refuse_quantized(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
+            raise InputError(
+                f"the model must be in float, and layer {layer.name} was changed by model.quantize; export the model "
+                "from before, and choose the number format with --recipes"
+            )
 
 
 def to_tflite(model: keras.Model) -> bytes:
@@ -42,6 +83,11 @@ def to_tflite(model: keras.Model) -> bytes:
         InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
             finite.
     """
+    if keras.config.backend() != "tensorflow":
+        raise InputError(
+            f"the conversion needs Keras on TensorFlow; got {keras.config.backend()}: set KERAS_BACKEND=tensorflow"
+        )
+    _refuse_quantized(model)
     check_weights(model)
     shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:

@@ -86,6 +86,7 @@ def compare(
     Raises:
         InputError: a file cannot be read, the engine is unknown or cannot run the file, or the shapes do not fit.
     """
+    _check_labels(labels, images)
     candidate = Path(candidate)
     got = _run_file(candidate, images, engine)
     if isinstance(reference, keras.Model) or Path(reference).suffix != ".tflite":
@@ -114,6 +115,8 @@ def compare_all(
     Raises:
         InputError: as `compare`.
     """
+    check_files(files, engines)
+    _check_labels(labels, images)
     model = reference if isinstance(reference, keras.Model) else load_model(reference)
     expected = _run_model(model, images)
     recipes = {Path(file): recipe_of(flatbuffer.load(file)).name for file in files}
@@ -134,6 +137,27 @@ def compare_all(
                 _parity(kernels, got, file, REFERENCE_KERNELS, name, labels, None) for name, got in outputs.items()
             ]
     return rows
+
+
+def check_files(files: Sequence[Path | str], engines: Sequence[str] | None) -> None:
+    """Refuse, before anything runs, what no engine could run.
+
+    Raises:
+        InputError: there is no file or no engine, an engine is unknown, or a file cannot be read or is not whole.
+    """
+    if not files:
+        raise InputError("parity needs at least one .tflite file; got none")
+    if engines is not None and not engines:
+        raise InputError(f"engines must name at least one of {', '.join(ENGINES)}; got none")
+    for name in engines or ():
+        find_engine(name)
+    for file in files:
+        flatbuffer.load(file)
+
+
+def _check_labels(labels: np.ndarray | None, images: np.ndarray) -> None:
+    if labels is not None and np.shape(labels) != (len(images),):
+        raise InputError(f"labels must be one number of a class an image, ({len(images)},); got {np.shape(labels)}")
 
 
 def _run_model(reference: keras.Model | Path | str, images: np.ndarray) -> Outputs:

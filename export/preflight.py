@@ -62,6 +62,8 @@ def check(
         InputError: a name is unknown, the target takes no such recipe, the model has another input, or a weight is not
             finite.
     """
+    if recipes is not None and not recipes:
+        raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
     chosen = [find_recipe(name) for name in recipes] if recipes is not None else None
     device = find_target(target, chosen or ())
     chosen = [RECIPES[name] for name in device.usual] if chosen is None else chosen

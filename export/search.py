@@ -195,8 +195,8 @@ def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -
         raise InputError(f"max_drop must be at least 0 percentage points; got {max_drop}")
     if lift not in LIFTS:
         raise InputError(f"lift must be one of {', '.join(LIFTS)}; got {lift!r}")
-    if len(images) == 0 or len(images) != len(labels):
-        raise InputError(f"a search needs images with a label each; got {len(images)} and {len(labels)} labels")
+    if len(images) == 0 or np.shape(labels) != (len(images),):
+        raise InputError(f"a search needs images with a label each; got {len(images)} and labels {np.shape(labels)}")
 
 
 def _recipe(lift: str, scopes: list[str]):

@@ -48,7 +48,7 @@ def _problems_of(graph: Any, codes: int, buffers: int) -> Iterator[str]:
     for number, tensor in enumerate(tensors):
         if not tensor.name:
             yield f"tensor {number} has no name"
-        elif not tensor.name.decode(errors="replace").isprintable():
+        elif not _is_text(tensor.name):
             yield f"the name of tensor {number} is no text"
         if tensor.buffer >= buffers:
             yield f"tensor {number} is in a buffer that is not there"
@@ -60,12 +60,21 @@ def _problems_of(graph: Any, codes: int, buffers: int) -> Iterator[str]:
     for number, op in enumerate(operators):
         read.append(op.inputs)
         written.append(op.outputs)
+        if op.outputs is not None and len(op.outputs) == 0:
+            yield f"operation {number} gives nothing"
         if op.opcodeIndex >= codes:
             yield f"operation {number} has a code that is not there"
     if any(ends is None for ends in (*read, *written)) or not (len(graph.inputs) and len(graph.outputs)):
         yield "inputs or outputs are missing"
     elif not (_within(read[:2] + written, 0, len(tensors)) and _within(read[2:], -1, len(tensors))):  # -1: left out
         yield "an operation reads or writes a tensor that is not there"
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        return name.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _within(ends: list[Any], least: int, count: int) -> bool:

@@ -371,7 +371,7 @@ class Parity(_OfPixels):
     """The .tflite files."""
     data: str
     """Where the images come from, as in `train`; the test images are taken."""
-    engines: tuple[str, ...] = ()
+    engines: tuple[str, ...] | None = None
     """litert (XNNPACK), litert_reference, tflm (by default each of these that can run the file), openvino."""
     images: int = 200
     """How many images."""
@@ -380,12 +380,11 @@ class Parity(_OfPixels):
 
     def run(self) -> Rows:
         from keras_se.export.convert import load_model
-        from keras_se.export.parity import compare_all
+        from keras_se.export.parity import check_files, compare_all
         from keras_se.export.pixels import agreed_preprocessing, check_accuracy
         from keras_se.export.records import preprocessing_of_manifest
 
-        if not self.files:
-            raise InputError("parity needs at least one .tflite file; got none")
+        check_files(self.files, self.engines)
         model = load_model(self.reference)
         origin = self.origin(model, self.reference)
         if not self.asked:
@@ -393,7 +392,7 @@ class Parity(_OfPixels):
             origin = agreed_preprocessing({file: one for file, one in said.items() if one is not None}, origin)
         images, labels = _images(self, origin.preprocessing, "test")
         check_accuracy(model, images, labels, origin)
-        rows = compare_all(model, self.files, images, engines=self.engines or None, labels=labels)
+        rows = compare_all(model, self.files, images, engines=self.engines, labels=labels)
         return parity_rows(rows)
 
 

@@ -116,6 +116,11 @@ def find_weights(model: str, weights: str | Path | None, given: Mapping[str, Any
         raise InputError(f"weights must be a file or timm/NAME; got {str(weights)!r}, which is no file")
     if path.name.endswith(".weights.h5"):
         return KerasWeights(path=path)
+    if path.suffix in (".h5", ".hdf5", ".keras"):
+        raise InputError(
+            f"weights must be a .safetensors or .weights.h5 file; got {path}: load it into the model that it is of, "
+            "with load_model or load_weights, and write model.save_weights('NAME.weights.h5')"
+        )
     if path.suffix != ".safetensors":
         raise InputError(
             f"weights must be a .safetensors or .weights.h5 file, for nothing is unpickled here; got {path}; where it "

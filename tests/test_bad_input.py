@@ -150,6 +150,62 @@ def folder_for_a_model(place):
     return export_of(place, place.root)
 
 
+def keras_that_unpacks_to_much_more(place):
+    path = place.root / "bomb.keras"
+    with zipfile.ZipFile(place.model) as good, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, good.read(name))
+        archive.writestr("model.weights.h5", bytes(2**27 + 1))
+    return export_of(place, path)
+
+
+@keras.saving.register_keras_serializable("own")
+class Own(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+def layer_of_an_unknown_class(place):
+    arguments = model_with(place, Own(), "--recipes", "float32")
+    archive = Path(arguments[1])
+    with zipfile.ZipFile(archive) as good:
+        parts = {name: good.read(name).replace(b'"Own"', b'"Other"').replace(b"own>Own", b"own>Other")
+                 for name in good.namelist()}  # fmt: skip
+    with zipfile.ZipFile(archive, "w") as changed:
+        for name, content in parts.items():
+            changed.writestr(name, content)
+    return arguments
+
+
+def layer_of_python_code(place):
+    return model_with(place, keras.layers.Lambda(lambda x: x + 1), "--recipes", "float32")
+
+
+def model_that_keras_quantized(place):
+    path = place.root / "quantized.keras"
+    model = network(SIDE)
+    with pytest.warns(UserWarning, match="does not have a `quantize` method"):
+        model.quantize("int8")
+    model.save(path)
+    return export_of(place, path, "--recipes", "float32")
+
+
+def tflite_changed(place, change):
+    model = flatbuffer.unpack(place.tflite.read_bytes())
+    change(model.subgraphs[0])
+    path = place.root / "changed.tflite"
+    path.write_bytes(flatbuffer.pack(model))
+    return parity(place, path)
+
+
+def tflite_name_that_is_not_utf8(place):
+    return tflite_changed(place, lambda graph: setattr(graph.tensors[1], "name", b"conv\xff\xfe"))
+
+
+def tflite_operation_without_outputs(place):
+    return tflite_changed(place, lambda graph: setattr(graph.operators[0], "outputs", np.array([], np.int32)))
+
+
 def model_of_unknown_size(place):
     path = place.root / "any_size.keras"
     network(None).save(path)
@@ -294,6 +350,12 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     text_named_keras: ("text.keras is not a model that Keras can load",),
     other_zip_named_keras: ("zip.keras is not a model that Keras can load",),
     truncated_keras: ("half.keras is not a model that Keras can load",),
+    keras_that_unpacks_to_much_more: ("bomb.keras must unpack to at most 20 times", "says 134,2"),
+    layer_of_an_unknown_class: ("a class that is not Keras's, Other", "--import MODULE"),
+    layer_of_python_code: ("holds Python code, as a Lambda layer does", "--import MODULE"),
+    model_that_keras_quantized: ("the model must be in float", "changed by model.quantize"),
+    tflite_name_that_is_not_utf8: ("changed.tflite is damaged", "the name of tensor 1 is no text"),
+    tflite_operation_without_outputs: ("changed.tflite is damaged",),
     folder_for_a_model: ("no model file",),
     model_of_unknown_size: ("known size", "None"),
     model_of_vectors: ("the model must take one image", "(None, 4)"),
@@ -374,6 +436,7 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("export", *STATIC): ("calibration images", "--data"),
     ("export", "--data", "digits", "--images", "0", *STATIC): ("images must be at least 1; got 0",),
+    ("parity", "--engines"): ("engines must name at least one of litert, litert_reference, tflm",),
     ("parity", "--engines", "onnx"): ("engine must be one of", "onnx"),
 }
 

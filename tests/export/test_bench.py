@@ -160,6 +160,8 @@ def test_every_engine_of_the_package_can_be_measured_or_is_named():
         (["nowhere.tflite"], ("cannot read nowhere.tflite",)),
         ([__file__], ("is not a .tflite file",)),
         (["{int8}", "--threads", "0"], ("threads must be at least 1; got 0",)),
+        (["{int8}", "--threads", "100000"], ("threads must be at most the", "processors of this machine; got 100000")),
+        (["{int8}", "--engines"], ("engines must name at least one of litert, litert_reference, tflm; got none",)),
         (["{int8}", "--threads"], ("threads must be at least one number",)),
         (["{int8}", "--runs", "0"], ("runs must be at least 1; got 0",)),
         (["{int8}", "--batch", "0"], ("batch must be at least 1; got 0",)),

@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from litert_quantizer.calibrator import Calibrator
 from litert_quantizer.recipe import static_wi8_ai8
 from litert_quantizer.recipe_manager import RecipeManager
@@ -15,7 +16,7 @@ from litert_quantizer.utils import qsv_utils
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export import export, flatbuffer
-from keras_se.export.calibration import calibrate, check_calibration
+from keras_se.export.calibration import MOST_IMAGES, calibrate, check_calibration
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import run_keras
 
@@ -121,3 +122,16 @@ def test_an_unknown_method_is_refused_before_anything_is_made(trained, tmp_path)
 def test_unfit_calibration_images_are_refused(images, message):
     with pytest.raises(InputError, match=message):
         check_calibration(images, (8, 8, 3))
+
+
+def test_calibration_takes_datasets_lists_and_generators_without_end():
+    shape = (2, 2, 3)
+    images = np.random.default_rng(0).random((6, *shape), np.float32)
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(6))).batch(4)
+    for source in (list(images), [images[:4], images[4:]], dataset, (image for image in images), dataset.unbatch()):
+        np.testing.assert_array_equal(check_calibration(source, shape), images)
+    assert len(check_calibration(dataset.repeat(), shape)) == MOST_IMAGES
+    with pytest.raises(InputError, match=r"a batch of it; got \(1, 3, 3, 3\)"):
+        check_calibration([np.zeros((3, 3, 3), np.float32)], shape)
+    with pytest.raises(InputError, match="there are none"):
+        check_calibration([], shape)
