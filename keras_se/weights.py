@@ -40,7 +40,11 @@ class KerasWeights(Weights):
     path: Path = Path()
 
     def load(self, model: keras.Model, row: tuple) -> None:
-        model.load_weights(self.path)
+        try:
+            model.load_weights(self.path)
+        except Exception as error:  # HDF5's and Keras's have no common one
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise InputError(f"{self.path} is damaged, or of another model than {model.name} ({reason})") from None
 
 
 @dataclass(frozen=True)

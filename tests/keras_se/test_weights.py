@@ -32,7 +32,7 @@ from keras_se.preprocessing import RECORD, Preprocessing, preprocessing_of
 from keras_se.resnet import Conv, ResNet
 from keras_se.tensors import tensors
 from keras_se.timm_names import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of
-from keras_se.weights import find_weights
+from keras_se.weights import KerasWeights, find_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ANSWERS = load_file(GOLDEN / "answers.safetensors")
@@ -639,3 +639,13 @@ def test_damaged_metadata_is_refused(tmp_path):
     path.write_bytes(save(load_file(golden("seresnet50")), {"format": "pt", "preprocessing": "{}"}))
     with pytest.raises(InputError, match="has a damaged preprocessing in its metadata"):
         keras_se.create_model("se_resnet50", weights=path)
+
+
+def test_a_damaged_weights_h5_is_named_in_one_line(tmp_path):
+    path = tmp_path / "cut.weights.h5"
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="small")
+    model.save_weights(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"^.*cut\.weights\.h5 is damaged, or of another model than small \(.*\)$"):
+        KerasWeights(path=path).load(model, ())
