@@ -119,7 +119,7 @@ def quantize_aware(
     images, shape = check_calibration(calibration, image_shape(model)), image_shape(model)[:2]
     origin = origin_of(None if input_range is None else Preprocessing.for_range(*shape, *input_range), model)
     check_range(images, origin)
-    _check_called_once(model)
+    _check_layers(model)
     # The factors at a pooled map's border are no int8 constants to the last bit.
     form = needed(model, replace(find_target(target).integer_form, pooling="whole"))
     plain, folds = lowered_with_folds(model, form)
@@ -174,8 +174,8 @@ def deployed(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
-def _check_called_once(model: keras.Model) -> None:
-    """Refuse a layer that the model calls twice: each call would have ranges, and weights, of its own."""
+def _check_layers(model: keras.Model) -> None:
+    """Refuse what cannot be copied: code, and a layer that is called twice, of which each call has its ranges."""
     model = functional(model)
     nodes = [node.operation for at_depth in model._nodes_by_depth.values() for node in at_depth]
     for layer, calls in Counter(nodes).items():
@@ -184,8 +184,16 @@ def _check_called_once(model: keras.Model) -> None:
                 f"quantize_aware takes a layer that is called once; got {layer.name}, called {calls} times: "
                 "give each call a layer of its own, with a copy of the weights"
             )
+        if isinstance(layer, layers.Lambda):
+            raise _unknown(layer)
         if isinstance(layer, keras.Model) and is_graph(layer):
-            _check_called_once(layer)
+            _check_layers(layer)
+
+
+def _unknown(layer: Any) -> InputError:
+    remedy = next((remedy for kinds, remedy in _REMEDIES if isinstance(layer, kinds)), _REMEDY)
+    kind = type(layer).__name__
+    return InputError(f"quantize_aware has no int8 form of a {kind}; got the layer {layer.name}: {remedy}")
 
 
 def _trained(model: keras.Model, folds: Mapping[str, Fold]) -> set[str]:
@@ -286,9 +294,7 @@ class _Rounder:
         if isinstance(layer, _ROUNDED) or _is_one_operation(layer):
             fusable = not isinstance(layer, _MEAN)
             return self._rounded(copied(layer, *inputs)[1], layer, fusable=fusable)
-        remedy = next((remedy for kinds, remedy in _REMEDIES if isinstance(layer, kinds)), _REMEDY)
-        kind = type(layer).__name__
-        raise InputError(f"quantize_aware has no int8 form of a {kind}; got the layer {layer.name}: {remedy}")
+        raise _unknown(layer)
 
     def _convolved(self, layer: Any, x: Tensor) -> Tensor:
         """A convolution with a rounded kernel, in the parameters that it was folded from."""
