@@ -93,7 +93,7 @@ class RoundedInput(FakeQuantize):
         return {**super().get_config(), "form": dataclasses.asdict(self.form)}
 
 
-def rounded_kernel(layer: Any, kernel: Tensor | None = None) -> Tensor:
+def rounded_kernel(layer: Any, kernel: Tensor = None) -> Tensor:
     """The kernel of a convolution or dense layer in the 255 steps of an int8 one, filter by filter.
 
     A step is the filter's greatest magnitude over 127. The gradient is that of the kernel itself.
@@ -143,7 +143,8 @@ class RoundedWeights(layers.Wrapper):
 
     def folded(self) -> tuple[Tensor, Tensor | None]:
         """The kernel that the layer is the same with, not rounded, and its bias; None where it has none."""
-        scale, bias = ops.ones((), "float32"), self.layer.bias.value if self.layer.use_bias else None
+        scale: Any = ops.ones((), "float32")
+        bias: Any = self.layer.bias.value if self.layer.use_bias else None
         for step in self.steps:
             each, offset = _affine(step)
             scale = scale * each
