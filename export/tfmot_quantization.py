@@ -68,11 +68,13 @@ def quantize_aware_tfmot(
     plain = tf_keras.models.clone_model(network)  # layers that no other model reads
     plain.set_weights(network.get_weights())
     images = check_calibration(calibration, plain.input_shape[1:])
-    size = plain.input_shape[1:3]
+    height, width = plain.input_shape[1:3]
     if input_range is None and isinstance(model, keras.Model):
         origin = find_preprocessing(model)
     else:
-        origin = Origin(Preprocessing.for_range(*size, *(input_range or (0.0, 1.0))), input_range and "input_range")
+        low, high = input_range or (0.0, 1.0)
+        asked = Preprocessing.for_range(height, width, low, high)
+        origin = Origin(asked, None if input_range is None else "input_range")
     check_range(images, origin)
 
     def annotated(layer):

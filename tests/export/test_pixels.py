@@ -236,6 +236,8 @@ def test_labels_refuse_a_range_that_nothing_tells_and_name_the_right_one(silent,
     with pytest.raises(InputError, match="say --input-range 0 255"):
         check_accuracy(silent, images / 255, labels, assumed)
     check_accuracy(silent, images / 255, labels, assumed._replace(recorded=True))
+    grey = network(layers.Flatten(), layers.Dense(10), channels=1)
+    check_accuracy(grey, images[..., :1], labels, Origin(RAW, None))  # which knows nothing of any range
     check_accuracy(silent, images / 255, labels + 20, assumed)  # of other classes
 
 

@@ -100,12 +100,15 @@ def test_the_file_computes_what_training_saw_in_integers_only(name, randomise):
     assert decibels(model.predict_on_batch(IMAGES), expected) > 35
 
 
-@pytest.mark.parametrize(("images", "low", "high"), [(IMAGES, 0, 1), (4 * IMAGES - 1, None, None)])
+@pytest.mark.parametrize(("images", "low", "high"), [(IMAGES, 0, 1), (4 * IMAGES - 1, -1, 3)])
 def test_the_input_starts_at_its_whole_range(images, low, high, randomise):
-    quantized = quantize_aware_tfmot(network(conv, randomise), images)
+    asked = None if (low, high) == (0, 1) else (low, high)
+    quantized = quantize_aware_tfmot(network(conv, randomise), images, input_range=asked)
     ranges = {w.name.rpartition("/")[2]: float(w) for w in quantized.layers[1].weights if "step" not in w.name}
-    low, high = (images.min(), images.max()) if low is None else (low, high)
     assert list(ranges.values()) == pytest.approx([low, high])
+    if asked is not None:
+        with pytest.raises(InputError, match=r"0\.\.1 by the rule for networks that tell nothing"):
+            quantize_aware_tfmot(network(conv, randomise), images)
 
 
 def test_training_goes_on_and_its_weights_come_back(randomise):
