@@ -1,5 +1,6 @@
 """Squeeze-and-Excitation networks for Keras 3, from the layer to the phone."""
 
+from keras_se import distributed_stub as _distributed_stub  # noqa: F401, it registers a name
 from keras_se.applications import SEVGG16 as SEVGG16
 from keras_se.applications import MobileNetV3Large as MobileNetV3Large
 from keras_se.applications import MobileNetV3Small as MobileNetV3Small
