@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class Outputs(NamedTuple):
     """What an engine computed.
 
-    `values`: float64 `(n, classes)`. `lsb`: the step of an integer output, None for a float one.
+    `values`: float64 `(n, classes)`. `lsb`: the step of an integer output, None for a float one. `note`: how the
+    runtime computes otherwise on this processor than on others with int8 activations, and what to do about it.
     """
 
     values: np.ndarray
     lsb: float | None
+    note: str = ""
 
 
 class Engine(NamedTuple):
@@ -121,7 +123,8 @@ def _openvino(content: bytes, images: np.ndarray) -> Outputs:
     model = openvino_ir.compiled(openvino_ir.read(content))
     [taken], [given] = flatbuffer.quantizations(content)
     request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
-    return _each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
+    outputs = _each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
+    return outputs._replace(note=openvino_ir.SATURATES if openvino_ir.saturates() else "")
 
 
 def _micro_quantization(details: Any) -> tuple[float, int]:

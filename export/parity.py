@@ -49,6 +49,8 @@ class Parity:
     """The bounds that do not hold, each with the figure; empty when all do."""
     tolerance: str
     """The bounds and their reason."""
+    note: str = ""
+    """What an app must do to get these numbers on this processor; empty where nothing is to be done."""
 
     @property
     def verdict(self) -> str:
@@ -211,6 +213,7 @@ def _parity(expected: Outputs, got: Outputs, file: Path, reference: str, engine:
         weight_steps=None if weights is None else weights.steps,
         failures=failures,
         tolerance=stated,
+        note=got.note if recipe.rounds_activations else "",
     )
 
 

@@ -40,6 +40,11 @@ class Recipe:
         """Whether weights have 8 bits, by the grammar of the name."""
         return "wi8" in self.name.split("_")
 
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether activations have 8 bits, by the grammar of the name."""
+        return "ai8" in self.name.split("_")
+
 
 _SUMS = Tolerance(1e-4, 80.0, 0.99, "the same arithmetic, summed in another order")
 _DYNAMIC = Tolerance(

@@ -149,7 +149,11 @@ TARGETS: dict[str, Target] = {
             xnnpack=True,
             finish="keras_se.export.browser:finish",
         ),
-        Target("openvino", "OpenVINO on an Intel processor", finish="keras_se.export.openvino_ir:finish"),
+        Target(
+            "openvino",
+            "OpenVINO on an Intel processor; int8 is exact on one with VNNI or AMX",
+            finish="keras_se.export.openvino_ir:finish",
+        ),
         Target(
             "edgetpu",
             "Coral's Edge TPU: a file that keeps the published rules, compiled where edgetpu_compiler is on PATH",

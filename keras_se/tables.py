@@ -53,7 +53,7 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
         document=[row.to_dict() for row in parities],
         columns=("file", "engine", "against", "max error", "dB", "agree", "right", ""),
         cells=[_cells(row) for row in parities],
-        notes=(*bounds, *named),
+        notes=(*bounds, *dict.fromkeys(row.note for row in parities if row.note), *named),
         status=1 if failed else 0,
     )
 
