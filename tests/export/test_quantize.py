@@ -21,8 +21,10 @@ STATIC = ("static_wi8_ai8", "static_wi8_ai16")
 def test_each_constant_is_the_float_one_rounded(trained, recipe):
     content = trained.files[recipe].read_bytes()
     error = weight_error(trained.files["float32"].read_bytes(), content)
-    assert error.compared >= 89, "27 convolutions, 26 of SE and a dense layer have a kernel and, most, a bias"
-    assert 0.4 < error.steps <= 0.51, error  # among 300,000 weights some are rounded by nearly half a step
+    # 27 convolutions, 26 of SE and a dense layer have a kernel, and all but the dense layer a bias besides, of which
+    # those that are equal may be one in the file.
+    assert error.compared >= 54 + 27
+    assert 0.4 < error.steps <= 0.51, error  # among 120,000 weights some are rounded by nearly half a step
 
 
 @pytest.mark.parametrize(
@@ -91,9 +93,11 @@ def test_a_layer_that_no_image_opens_runs(opened):
 def test_a_branch_that_adds_next_to_nothing_does_not_cut_the_graph():
     """A block that weight decay or pruning has emptied: XNNPACK does not add what differs by 1,024 in scale."""
     inputs = keras.Input((4, 4, 2))
-    stem = keras.layers.Conv2D(2, 1, name="stem")(inputs)
+    identity = keras.initializers.Constant(np.eye(2))
+    stem = keras.layers.Conv2D(2, 1, name="stem", kernel_initializer=identity)(inputs)
     branch = keras.layers.Conv2D(2, 1, name="branch", kernel_initializer=keras.initializers.Constant(1e-5))(stem)
-    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="last")(keras.layers.Add()([stem, branch])))
+    last = keras.layers.Conv2D(2, 1, name="last", kernel_initializer=identity)
+    model = keras.Model(inputs, last(keras.layers.Add()([stem, branch])))
     float_file = to_tflite(model)
     images = np.random.default_rng(0).uniform(0, 8, (4, 4, 4, 2)).astype("float32")
     ranges = calibrate(float_file, images)
@@ -101,7 +105,9 @@ def test_a_branch_that_adds_next_to_nothing_does_not_cut_the_graph():
     assert xnnpack_partitions(content) == 1
     got = find_engine("litert_reference").run(content, images)
     expected = model.predict(images, verbose=0).reshape(4, 32)
-    assert np.abs(got.values - expected).max() <= 3 * got.lsb  # three roundings, none of which is magnified
+    assert (
+        np.abs(got.values - expected).max() <= 2.01 * got.lsb
+    )  # four roundings of half a step, as identities magnify none
 
 
 def test_a_branch_that_something_else_reads_too_keeps_its_steps():
