@@ -21,8 +21,8 @@ _IN_FLOAT = {"LP_TRANSFORMS_MODE": False}
 """Computes with the file's 8-bit numbers in float32: what OpenVINO calls low precision transformations is left out."""
 SATURATES = (
     "OpenVINO's int8 saturates on this processor: without VNNI, oneDNN adds two products of 8 bits in 16. Measured is "
-    "the file compiled with {'LP_TRANSFORMS_MODE': False}, which does not and takes the time of float32; an app must "
-    "compile it so too, or take float32"
+    "the file compiled with {'LP_TRANSFORMS_MODE': False}, which does not and takes 1 to 1.5 times as long as float32; "
+    "an app must compile it so too, or take float32"
 )
 
 
