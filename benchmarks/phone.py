@@ -15,10 +15,10 @@ import keras
 import numpy as np
 
 import keras_se
+from keras_se.export.bench import latency_ratio
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.latency import latency_ratio
 from keras_se.export.lowering import lowered
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES

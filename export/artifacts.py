@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 import hashlib
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -14,20 +16,21 @@ import numpy as np
 
 from keras_se.atomic import read_object, writable_folder, write_bytes, write_json
 from keras_se.errors import InputError
-from keras_se.export import flatbuffer, isolated
+from keras_se.export import flatbuffer
 from keras_se.export.arena import check_arena
-from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration
+from keras_se.export.calibration import Ranges, calibrate, calibration_sha256, check_calibration, magnitudes, noise
 from keras_se.export.convert import load_model, to_tflite
 from keras_se.export.corrections import correct_biases
 from keras_se.export.engines import xnnpack_partitions
 from keras_se.export.finite import check_weights
 from keras_se.export.form import Form
+from keras_se.export.layers import layer_path, layers_by_tensor
 from keras_se.export.lowering import lowered
 from keras_se.export.markers import take_ranges
 from keras_se.export.pixels import check_range, origin_of
 from keras_se.export.preflight import check, named
 from keras_se.export.product import Content, Product
-from keras_se.export.quantize import quantize
+from keras_se.export.quantize import MOST_FLOAT16, quantize
 from keras_se.export.quantize_aware import deployed, form_of_aware, is_quantization_aware
 from keras_se.export.ranges import find_method
 from keras_se.export.recipes import RECIPES, Recipe, find_recipe
@@ -35,6 +38,7 @@ from keras_se.export.records import labels_of
 from keras_se.export.rewriting import needed
 from keras_se.export.score_calibration import ScoreCalibration
 from keras_se.export.targets import Target, find_target
+from keras_se.export.weights import constants
 from keras_se.preprocessing import Preprocessing, image_shape
 from keras_se.progress import track
 from keras_se.versions import installed_versions
@@ -105,7 +109,8 @@ def export(
     aware = is_quantization_aware(model)
     if aware:
         _check_aware(chosen, bias_correction)
-    calibrated = not aware and (bias_correction or any(recipe.calibrated for recipe in chosen))
+    in_float16 = device.computes_in_float16 and calibration is not None
+    calibrated = not aware and (bias_correction or in_float16 or any(recipe.calibrated for recipe in chosen))
     images = check_calibration(calibration, shape) if calibrated else None
     origin = origin_of(preprocessing, model, model_or_path)
     if images is not None:
@@ -115,19 +120,22 @@ def export(
     @functools.cache
     def converted(form: Form) -> Converted:
         if aware:
-            return Converted(*take_ranges(to_tflite(deployed(model))))
+            found = Converted(*take_ranges(to_tflite(deployed(model))))
+            magnitudes(found.content, noise(found.content, *origin.preprocessing.input_range))
+            return found
         content = to_tflite(lowered(model, form))
-        return Converted(
-            content,
-            None if images is None else activation_ranges(content, images, origin.preprocessing, calibration_method),
-        )
+        if images is None:
+            return Converted(content, None, magnitudes(content, noise(content, *origin.preprocessing.input_range)))
+        ranges = activation_ranges(content, images, origin.preprocessing, calibration_method)
+        greatest = {name: float(max(-ends["min"].min(), ends["max"].max())) for name, ends in ranges.items()}
+        return Converted(content, ranges, greatest)
 
     @functools.cache
     def float_file(form: Form, correcting: bool) -> bytes:
         content = converted(form).content
         return correct_biases(content, images) if correcting and images is not None else content
 
-    made = []
+    made, overflows = [], {}
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         form = form_of_aware(model) if aware else needed(model, device.form(recipe))
         correcting = bias_correction and recipe.rounds_weights
@@ -136,7 +144,10 @@ def export(
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
         part = Content(content, recipe, model.name, origin.preprocessing, labels, score_calibration)
-        further = {"form": dataclasses.asdict(form), "bias_correction": correcting}
+        further: dict[str, Any] = {"form": dataclasses.asdict(form), "bias_correction": correcting}
+        if device.computes_in_float16:
+            further["beyond_float16"] = beyond = converted(form).beyond_float16
+            overflows |= beyond
         try:
             made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
         except InputError as error:
@@ -145,6 +156,15 @@ def export(
     for one in made:
         stem = f"{one.of.name}.{one.of.recipe.name}"
         check_replaceable(folder, stem, [f"{stem}{suffix}" for suffix in one.product.files])
+    if overflows:
+        layers = ", ".join(f"{layer} ({greatest:g})" for layer, greatest in overflows.items())
+        logging.getLogger("keras_se").warning(
+            "%s computes in float16 by default, which holds numbers up to %s; beyond it are those of %s: forbid the "
+            "delegate the loss of precision, or train again with batch normalization and weight decay",
+            device.name,
+            f"{MOST_FLOAT16:,}",
+            layers,
+        )
     return [write(one, folder) for one in made]
 
 
@@ -153,6 +173,20 @@ class Converted(NamedTuple):
 
     content: bytes
     ranges: Ranges | None
+    magnitudes: Mapping[str, float] = MappingProxyType({})
+    """The greatest number in its activations, by tensor."""
+
+    @property
+    def beyond_float16(self) -> dict[str, float]:
+        """The greatest number of each layer whose weights or activations float16 does not hold."""
+        found: dict[str, float] = {}
+        layers = layers_by_tensor(flatbuffer.unpack(self.content).subgraphs[0])
+        weights = ((name, float(np.abs(values).max(initial=0))) for name, values, _ in constants(self.content))
+        for name, greatest in (*weights, *self.magnitudes.items()):
+            if greatest > MOST_FLOAT16:
+                layer = layers.get(name) or layer_path(name) or name
+                found[layer] = max(greatest, found.get(layer, 0.0))
+        return found
 
 
 class Finished(NamedTuple):
@@ -171,7 +205,6 @@ def finished(content: Content, target: Target, *, source, calibration, **further
         InputError: the target's tool is missing, or it refuses the file.
     """
     product = target.finished(content)
-    isolated.vouch_for(product.content)
     manifest = {
         "model": content.name,
         "model_sha256": source,

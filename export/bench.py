@@ -10,9 +10,7 @@ from typing import Any
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer, isolated
 from keras_se.export.engines import ENGINES, find_engine
-from keras_se.export.latency import OPEN
-from keras_se.export.latency import Ratio as Ratio
-from keras_se.export.latency import latency_ratio as latency_ratio
+from keras_se.export.latency import OPEN, Ratio
 from keras_se.export.recognition import recipe_of
 
 _CHILD = "keras_se.export.latency"
@@ -94,6 +92,35 @@ def bench(
     ]
 
 
+def latency_ratio(
+    candidate: bytes,
+    reference: bytes,
+    *,
+    threads: int = 1,
+    rounds: int = 50,
+    engine: str = "litert",
+    batch: int | None = None,
+) -> Ratio:
+    """Return how long one .tflite file takes over another, on random input, in a process of their own.
+
+    Args:
+        candidate: the file's content.
+        reference: that of the file that it is compared with.
+        threads: of each.
+        rounds: how often each has its turn.
+        engine: "litert" (XNNPACK), "litert_reference" or "tflm".
+        batch: images in one run; by default as many as the file says.
+    Raises:
+        InputError: the engine cannot run a file.
+    """
+    _check_engine(engine)
+    asked = {"engine": engine, "threads": threads, "batch": batch, "runs": rounds}
+    contents = {"content": candidate, "reference": reference}
+    return Ratio(
+        **isolated.call(f"{_CHILD}:measure_ratio", by=engine, file="the files", alone=True, **contents, **asked)
+    )
+
+
 def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None:
     if not threads:
         raise InputError("threads must be at least one number; got none")
@@ -126,7 +153,7 @@ def _bench(file, contents, figures, engine, threads, batch, runs, profile, again
     name = flatbuffer.described(file, content)
 
     def child(function: str, where: str = name, **arguments) -> dict[str, Any]:
-        return isolated.call(f"{_CHILD}:{function}", by=engine, file=where, content=content, **arguments)
+        return isolated.call(f"{_CHILD}:{function}", by=engine, file=where, alone=True, content=content, **arguments)
 
     measured = child("measure", **asked)
     parts = child("measure_operations", **asked)["operations"] if profile else None

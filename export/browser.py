@@ -9,7 +9,7 @@ from importlib.resources import files
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.io_types import with_float_ends
-from keras_se.export.product import Content, Product
+from keras_se.export.product import Content, Product, check_labels
 from keras_se.export.targets import Target
 
 _PLACE = "NETWORK"
@@ -23,7 +23,8 @@ def finish(content: Content, target: Target) -> Product:
     """The file with float32 ends, and `NAME.RECIPE.html`, which classifies images with it.
 
     Raises:
-        InputError: the network takes another input than one colour image, or one resized as the page cannot.
+        InputError: the network takes another input than one colour image, or one resized as the page cannot, or has
+            another number of classes than of labels.
     """
     shape = flatbuffer.input_shape(content.content)
     height, width = content.preprocessing.size
@@ -34,6 +35,7 @@ def finish(content: Content, target: Target) -> Product:
             f"{target.name} resizes images by {', '.join(INTERPOLATIONS)}; got "
             f"{content.preprocessing.interpolation!r}; give the preprocessing one of these"
         )
+    check_labels(content, target)
     return Product(with_float_ends(content.content), files={".html": page(content).encode()})
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.flatbuffer import activation_names, input_name, operation_names
-from keras_se.export.layers import layer_path
+from keras_se.export import isolated
+from keras_se.export.flatbuffer import activation_names, input_name, input_shape, operation_names, unpack, written_by
+from keras_se.export.layers import layers_by_tensor
 from keras_se.export.ranges import LEAST_RANGE, find_method
 from keras_se.export.tensors import each_images_tensors
 from keras_se.progress import track
@@ -74,7 +75,7 @@ def calibrate(
     *,
     method: str = "min_max",
 ) -> Ranges:
-    """The range of each activation over the images.
+    """The range of each activation over the images, which run in a child process.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
@@ -87,21 +88,74 @@ def calibrate(
     """
     if "WHILE" in operation_names(float_file):
         raise InputError("a static recipe takes no loop; use unroll=True in an LSTM or GRU, or choose float32")
-    observer = find_method(method).observer
-    observers = {name: observer() for name in activation_names(float_file)}
-    runs = each_images_tensors(float_file, images, observers, resolver="BUILTIN")
-    for tensors in track(runs, f"Calibrating on {len(images)} images", total=len(images)):
-        for name, tensor in tensors.items():
-            if not (tensor.values < np.inf).all():  # the padding of a maximum is minus infinity
-                raise InputError(
-                    f"activations must be finite; {layer_path(name.rpartition(';')[2]) or name} gives a NaN or an "
-                    "infinity: its weights or those before it are too large"
-                )
-            observers[name].add(tensor.values)
-    ranges = {name: _widened(*one.range()) for name, one in observers.items()}
+    find_method(method)
+    found = isolated.call(
+        f"{__name__}:observe",
+        by="calibration",
+        file="the float file",
+        steps=len(images),
+        float_file=float_file,
+        images=images,
+        method=method,
+    )
+    ranges = {name: _widened(*ends) for name, ends in zip(found["names"], found["ranges"].tolist(), strict=True)}
     if input_range is not None:
         ranges[input_name(float_file)] = _as_arrays(*input_range)
     return ranges
+
+
+def observe(float_file: bytes, images: np.ndarray, method: str) -> dict[str, Any]:
+    """Under "names" the activations, under "ranges" what the method gives for each; to be run in a child process.
+
+    Raises:
+        InputError: an activation is not finite.
+    """
+    observer = find_method(method).observer
+    observers = {name: observer() for name in activation_names(float_file)}
+    padded = written_by(float_file, "PADV2")  # before a maximum, with minus infinity
+    runs = each_images_tensors(float_file, images, observers, resolver="BUILTIN")
+    for tensors in track(runs, f"Calibrating on {len(images)} images", total=len(images)):
+        for name, tensor in tensors.items():
+            if not (np.isfinite(tensor.values).all() or name in padded):
+                raise _not_finite(float_file, name)
+            observers[name].add(tensor.values)
+    ranges = np.array([one.range() for one in observers.values()], "float64")
+    return {"names": list(observers), "ranges": ranges}
+
+
+def magnitudes(float_file: bytes, images: np.ndarray) -> dict[str, float]:
+    """The greatest magnitude that each operation of a float file gives, which runs in a child process.
+
+    Args:
+        images: float32 `(n, height, width, channels)`, as the network sees them.
+    Raises:
+        InputError: the file's output is not finite.
+    """
+    found = isolated.call(
+        "keras_se.export.tensors:greatest_magnitudes",
+        by="LiteRT",
+        file="the float file",
+        content=float_file,
+        images=images,
+    )
+    names, greatest = found["names"], found["magnitudes"].tolist()
+    if names and not np.isfinite(greatest[-1]):
+        raise _not_finite(float_file, names[int(np.argmax(np.isinf(greatest)))])
+    return dict(zip(names, greatest, strict=True))
+
+
+def noise(float_file: bytes, low: float, high: float) -> np.ndarray:
+    """Images for a first run where there are no others: uniform noise, and the greatest value throughout."""
+    shape = input_shape(float_file)[1:]
+    random = np.random.default_rng(0).uniform(low, high, (1, *shape))
+    return np.concatenate([random, np.full((1, *shape), high)]).astype("float32")
+
+
+def _not_finite(float_file: bytes, tensor: str) -> InputError:
+    layer = layers_by_tensor(unpack(float_file).subgraphs[0]).get(tensor, tensor)
+    return InputError(
+        f"activations must be finite; {layer} gives a NaN or an infinity: its weights or those before it are too large"
+    )
 
 
 def _widened(low: float, high: float) -> dict[str, np.ndarray]:

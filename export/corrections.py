@@ -6,11 +6,10 @@ import keras
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export import flatbuffer
+from keras_se.export import flatbuffer, isolated
 from keras_se.export.fake_quantization import rounded_kernel
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
-from keras_se.export.tensors import each_images_tensors
 from keras_se.export.weights import constants
 from keras_se.progress import track
 
@@ -63,12 +62,17 @@ def _dequantized(values: np.ndarray, quantization) -> np.ndarray:
 
 def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
     """Of each channel, which is the last axis, over the images and all other axes."""
-    sums = dict.fromkeys(names, 0.0)
-    runs = each_images_tensors(content, images, names, resolver="BUILTIN")
-    for tensors in track(runs, f"Averaging over {len(images)} images", total=len(images)):
-        for name, (values, *_) in tensors.items():
-            sums[name] = sums[name] + values.reshape(-1, values.shape[-1]).mean(0, dtype="float64")
-    return {name: np.asarray(total) / len(images) for name, total in sums.items()}
+    listed = sorted(names)
+    found = isolated.call(
+        "keras_se.export.tensors:channel_means",
+        by="bias correction",
+        file="the float file",
+        steps=len(images),
+        content=content,
+        images=images,
+        names=listed,
+    )
+    return {name: found[str(number)] for number, name in enumerate(listed)}
 
 
 def _shift(kind: str, change: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -70,37 +70,39 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
     contents = flatbuffer.load(float_file), flatbuffer.load(quantized_file)
     if not _have_the_same_names(*contents):  # any two files may share the name of an input or an output
         raise InputError(f"{quantized_file} was not made of {float_file}: most of its tensors have other names")
-    if all(map(isolated.is_made_here, contents)):
-        return diagnose_contents(*contents, images)
+    return diagnose_contents(*contents, images, file=f"{float_file} or {quantized_file}")
+
+
+def diagnose_contents(
+    float_file: bytes, quantized_file: bytes, images: np.ndarray, *, file: str = "the file"
+) -> list[Diagnosis]:
+    """`diagnose` for files that are not on disk; both run in a child process.
+
+    Args:
+        file: the files' names, for messages.
+    Raises:
+        InputError: the images do not have the input's shape, there are none, or a file does not run.
+    """
+    shape = flatbuffer.input_shape(float_file)
+    if images.shape[1:] != shape[1:]:
+        raise InputError(f"images must be (n, {', '.join(map(str, shape[1:]))}); got {images.shape}")
+    if not len(images):
+        raise InputError("diagnosis needs at least one image; got none")
     found = isolated.call(
         f"{__name__}:diagnose_in_child",
         by=REFERENCE_KERNELS,
-        file=f"{float_file} or {quantized_file}",
+        file=file,
         steps=len(images),
-        float_file=contents[0],
-        quantized_file=contents[1],
+        float_file=float_file,
+        quantized_file=quantized_file,
         images=images,
     )
     return [Diagnosis(**one) for one in found["diagnoses"]]
 
 
 def diagnose_in_child(float_file: bytes, quantized_file: bytes, images: np.ndarray) -> dict[str, Any]:
-    """`diagnose_contents`, as a dictionary."""
-    return {"diagnoses": [dataclasses.asdict(one) for one in diagnose_contents(float_file, quantized_file, images)]}
-
-
-def diagnose_contents(float_file: bytes, quantized_file: bytes, images: np.ndarray) -> list[Diagnosis]:
-    """`diagnose` for files that are not on disk.
-
-    Raises:
-        InputError: the images do not have the input's shape, or there are none.
-    """
+    """The fields of each `Diagnosis`; to be run in a child process."""
     contents = float_file, quantized_file
-    shape = flatbuffer.input_shape(contents[0])
-    if images.shape[1:] != shape[1:]:
-        raise InputError(f"images must be (n, {', '.join(map(str, shape[1:]))}); got {images.shape}")
-    if not len(images):
-        raise InputError("diagnosis needs at least one image; got none")
     graphs = [_written(content) for content in contents]
     shared = [name for name in graphs[1] if name in graphs[0]]
     sums = {name: _Sums() for name in shared}
@@ -113,7 +115,7 @@ def diagnose_contents(float_file: bytes, quantized_file: bytes, images: np.ndarr
         operation, inputs = graphs[1][name]
         before = [found[one].sqnr_db for one in inputs if one in found]
         found[name] = sums[name].diagnosis(name, operation, before)
-    return list(found.values())
+    return {"diagnoses": [dataclasses.asdict(one) for one in found.values()]}
 
 
 @dataclass(frozen=True)

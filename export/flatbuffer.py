@@ -23,7 +23,7 @@ _ALIGNMENT = 16  # of a buffer's bytes, as the schema's force_align asks
 
 
 def load(path: Path | str) -> bytes:
-    """The content of a .tflite file, after it was found whole, in a child process unless this one made it.
+    """The content of a .tflite file, after it was found whole in a child process.
 
     Raises:
         InputError: there is no such file, or it is not a .tflite file or not a whole one.
@@ -34,7 +34,7 @@ def load(path: Path | str) -> bytes:
         raise InputError(f"cannot read {path} ({error.strerror})") from None
     if content[4:8] != _IDENTIFIER:
         raise InputError(f"{path} is not a .tflite file; export one with keras-se export")
-    if not (isolated.is_made_here(content) or hash(content) in _whole):
+    if hash(content) not in _whole:
         found = isolated.call("keras_se.export.wholeness:problem_of", by="LiteRT", file=path, content=content)
         if found["problem"]:
             raise InputError(
@@ -96,6 +96,12 @@ def input_shape(content: bytes) -> tuple[int, ...]:
     return tuple(int(side) for side in graph.tensors[graph.inputs[0]].shape)
 
 
+def output_shape(content: bytes) -> tuple[int, ...]:
+    """The shape of the file's first output, batch first."""
+    graph = unpack(content).subgraphs[0]
+    return tuple(int(side) for side in graph.tensors[graph.outputs[0]].shape)
+
+
 def ends(content: bytes) -> tuple[int, int]:
     """How many inputs and how many outputs the file has."""
     graph = unpack(content).subgraphs[0]
@@ -142,6 +148,13 @@ def activation_names(content: bytes) -> list[str]:
     graph = unpack(content).subgraphs[0]
     tensors = [graph.tensors[index] for index in sorted(activations(graph))]
     return [tensor.name.decode() for tensor in tensors if tensor.type == schema.TensorType.FLOAT32]
+
+
+def written_by(content: bytes, operation: str) -> set[str]:
+    """The names of the tensors that operations of that name in the schema give."""
+    graph = unpack(content).subgraphs[0]
+    found = zip(graph.operators, operation_names(content), strict=False)  # further graphs are those of loops
+    return {graph.tensors[index].name.decode() for op, name in found if name == operation for index in op.outputs}
 
 
 def operations(content: bytes) -> dict[str, int]:

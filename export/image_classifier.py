@@ -8,11 +8,13 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
 from keras_se.export.metadata import with_metadata
-from keras_se.export.product import Content, Product
+from keras_se.export.product import Content, Product, check_labels
 from keras_se.export.targets import Target
 from keras_se.preprocessing import Preprocessing
 
 _PIXEL = 255.0  # the greatest
+_SCORES = {"SOFTMAX", "LOGISTIC"}
+_CASTS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def finish(content: Content, target: Target) -> Product:
@@ -23,11 +25,13 @@ def finish(content: Content, target: Target) -> Product:
     size to the network's, without the crop and the averaging of `Preprocessing`: apps should do these before.
 
     Raises:
-        InputError: the network does not take three channels.
+        InputError: the network does not take three channels, does not give one score of a softmax or sigmoid for each
+            class, or has another number of classes than of labels.
     """
     shape = flatbuffer.input_shape(content.content)
     if shape[3] != 3:
         raise InputError(f"{target.name} gives networks three channels, red, green and blue; this one takes {shape[3]}")
+    _check_scores(content, target)
     mean, std = content.preprocessing.mean, content.preprocessing.std
     inside = with_float_output(content.content)
     if takes_pixels(inside, content.preprocessing):
@@ -40,6 +44,19 @@ def finish(content: Content, target: Target) -> Product:
     described = {"labels": content.labels, "scores": content.scores}
     whole = with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described)
     return Product(whole, {} if content.scores is None else {"score_calibration": asdict(content.scores)})
+
+
+def _check_scores(content: Content, target: Target) -> None:
+    shape = flatbuffer.output_shape(content.content)
+    if len(shape) != 2:
+        raise InputError(f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}")
+    last = [name for name in flatbuffer.operation_names(content.content) if name not in _CASTS][-1]
+    if last not in _SCORES:
+        raise InputError(
+            f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in "
+            f"{last}; end it with one, or choose phone_cpu"
+        )
+    check_labels(content, target)
 
 
 def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:

@@ -1,11 +1,15 @@
-"""A function of this package in a process of its own: what native code does to that process, it does to no other.
+"""Native code that reads files, in a child process: what it does to that process, it does to no other.
 
-Engines read files in native code, where a damaged file can end the process. The child takes and gives a flat
-dictionary through files of arrays and JSON (no pickles: its memory may be anything), and imports no Keras.
+Engines read files in native code, where a damaged file, or one of our own with numbers that nobody foresaw, can end the
+process. So no file runs in the user's process: one child runs them all, one after the other, since its start takes
+longer than most runs. A child that dies is replaced. It takes and gives a flat dictionary through files of arrays and
+JSON (no pickles: its memory may be anything), and imports no Keras.
 """
 
-import hashlib
+import atexit
+import importlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -22,12 +26,24 @@ from keras_se.errors import InputError
 from keras_se.progress import track
 
 _CHILD = Path(__file__).with_name("isolated_child.py")
+DONE = b"done\n"
+"""What the child prints after an answer; any other line is an item of `track`."""
 
-_made_here: set[bytes] = set()
+is_child = False
+"""True in the child, whose calls run there and start no other."""
 
 
-def call(function: str, *, by: str, file: Path | str, steps: int | None = None, silence: float = 120, **arguments):
-    """What the function returns, run in a child process.
+def call(
+    function: str,
+    *,
+    by: str,
+    file: Path | str,
+    steps: int | None = None,
+    silence: float = 120,
+    alone: bool = False,
+    **arguments,
+):
+    """Run a function in a child process and return its result.
 
     Args:
         function: `module:name`; neither the module nor what it imports may import Keras. It returns a dictionary
@@ -36,28 +52,139 @@ def call(function: str, *, by: str, file: Path | str, steps: int | None = None, 
         file: the file that is run, for messages.
         steps: how many items the function goes through with `keras_se.progress.track`.
         silence: seconds that may pass between them.
+        alone: in a child of its own, as measurements of memory and time ask for.
         arguments: of the function: arrays, bytes, or what JSON can say.
     Raises:
         InputError: the child died of a signal, raised an error, or was silent too long.
     """
+    if is_child:
+        return find_function(function)(**arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_values(folder / "arguments", arguments)
-        (folder / "request.json").write_text(json.dumps({"function": function, "packages": _packages()}))
-        with (folder / "chatter").open("wb") as chatter:
-            child = subprocess.Popen(
-                [sys.executable, str(_CHILD), name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=chatter
-            )
+        (folder / "request.json").write_text(json.dumps({"function": function}))
+
+        def run(worker: _Worker) -> int | None:
             try:
-                for _ in track(_beats(child, silence), f"Running {by}", total=steps):
+                for _ in track(worker.beats(folder, silence), f"Running {by}", total=steps):
                     pass
-                child.wait(silence)
             except (queue.Empty, subprocess.TimeoutExpired):
                 raise InputError(f"{by} has not answered on {file} for {silence:g} s; is the file whole?") from None
-            finally:
-                child.kill()
-                child.wait()
-        return _answer(folder, child.returncode, by, file)
+            return worker.status
+
+        with _lock:
+            status = _run_alone(run) if alone else _run_shared(run)
+        return _answer(folder, status, by, file)
+
+
+def find_function(name: str) -> Any:
+    """The function that `module:name` names."""
+    module, function = name.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+class _Worker:
+    """A child process that answers one request after another."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.answered = 0
+        self._child = subprocess.Popen(
+            [sys.executable, str(_CHILD), json.dumps(_packages())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # that of a request goes to its folder
+        )
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        output = self._child.stdout
+        assert output is not None
+        with output:
+            for line in output:
+                self._lines.put(line)
+        self._lines.put(b"")
+
+    def beats(self, folder: Path, silence: float) -> Iterator[None]:
+        """One for each item that the request in the folder goes through, until it is answered or the child has died.
+
+        Whatever else ends it, as Ctrl-C does, ends the child too.
+        """
+        try:
+            self._send(folder)
+            while (line := self._lines.get(timeout=silence)) not in (DONE, b""):
+                yield
+            if line == DONE:
+                self.answered += 1
+            else:
+                self._child.wait(silence)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _send(self, folder: Path) -> None:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(str(folder)).encode() + b"\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died, which its status tells
+
+    @property
+    def status(self) -> int | None:
+        """The exit status of a child that has died, negative after a signal; None while it lives."""
+        return self._child.poll()
+
+    @property
+    def serves(self) -> bool:
+        """Tell whether this process can go on with it: it lives, and is not that of a process forked from."""
+        return self.status is None and self.owner == os.getpid()
+
+    def stop(self) -> None:
+        """End the child, unless it is that of the process that this one was forked from."""
+        if self.owner == os.getpid():
+            self._child.kill()
+            self._child.wait()
+            assert self._child.stdin is not None
+            self._child.stdin.close()
+
+
+_lock = threading.Lock()
+_shared: _Worker | None = None
+
+
+def _run_alone(run) -> int | None:
+    worker = _Worker()
+    try:
+        return run(worker)
+    finally:
+        worker.stop()
+
+
+def _run_shared(run) -> int | None:
+    worker = _shared_worker()
+    used = worker.answered > 0
+    status = run(worker)
+    # Memory that an earlier file has spoiled is not this one's fault.
+    return run(_shared_worker()) if used and status is not None else status
+
+
+def _shared_worker() -> _Worker:
+    global _shared
+    if _shared is None or not _shared.serves:
+        stop()
+        _shared = _Worker()
+    return _shared
+
+
+@atexit.register
+def stop() -> None:
+    """End the child that runs files, if there is one; the next call starts another."""
+    global _shared
+    if _shared is not None:
+        _shared.stop()
+        _shared = None
 
 
 def _packages() -> dict[str, list[str]]:
@@ -66,25 +193,8 @@ def _packages() -> dict[str, list[str]]:
     return {name: list(sys.modules[name].__path__) for name in (outer, f"{outer}.{inner}")}
 
 
-def _beats(child: subprocess.Popen, silence: float) -> Iterator[None]:
-    """One for each line of the child, until it closes its output."""
-    lines: queue.Queue[bytes] = queue.Queue()
-    output = child.stdout
-    assert output is not None
-
-    def read() -> None:
-        with output:
-            for line in output:
-                lines.put(line)
-        lines.put(b"")
-
-    threading.Thread(target=read, daemon=True).start()
-    while lines.get(timeout=silence):
-        yield
-
-
-def _answer(folder: Path, status: int, by: str, file: Path | str) -> dict[str, Any]:
-    if status < 0:
+def _answer(folder: Path, status: int | None, by: str, file: Path | str) -> dict[str, Any]:
+    if status is not None and status < 0:
         raise InputError(
             f"{by} crashed on {file} (signal {_signal(-status)}); the file is damaged or asks for more than {by} can do"
         )
@@ -126,17 +236,3 @@ def read_values(stem: Path) -> dict[str, Any]:
     with np.load(stem.with_suffix(".npz"), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return document["values"] | arrays | {name: arrays[name].tobytes() for name in document["bytes"]}
-
-
-def vouch_for(content: bytes) -> None:
-    """Say that this process made the file: it needs no child to run it."""
-    _made_here.add(_key(content))
-
-
-def is_made_here(content: bytes) -> bool:
-    """Whether this process made the file."""
-    return _key(content) in _made_here
-
-
-def _key(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()

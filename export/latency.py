@@ -48,35 +48,6 @@ class Ratio(NamedTuple):
     rounds: int
 
 
-def latency_ratio(
-    candidate: bytes,
-    reference: bytes,
-    *,
-    threads: int = 1,
-    rounds: int = 50,
-    engine: str = "litert",
-    batch: int | None = None,
-) -> Ratio:
-    """How long one .tflite file takes over another, on random input.
-
-    Whatever else the machine does in a round, it does to both; and each comes first in every other round. Both are
-    opened anew a few times.
-
-    Args:
-        candidate: the file's content.
-        reference: that of the file that it is compared with.
-        threads: of each.
-        rounds: how often each has its turn.
-        engine: "litert" (XNNPACK), "litert_reference" or "tflm".
-        batch: images in one run; by default as many as the file says.
-    """
-    opened = [partial(OPEN[engine], content, threads, batch) for content in (candidate, reference)]
-    seconds = np.array([*track(_in_turn(opened, rounds), "Running in turn", total=rounds)])
-    q1, ratio, q3 = np.quantile(seconds[:, 0] / seconds[:, 1], (0.25, 0.5, 0.75)).tolist()
-    candidate_ms, reference_ms = (1e3 * np.median(seconds, axis=0)).tolist()
-    return Ratio(ratio, q1, q3, candidate_ms, reference_ms, rounds)
-
-
 def _in_turn(opened: Sequence[Callable[[], Run]], rounds: int) -> Iterator[list[float]]:
     """The seconds that a run of each takes, round by round."""
     for session, numbers in enumerate(np.array_split(np.arange(rounds), min(rounds, _SESSIONS))):
@@ -126,9 +97,16 @@ def measure_operations(content: bytes, engine: str, threads: int, batch: int | N
 def measure_ratio(
     content: bytes, reference: bytes, engine: str, threads: int, batch: int | None, runs: int
 ) -> dict[str, Any]:
-    """`latency_ratio`, as a dictionary; to be run in a child process."""
-    found = latency_ratio(content, reference, threads=threads, rounds=runs, engine=engine, batch=batch)
-    return found._asdict()
+    """The fields of `Ratio`; to be run in a child process.
+
+    Whatever else the machine does in a round, it does to both; and each comes first in every other round. Both are
+    opened anew a few times.
+    """
+    opened = [partial(OPEN[engine], one, threads, batch) for one in (content, reference)]
+    seconds = np.array([*track(_in_turn(opened, runs), "Running in turn", total=runs)])
+    q1, ratio, q3 = np.quantile(seconds[:, 0] / seconds[:, 1], (0.25, 0.5, 0.75)).tolist()
+    candidate_ms, reference_ms = (1e3 * np.median(seconds, axis=0)).tolist()
+    return Ratio(ratio, q1, q3, candidate_ms, reference_ms, runs)._asdict()
 
 
 def _repeats(run: Run) -> int:

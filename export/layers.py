@@ -26,3 +26,11 @@ def layer_of(graph: Any, op: Any) -> str:
             if paths:
                 return layer_path((kernels or paths)[0])
     return ""
+
+
+def layers_by_tensor(graph: Any) -> dict[str, str]:
+    """The layer of the operation that gives each tensor of an unpacked graph, by the tensor's name, where one says."""
+    found = (
+        (graph.tensors[index].name.decode(), layer_of(graph, op)) for op in graph.operators for index in op.outputs
+    )
+    return {name: layer for name, layer in found if layer}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_se.errors import InputError
+from keras_se.export import isolated
 from keras_se.export.product import Content, Product
 from keras_se.extras import import_extra
 
@@ -90,14 +91,26 @@ def finish(content: Content, target: "Target") -> Product:
     Raises:
         InputError: OpenVINO is not installed, or cannot read or compile the file.
     """
-    model = read(content.content)
-    compiled(model)
+    check_tool(target)
+    files = isolated.call(f"{__name__}:converted", by="OpenVINO", file="the file", content=content.content)
+    return Product(content.content, {"openvino": files.pop("version")}, files)
+
+
+def converted(content: bytes) -> dict[str, Any]:
+    """The files of OpenVINO's own format, by suffix, after a trial of what it compiles; to be run in a child process.
+
+    Raises:
+        InputError: OpenVINO cannot read or compile the file.
+    """
+    model = read(content)
+    request = compiled(model).create_infer_request()
+    request.infer([np.zeros(one.shape, one.element_type.to_dtype()) for one in model.inputs])
     openvino = import_extra("openvino", "openvino")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         openvino.save_model(model, path, compress_to_fp16=False)  # a recipe says what has 16 bits
         files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
-    return Product(content.content, {"openvino": openvino.__version__}, files)
+    return {"version": openvino.__version__, **files}
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keras_se.errors import InputError
+from keras_se.export import flatbuffer
+
 if TYPE_CHECKING:
     from keras_se.export.recipes import Recipe
     from keras_se.export.score_calibration import ScoreCalibration
+    from keras_se.export.targets import Target
     from keras_se.preprocessing import Preprocessing  # imports Keras, which a process that runs a file needs not
 
 
@@ -35,3 +39,17 @@ class Product(NamedTuple):
     """What the manifest says further."""
     files: Mapping[str, bytes] = MappingProxyType({})
     """Further files, by what follows `NAME.RECIPE` in theirs."""
+
+
+def check_labels(content: Content, target: Target) -> None:
+    """Refuse labels of another number than that of the classes.
+
+    Raises:
+        InputError: they are, as when the record beside the model is of another network.
+    """
+    classes = flatbuffer.output_shape(content.content)[-1]
+    if content.labels is not None and len(content.labels) != classes:
+        raise InputError(
+            f"{target.name} shows a label for each of the {classes} classes; the run.json beside the model has "
+            f"{len(content.labels)}: move it away, or put that of this network there"
+        )

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
+from keras_se.export.biases import with_biases_in_range
 from keras_se.export.calibration import Ranges
 from keras_se.export.flatbuffer import WEIGHTED, builtin_code, builtin_names, inlined, pack, schema, unpack
+from keras_se.export.layers import layer_path
 from keras_se.export.recipes import Recipe
+from keras_se.export.weights import constants
 from keras_se.extras import import_extra
 
 # The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
@@ -24,6 +27,8 @@ _CHUNK = 32 << 20
 # graph at an addition whose inputs' steps are less than a 1,024th of its output's.
 _FINEST = 128
 _FINEST_ADDED = 512
+MOST_FLOAT16 = 65_504
+"""The greatest number of float16."""
 
 
 def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
@@ -32,7 +37,7 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
     Args:
         ranges: of `calibrate`, for a static recipe.
     Raises:
-        InputError: the network lacks the part that the recipe treats apart.
+        InputError: the network lacks the part that the recipe treats apart, or a weight is beyond float16.
     """
     if recipe.rules is None:
         return inlined(float_file)
@@ -52,7 +57,20 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
     with _quietly():
         parameters = generator.generate_quantization_parameters(manager, ranges, enable_progress_bar=False)
         content = inlined(bytes(modifier.modify_model(parameters)))
-    return _with_shapes(content, shapes) if shapes else content
+    content = _with_shapes(content, shapes) if shapes else content
+    _check_float16(content, float_file)
+    return content if ranges is None else with_biases_in_range(content, float_file)
+
+
+def _check_float16(content: bytes, float_file: bytes) -> None:
+    weights = {name: values for name, values, _ in constants(float_file)}
+    for name, values, _ in constants(content):
+        if values.dtype == np.float16 and not np.isfinite(values).all():
+            raise InputError(
+                f"float16 holds numbers up to {MOST_FLOAT16:,}; a weight of the layer {layer_path(name) or name} is "
+                f"{weights[name].flat[np.abs(weights[name]).argmax()]:g}: choose another recipe, or train again with "
+                "weight decay"
+            )
 
 
 def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:

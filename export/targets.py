@@ -38,6 +38,8 @@ class Target:
     """And for those that compute in integers."""
     xnnpack: bool = False
     """Whether LiteRT runs its files there, with XNNPACK."""
+    computes_in_float16: bool = False
+    """Whether it computes float32 files in float16 unless an app forbids it."""
     calibrates_scores: bool = False
     """Whether its apps apply a score calibration that the file brings."""
     finish: str | None = None
@@ -132,6 +134,7 @@ TARGETS: dict[str, Target] = {
             "phone_gpu",
             "LiteRT with its GPU delegate on a phone's graphics processor",
             refuses=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, _FLOATS),
+            computes_in_float16=True,
             finish="keras_se.export.gpu_delegate:finish",
         ),
         Target(

@@ -1,13 +1,15 @@
-"""What each image leaves in the tensors inside a .tflite file."""
+"""What each image leaves in the tensors inside a .tflite file; all of it to be run in a child process."""
 
 import warnings
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_se.export import flatbuffer
 from keras_se.export.engines import quantized_input
 from keras_se.extras import import_extra
+from keras_se.progress import track
 
 
 class Tensor(NamedTuple):
@@ -45,3 +47,35 @@ def each_images_tensors(
         yield {
             name: Tensor(interpreter.get_tensor(one["index"]), *one["quantization"]) for name, one in details.items()
         }
+
+
+def greatest_magnitudes(content: bytes, images: np.ndarray) -> dict[str, Any]:
+    """The greatest magnitude in what each operation gives, over the images.
+
+    Returns:
+        Under "names" the tensors, in the order in which they are computed, and under "magnitudes" one number each,
+        infinite for a NaN; but for what pads with minus infinity, as before a maximum.
+    """
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    moving = flatbuffer.activations(graph)
+    indices = dict.fromkeys(int(index) for op in graph.operators for index in op.outputs if int(index) in moving)
+    padded = flatbuffer.written_by(content, "PADV2")
+    names = [name for name in (graph.tensors[index].name.decode() for index in indices) if name not in padded]
+    magnitudes = np.zeros(len(names))
+    for tensors in each_images_tensors(content, images, names, resolver="BUILTIN"):
+        for number, name in enumerate(names):
+            values = tensors[name].values.ravel()
+            if values.dtype.kind == "f" and values.size:
+                magnitude = float(np.abs(values).max())
+                magnitudes[number] = max(magnitudes[number], magnitude if np.isfinite(magnitude) else np.inf)
+    return {"names": names, "magnitudes": magnitudes}
+
+
+def channel_means(content: bytes, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The mean of each channel, which is the last axis, over the images and all other axes, by the name's number."""
+    sums: dict[str, np.ndarray | float] = dict.fromkeys(names, 0.0)
+    runs = each_images_tensors(content, images, names, resolver="BUILTIN")
+    for tensors in track(runs, f"Averaging over {len(images)} images", total=len(images)):
+        for name, (values, *_) in tensors.items():
+            sums[name] = sums[name] + values.reshape(-1, values.shape[-1]).mean(0, dtype="float64")
+    return {str(number): np.asarray(sums[name]) / len(images) for number, name in enumerate(names)}

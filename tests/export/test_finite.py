@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.export import check, export, quantize_aware
+from keras_se.export import check, compare, export, quantize_aware
 from keras_se.export.convert import to_tflite
 from keras_se.export.parity import _decibels, _relative
 
@@ -54,6 +54,54 @@ def test_a_weight_that_is_no_number_is_refused_by_its_layer(layer, value, messag
 def test_weights_whose_sums_overflow_are_refused_at_the_first_layer_that_does(tmp_path):
     with pytest.raises(InputError, match=r"activations must be finite; .*(stem|norm).* gives a NaN or an infinity"):
         export(spoiled("stem", 3e38), tmp_path, calibration=IMAGES)
+
+
+@pytest.mark.parametrize("value", [1e38, -1e38])
+def test_a_file_that_is_not_calibrated_runs_once_before_it_is_written(value, tmp_path):
+    """Each weight is finite, and their sums are not."""
+    with pytest.raises(InputError, match=r"activations must be finite; (stem|norm) gives a NaN or an infinity"):
+        export(spoiled("stem", value), tmp_path, recipes=["float32"])
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_weight_beyond_float16_is_refused_by_its_layer(tmp_path):
+    """Batch normalization is folded in: 9e4 over the root of 1.001."""
+    message = r"^float16 holds numbers up to 65,504; a weight of the layer stem is 89955: choose another recipe"
+    with pytest.raises(InputError, match=message):
+        export(spoiled("stem", 9e4), tmp_path, recipes=["float32", "float16"])
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("calibration", [None, IMAGES])
+def test_what_a_gpu_cannot_hold_in_float16_is_named(calibration, tmp_path, caplog):
+    """The sums of nine positions and three channels of 0.5 to 1, by weights of 9e3."""
+    [artifact] = export(
+        spoiled("stem", 9e3), tmp_path, recipes=["float16"], target="phone_gpu", calibration=calibration
+    )
+    beyond = artifact.manifest["beyond_float16"]
+    assert "stem" in beyond
+    assert beyond["stem"] == pytest.approx(27 * 9e3 * (1 if calibration is None else 0.5), rel=1e-2)
+    [line] = [record.getMessage() for record in caplog.records if record.name == "keras_se"]
+    assert line.startswith("phone_gpu computes in float16 by default, which holds numbers up to 65,504; beyond it are")
+    assert "stem (" in line
+
+
+def test_of_what_float16_holds_nothing_is_said(tmp_path, caplog):
+    [artifact] = export(network(), tmp_path, recipes=["float16"], target="phone_gpu")
+    assert artifact.manifest["beyond_float16"] == {}
+    assert not [record for record in caplog.records if record.name == "keras_se"]
+
+
+@pytest.mark.parametrize("variance", [1e30, 1e8])
+def test_a_bias_beside_a_kernel_of_next_to_nothing_is_not_cut_off(variance, tmp_path):
+    """Its steps are those of the kernel, of which 2**31 came to less than the bias; 1e8 is too much in int16 alone."""
+    model = spoiled("norm", variance)
+    model.get_layer("norm").beta.assign([0.3, -0.1, 0.5, 0.2])
+    images = np.random.default_rng(0).random((8, 8, 8, 3), "float32")
+    recipes = ["static_wi8_ai8", "static_wi8_ai16"]
+    for artifact in export(model, tmp_path, recipes=recipes, calibration=images):
+        for engine in ("litert", "litert_reference", "tflm"):
+            assert compare(model, artifact.path, images, engine=engine).sqnr_db > 35
 
 
 def test_differences_from_a_reference_that_is_zero_throughout():

@@ -1,21 +1,31 @@
 """Native code that ends its process, and files on which the engines do."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import ai_edge_litert.interpreter as litert
+import keras
 import numpy as np
+import openvino
 import pytest
+from tflite_micro.python.tflite_micro import runtime
 
 from keras_se import cli
 from keras_se.errors import InputError
-from keras_se.export import flatbuffer, isolated
+from keras_se.export import export, flatbuffer, isolated
+from keras_se.export.bench import bench, latency_ratio
+from keras_se.export.diagnosis import diagnose
 from keras_se.export.engines import ENGINES, run_file
+from keras_se.export.parity import compare_all
 
 
 @pytest.fixture(scope="module")
 def int8_file(trained) -> Path:
-    """That of the trained network, which counts as made by this process."""
+    """That of the trained network."""
     return trained.files["static_wi8_ai8"]
 
 
@@ -46,26 +56,111 @@ def test_arrays_bytes_and_json_go_there_and_back(tmp_path):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_in_a_child_an_engine_computes_the_same(int8_file, engine):
-    content = int8_file.read_bytes()
-    assert isolated.is_made_here(content)
-    model = flatbuffer.unpack(content)
-    model.description = b"from elsewhere"
-    foreign = flatbuffer.pack(model)
-    assert not isolated.is_made_here(foreign)
+    content = flatbuffer.without_softmax(int8_file.read_bytes())
     images = np.random.default_rng(0).random((5, 32, 32, 3)).astype("float32")
-    here, there = (run_file(engine, one, images, "x.tflite") for one in (content, foreign))
+    here, there = ENGINES[engine].run(content, images), run_file(engine, content, images, "x.tflite")
     np.testing.assert_array_equal(there.values, here.values)
     assert there.lsb == here.lsb
 
 
-def test_the_child_imports_neither_keras_nor_tensorflow(tmp_path, monkeypatch):
-    """They would take seconds."""
-    modules = ("engines", "diagnosis", "wholeness", "bench")
-    lines = ["import importlib, sys", "def names(modules):"]
-    lines += ["    for one in modules: importlib.import_module(f'keras_se.export.{one}')"]
-    lines += ["    return {'names': list(sys.modules)}"]
-    (tmp_path / "probe.py").write_text("\n".join(lines))
+PROBE = """
+import importlib, os, sys
+from keras_se.export import isolated
+
+calls = 0
+
+def process_id():
+    return {"id": os.getpid()}
+
+def nested():
+    return {"ids": [os.getpid(), isolated.call("probe:process_id", by="it", file="x")["id"]]}
+
+def aborts_the_second_time():
+    global calls
+    calls += 1
+    if calls > 1:
+        os.abort()
+    return {"calls": calls}
+
+def names(modules):
+    for one in modules:
+        importlib.import_module(f"keras_se.export.{one}")
+    return {"names": list(sys.modules)}
+"""
+
+
+def process_id(*, alone: bool = False) -> int:
+    return isolated.call("probe:process_id", by="it", file="x", alone=alone)["id"]
+
+
+@pytest.fixture
+def probe(tmp_path, monkeypatch):
+    """Functions of a module that only a new child finds."""
+    (tmp_path / "probe.py").write_text(PROBE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    isolated.stop()
+    yield
+    isolated.stop()
+
+
+def test_one_child_serves_all_calls_but_those_that_measure(probe):
+    first = process_id()
+    assert process_id() == first
+    assert process_id(alone=True) != first
+    assert process_id() == first
+    with pytest.raises(InputError, match="crashed"):
+        isolated.call("os:abort", by="it", file="x")
+    assert process_id() != first
+
+
+def test_a_call_inside_the_child_starts_no_other(probe):
+    outer, inner = isolated.call("probe:nested", by="it", file="x")["ids"]
+    assert outer == inner
+
+
+def test_what_an_earlier_file_has_spoiled_is_not_blamed_on_the_next(probe):
+    for _ in range(3):
+        assert isolated.call("probe:aborts_the_second_time", by="it", file="x.tflite") == {"calls": 1}
+
+
+def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
+    """Those of our own making neither."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(image))))
+    images = np.random.default_rng(0).random((3, 8, 8, 3), "float32")
+
+    def run_here(*_, **__):
+        raise AssertionError("native code of the user's process has read a file")
+
+    monkeypatch.setattr(litert, "Interpreter", run_here)
+    monkeypatch.setattr(runtime.Interpreter, "from_bytes", run_here)
+    monkeypatch.setattr(openvino.Core, "read_model", run_here)
+    recipes = ["float32", "static_wi8_ai8"]
+    for target in ("phone_cpu", "openvino", "browser"):
+        made = export(
+            model, tmp_path / target, recipes=recipes, target=target, calibration=images, bias_correction=True
+        )
+    files = [artifact.path for artifact in made]
+    compare_all(model, files, images, engines=list(ENGINES))
+    diagnose(*files, images)
+    latency_ratio(*(file.read_bytes() for file in files), rounds=1)
+    bench(files, runs=1)
+
+
+def test_a_child_does_not_outlive_its_parent(tmp_path):
+    """Its standard input ends then, whatever it runs."""
+    isolated.write_values(tmp_path / "arguments", {})
+    (tmp_path / "request.json").write_text(json.dumps({"function": "signal:pause"}))
+    packages = json.dumps(isolated._packages())
+    with subprocess.Popen([sys.executable, isolated._CHILD, packages], stdin=subprocess.PIPE) as child:
+        child.communicate(json.dumps(str(tmp_path)).encode() + b"\n", timeout=30)
+    assert child.returncode == 0
+
+
+def test_the_child_imports_neither_keras_nor_tensorflow(probe):
+    """They would take seconds."""
+    modules = ("engines", "diagnosis", "wholeness", "bench", "calibration", "tensors", "openvino_ir")
     names = isolated.call("probe:names", by="it", file="x", modules=modules)["names"]
     assert not {"keras", "tensorflow"} & set(names)
 

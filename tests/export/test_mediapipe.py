@@ -81,7 +81,7 @@ def test_normalises_exactly_up_to_the_padding(classify, numbers, tmp_path):
     keras.utils.set_random_seed(1)
     image = keras.Input((8, 8, 3))
     features = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, padding="same")(image))
-    model = keras.Model(image, keras.layers.Dense(10)(features), name="numbers")
+    model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(features), name="numbers")
     preprocessing = Preprocessing(8, 8, **numbers)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
     seen = ((pixels / 255 - preprocessing.mean) / preprocessing.std).astype("float32")
@@ -99,11 +99,12 @@ def test_normalises_exactly_up_to_the_padding(classify, numbers, tmp_path):
 def test_an_image_of_another_size_is_squeezed_to_the_networks(classify, tmp_path):
     """Neither cropped nor averaged, as `Preprocessing` would: of twice the width every second column is left."""
     image = keras.Input((8, 8, 3))
-    model = keras.Model(image, keras.layers.Flatten()(keras.layers.Rescaling(1.0)(image)), name="pixels")
+    model = keras.Model(image, keras.layers.Activation("sigmoid")(keras.layers.Flatten()(image)), name="pixels")
     pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 16, 3), dtype=np.uint8)
     [artifact] = export(model, tmp_path, recipes=["float32"], target="mediapipe")
     [scores] = classify([artifact.path], written(pixels, tmp_path))[str(artifact.path)]
-    got = np.array([scores[str(number)] for number in range(8 * 8 * 3)]).reshape(8, 8, 3)
+    shares = np.array([scores[str(number)] for number in range(8 * 8 * 3)]).reshape(8, 8, 3)
+    got = np.log(shares / (1 - shares))
     np.testing.assert_allclose(255 * got, pixels[0, :, ::2], rtol=0, atol=1e-3)
 
 
@@ -137,6 +138,36 @@ def test_a_network_of_grey_images_is_refused():
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image)))
     with pytest.raises(InputError, match=r"^mediapipe gives networks three channels.*takes 1$"):
         finished(to_tflite(model), "float32", Preprocessing(8, 8))
+
+
+def classifier(end, labels=None):
+    """A file of a network of four channels, for mediapipe, up to where `end` takes it."""
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, end(keras.layers.Conv2D(4, 3, padding="same")(image)))
+    return finished(to_tflite(model), "float32", Preprocessing(8, 8), labels)
+
+
+def pooled(*layers):
+    return keras.Sequential([keras.layers.GlobalAveragePooling2D(), *layers])
+
+
+@pytest.mark.parametrize(
+    ("end", "labels", "message"),
+    [
+        (keras.layers.Softmax, None, r"classifiers, which give \(batch, classes\); this network gives \(1, 8, 8, 4\)$"),
+        (pooled, None, "of a softmax or sigmoid; this network ends in MEAN; end it with one"),
+        (lambda: pooled(keras.layers.Dense(6)), None, "this network ends in FULLY_CONNECTED"),
+        (lambda: pooled(keras.layers.Softmax()), ("a", "b"), r"each of the 4 classes; the run.json .* has 2"),
+    ],
+    ids=["segmentation", "embedding", "logits", "labels"],
+)
+def test_what_is_no_classifier_is_refused(end, labels, message):
+    with pytest.raises(InputError, match=f"^mediapipe .*{message}"):
+        classifier(end(), labels)
+
+
+def test_a_sigmoid_gives_scores_too():
+    assert flatbuffer.end_types(classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")))[1] == ["FLOAT32"]
 
 
 def test_labels_are_those_of_the_run(golden):

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import flatbuffers
@@ -12,7 +13,7 @@ import openvino
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.export import RECIPES, flatbuffer
+from keras_se.export import RECIPES, flatbuffer, isolated
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import ENGINES, USUAL
@@ -102,10 +103,10 @@ def test_int8_saturates_where_the_processor_has_no_vnni():
 
 
 @pytest.fixture
-def bright(tmp_path, monkeypatch) -> tuple[keras.Model, Path, np.ndarray]:
+def bright(tmp_path, monkeypatch) -> Iterator[tuple[keras.Model, Path, np.ndarray]]:
     """A network whose sums of products are as great as they can be, its int8 file from elsewhere, and its images.
 
-    oneDNN keeps to AVX2 for it: the file runs in a child process, which reads the limit.
+    oneDNN keeps to AVX2 for it: the file runs in a child process, which reads the limit when it starts.
     """
     inputs = keras.Input((4, 4, 32))
     x = keras.layers.Conv2D(32, 1, activation="relu", kernel_initializer="ones")(inputs)
@@ -117,7 +118,9 @@ def bright(tmp_path, monkeypatch) -> tuple[keras.Model, Path, np.ndarray]:
     path = tmp_path / "bright.tflite"
     path.write_bytes(quantize(content, RECIPES["static_wi8_ai8"], ranges))
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    return model, path, images
+    isolated.stop()
+    yield model, path, images
+    isolated.stop()
 
 
 @X86
