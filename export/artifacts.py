@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_se.atomic import read_object, writable_folder, write_bytes, write_json
+from keras_se.atomic import json_bytes, read_object, writable_folder, write_together
 from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.arena import check_arena
@@ -165,7 +165,7 @@ def export(
             f"{MOST_FLOAT16:,}",
             layers,
         )
-    return [write(one, folder) for one in made]
+    return write_all(made, folder)
 
 
 class Converted(NamedTuple):
@@ -231,16 +231,29 @@ def write(made: Finished, folder: Path) -> Artifact:
     Raises:
         InputError: a file of such a name is not one that `write` has written.
     """
-    stem = f"{made.of.name}.{made.of.recipe.name}"
-    further = sorted(f"{stem}{suffix}" for suffix in made.product.files)
-    check_replaceable(folder, stem, further)
-    path = folder / f"{stem}.tflite"
-    manifest = {**made.manifest, "files": further}
-    write_json(_manifest(path), manifest)  # first: what a killed process has written is listed
-    for suffix, content in made.product.files.items():
-        write_bytes(folder / f"{stem}{suffix}", content)
-    write_bytes(path, made.product.content)
-    return Artifact(path, made.of.recipe.name, made.target, manifest)
+    return write_all([made], folder)[0]
+
+
+def write_all(made: Sequence[Finished], folder: Path) -> list[Artifact]:
+    """`write` for several files, of which a full disk or Ctrl-C leaves none.
+
+    Raises:
+        InputError: as of `write`.
+    """
+    contents: dict[Path, bytes] = {}
+    artifacts = []
+    for one in made:
+        stem = f"{one.of.name}.{one.of.recipe.name}"
+        further = sorted(f"{stem}{suffix}" for suffix in one.product.files)
+        check_replaceable(folder, stem, further)
+        path = folder / f"{stem}.tflite"
+        manifest = {**one.manifest, "files": further}
+        contents[_manifest(path)] = json_bytes(manifest)  # first: what a killed process has written is listed
+        contents |= {folder / f"{stem}{suffix}": content for suffix, content in one.product.files.items()}
+        contents[path] = one.product.content
+        artifacts.append(Artifact(path, one.of.recipe.name, one.target, manifest))
+    write_together(contents)
+    return artifacts
 
 
 def check_replaceable(folder: Path, stem: str, further: Sequence[str] = ()) -> None:

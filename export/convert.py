@@ -12,6 +12,7 @@ from tensorflow.lite.python.convert_phase import ConverterError  # pyright: igno
 from keras_se.errors import InputError
 from keras_se.export.finite import check_weights
 from keras_se.export.layers import layer_path
+from keras_se.export.primitives import fresh
 from keras_se.preprocessing import image_shape
 
 _UNPACKED_BYTES, _UNPACKED_TIMES = 2**27, 20
@@ -118,9 +119,6 @@ def _float32(model: keras.Model) -> keras.Model:
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
 
-    def clone(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=clone)
+    copy = keras.models.clone_model(model, clone_function=lambda layer: fresh(layer, dtype="float32"))
     copy.set_weights(model.get_weights())
     return copy

@@ -7,6 +7,7 @@ JSON (no pickles: its memory may be anything), and imports no Keras.
 """
 
 import atexit
+import errno
 import importlib
 import json
 import os
@@ -28,6 +29,9 @@ from keras_se.progress import track
 _CHILD = Path(__file__).with_name("isolated_child.py")
 DONE = b"done\n"
 """What the child prints after an answer; any other line is an item of `track`."""
+
+NO_SPACE = 74
+"""The status of a child that cannot write its answer: EX_IOERR of sysexits.h."""
 
 is_child = False
 """True in the child, whose calls run there and start no other."""
@@ -56,13 +60,17 @@ def call(
         arguments: of the function: arrays, bytes, or what JSON can say.
     Raises:
         InputError: the child died of a signal, raised an error, or was silent too long.
+        OSError: the temporary folder, which it names, cannot be written: the disk is full.
     """
     if is_child:
         return find_function(function)(**arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_values(folder / "arguments", arguments)
-        (folder / "request.json").write_text(json.dumps({"function": function}))
+        try:
+            write_values(folder / "arguments", arguments)
+            (folder / "request.json").write_text(json.dumps({"function": function}))
+        except OSError as error:  # of a write it names no file
+            raise OSError(error.errno, error.strerror, str(folder.parent)) from error
 
         def run(worker: _Worker) -> int | None:
             try:
@@ -198,6 +206,8 @@ def _answer(folder: Path, status: int | None, by: str, file: Path | str) -> dict
         raise InputError(
             f"{by} crashed on {file} (signal {_signal(-status)}); the file is damaged or asks for more than {by} can do"
         )
+    if status == NO_SPACE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))
     if not (folder / "answer.json").exists():
         raise InputError(f"{by} ended on {file} with status {status}; the file is damaged, or memory ran out")
     answer = read_values(folder / "answer")

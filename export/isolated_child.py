@@ -54,7 +54,10 @@ def main(packages: dict[str, list[str]]) -> None:
         except Exception as error:
             line = " ".join(f"{error}".split()) or type(error).__name__
             answer = {"error": line, "input": isinstance(error, errors.InputError)}
-        isolated.write_values(folder / "answer", answer)
+        try:
+            isolated.write_values(folder / "answer", answer)
+        except OSError:
+            os._exit(isolated.NO_SPACE)
         beats.write(isolated.DONE)
 
 

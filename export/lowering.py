@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_se.export.form import Form
 from keras_se.export.mean_gate import mean_gate
-from keras_se.export.primitives import Fold, Tensor, Writer, copied, functional, is_known
+from keras_se.export.primitives import Fold, Tensor, Writer, copied, fresh, functional, is_known
 from keras_se.export.rewriting import averages, cuts_off_a_concatenation, is_rewritten, is_squeezed, leaves_out
 from keras_se.squeeze_excite import SqueezeExcite
 
@@ -262,7 +262,7 @@ def _only_offset(layer: Any, offset: np.ndarray) -> layers.BatchNormalization:
 
 def _named(layer: Any, name: str) -> Any:
     """A layer of the same configuration, with another name."""
-    return type(layer).from_config({**layer.get_config(), "name": name})
+    return fresh(layer, name=name)
 
 
 def _by_1(layer: Any, x: Tensor) -> layers.DepthwiseConv2D:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_se.errors import InputError
 from keras_se.squeeze_excite import SqueezeExcite
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
@@ -38,13 +39,43 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
 
 
 def copied(layer: Any, *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
-    """A layer with the same weights, or an operation, and its output."""
-    return reconfigured(layer, type(layer), layer.get_config(), *args, **kwargs)
+    """A layer with the same weights, or an operation, and its output.
+
+    Raises:
+        InputError: as of `fresh`.
+    """
+    return _with_weights(layer, fresh(layer), args, kwargs)
 
 
 def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
     """A layer of another kind and configuration with the weights of `layer`, and its output."""
     new: Any = kind.from_config(dict(config))  # pyright: ignore[reportAttributeAccessIssue]
+    return _with_weights(layer, new, args, kwargs)
+
+
+def fresh(layer: Any, **changes: Any) -> Any:
+    """Make a new layer, or operation, of the same class and configuration, with the changes.
+
+    Raises:
+        InputError: Keras cannot make it: it is a Lambda, whose function no configuration holds, or of a class that does
+            not say how it was made.
+    """
+    if isinstance(layer, layers.Lambda):
+        raise InputError(
+            f"the layer {layer.name} is a Lambda, and its Python function cannot be written in another form; write it "
+            "in Keras's layers, or as a layer of your own class with get_config"
+        )
+    try:
+        return type(layer).from_config({**layer.get_config(), **changes})
+    except (TypeError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split()).partition(". ")[0][:200]
+        raise InputError(
+            f"the layer {layer.name}, a {type(layer).__name__}, must be able to be made again from its get_config; "
+            f"Keras says: {reason}"
+        ) from None
+
+
+def _with_weights(layer: Any, new: Any, args: Any, kwargs: Any) -> tuple[Any, Tensor]:
     output = new(*args, **kwargs)
     if isinstance(layer, layers.Layer):
         new.set_weights(layer.get_weights())

@@ -4,8 +4,8 @@ import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
         _synchronize(folder)
     except OSError as error:  # of a write it names no file, and HDF5's has no number either
+        if error.filename not in (None, name):
+            raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -46,9 +48,32 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, of which none appears before all are on the disk; they appear in the mapping's order."""
+    with ExitStack() as stack:  # which it leaves last in, first out
+        temporaries = {path: stack.enter_context(replacing(path)) for path in reversed(contents)}
+        for path, content in contents.items():
+            with _naming(path):
+                temporaries[path].write_bytes(content)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Give an error of a write the name of the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_json(path: Path | str, document: Any) -> None:
     """Write `document` as JSON to `path` whole or not at all."""
-    write_bytes(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_bytes(path, json_bytes(document))
+
+
+def json_bytes(document: Any) -> bytes:
+    """The content of a JSON file."""
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def read_object(path: Path | str) -> dict[str, Any]:

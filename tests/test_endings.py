@@ -1,10 +1,15 @@
 """How a command ends that fails, is interrupted, or cannot write: its status and one line."""
 
+import errno
+import os
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
+import keras
 import pytest
 
 from keras_se import atomic, cli, commands
@@ -78,6 +83,59 @@ def test_a_reader_that_goes_and_a_disk_that_is_full():
         done = subprocess.run([COMMAND, *MODELS, "--json"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "keras-se: cannot write the result to standard output (No space left on device)\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C goes to a group of processes, which this system has not")
+def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothing(golden, tmp_path):
+    """While images are calibrated on, in a child; the terminal sends it to all processes of the command."""
+    asked = ["export", golden / "model.keras", "--data", "digits", "--images", "1400", "--out", tmp_path / "out"]
+    with subprocess.Popen(
+        [COMMAND, *map(str, asked)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as command:
+        try:
+            while not (children := list(children_of(command.pid))) and command.poll() is None:
+                time.sleep(0.05)
+            time.sleep(0.5)
+            os.killpg(command.pid, signal.SIGINT)
+            assert command.communicate(timeout=30)[1] == "keras-se: interrupted\n"
+        finally:
+            command.kill()
+    assert command.returncode == 130
+    assert children
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert not any((tmp_path / "out").iterdir())
+
+
+def children_of(process: int) -> list[str]:
+    listed = Path(f"/proc/{process}/task/{process}/children")
+    return listed.read_text().split() if listed.exists() else []
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_a_disk_that_is_full_after_some_files_of_an_export_has_none_of_them(whole, tmp_path, monkeypatch, capsys):
+    """The first `whole` files still fit."""
+    image = keras.Input((8, 8, 3))
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(image), name="net").save(tmp_path / "net.keras")
+    write, written = Path.write_bytes, []
+
+    def write_bytes(path, content):
+        if path.parent == tmp_path / "out":
+            written.append(path)
+            if len(written) > whole:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    asked = ["export", tmp_path / "net.keras", "--recipes", "float32", "--out", tmp_path / "out"]
+    status = cli.run([*map(str, asked)])
+    names = ["net.float32.tflite.json", "net.float32.tflite"]
+    if whole == len(names):
+        assert status == 0
+        assert {path.name for path in (tmp_path / "out").iterdir()} == set(names)
+        return
+    assert status == 2
+    assert capsys.readouterr().err == f"keras-se: {tmp_path / 'out' / names[whole]}: No space left on device\n"
+    assert not any((tmp_path / "out").iterdir())
 
 
 def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(tmp_path):

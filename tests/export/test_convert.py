@@ -39,6 +39,35 @@ def test_mixed_precision_leaves_no_casts():
     assert "CAST" not in flatbuffer.operations(content)
 
 
+class Own(keras.layers.Layer):
+    """A layer of a user's that does not say how it was made."""
+
+    def __init__(self, function):
+        super().__init__(name="own")
+        self._function = function
+
+    def call(self, x):
+        return self._function(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (keras.layers.Lambda(lambda x: 2 * x, name="twice"), "the layer twice is a Lambda, and its Python function"),
+        (Own(lambda x: 2 * x), "the layer own, a Own, must be able to be made again from its get_config; Keras says: "),
+    ],
+)
+def test_a_layer_that_no_configuration_holds_is_refused_by_name(layer, message, tmp_path):
+    """Hard swish is written in other layers, for which the model is made anew."""
+    image = keras.Input((8, 8, 3))
+    x = layer(keras.layers.Conv2D(4, 3, activation="hard_silu")(image))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
+    calibration = np.full((1, 8, 8, 3), 0.5, "float32")
+    with pytest.raises(InputError, match=f"^{message}"):
+        export(model, tmp_path, recipes=["static_wi8_ai8"], calibration=calibration)
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3)])
 def test_an_unknown_size_is_refused(shape):
     model = keras.Sequential([keras.Input(shape), keras_se.SqueezeExcite(hidden=1)])
