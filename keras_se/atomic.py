@@ -51,7 +51,7 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files, of which none appears before all are on the disk; they appear in the mapping's order."""
     with ExitStack() as stack:  # which it leaves last in, first out
-        temporaries = {path: stack.enter_context(replacing(path)) for path in reversed(contents)}
+        temporaries = {path: stack.enter_context(replacing(path)) for path in reversed([*contents])}
         for path, content in contents.items():
             with _naming(path):
                 temporaries[path].write_bytes(content)
