@@ -5,6 +5,7 @@ the package can come before that, since importing it imports Keras: so this one 
 """
 
 import faulthandler
+import io
 import os
 import sys
 import tempfile
@@ -13,7 +14,10 @@ import tempfile
 def main() -> int:
     """Run the command line; native code's chatter goes to a temporary file, Python's messages to standard error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    # Names of files need not be text, and text need not be in the terminal's alphabet.
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be closed
+        sys.stdout.reconfigure(errors="backslashreplace")
     faulthandler.enable(sys.stderr)
     try:
         with tempfile.TemporaryFile() as chatter:

@@ -27,6 +27,7 @@ from keras_se.export.form import Form
 from keras_se.export.layers import layer_path, layers_by_tensor
 from keras_se.export.lowering import lowered
 from keras_se.export.markers import take_ranges
+from keras_se.export.names import check_names
 from keras_se.export.pixels import check_range, origin_of
 from keras_se.export.preflight import check, named
 from keras_se.export.product import Content, Product
@@ -282,7 +283,8 @@ def _listed(path: Path) -> set[str]:
     if not {"model", "recipe", "target", "sha256"} <= fields.keys():
         return set()
     further = fields.get("files", [])
-    return {path.name, _manifest(path).name, *(name for name in further if isinstance(name, str))}
+    names = further if isinstance(further, list) else []
+    return {path.name, _manifest(path).name, *(name for name in names if isinstance(name, str))}
 
 
 def _manifest(path: Path) -> Path:
@@ -292,6 +294,7 @@ def _manifest(path: Path) -> Path:
 def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
     """The model, whose weights are finite, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
+        check_names(model_or_path)
         check_weights(model_or_path)
         return model_or_path, None
     model = load_model(model_or_path)

@@ -2,21 +2,19 @@
 
 import re
 import tempfile
-import zipfile
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
-from keras_se.errors import InputError
+from keras_se.declared_size import check_declared_size
+from keras_se.errors import InputError, reason_of
 from keras_se.export.finite import check_weights
 from keras_se.export.layers import layer_path
+from keras_se.export.names import check_names
 from keras_se.export.primitives import fresh
 from keras_se.preprocessing import image_shape
-
-_UNPACKED_BYTES, _UNPACKED_TIMES = 2**27, 20
-"""A model file unpacks to at most this many bytes or, where that is more, times its size: Keras packs nothing."""
 
 _UNKNOWN_CLASS = re.compile(r"Could not locate class '([^']+)'")
 _BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in the converter's message
@@ -31,7 +29,7 @@ def load_model(path: Path | str) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no model file {path}; keras-se train writes one")
-    _check_unpacked_size(path)
+    check_declared_size(path)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
@@ -45,27 +43,14 @@ def load_model(path: Path | str) -> keras.Model:
                 f"{path} holds Python code, as a Lambda layer does, and none is run from a file; write it as a layer "
                 "of your own class and name its module with --import MODULE"
             ) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"{path} is not a model that Keras can load ({reason}); train or save it again") from None
+        raise InputError(
+            f"{path} is not a model that Keras can load ({reason_of(error)}); train or save it again"
+        ) from None
     if not isinstance(model, keras.Model):
         raise InputError(f"{path} holds a {type(model).__name__}, not a model")
+    check_names(model)
     _refuse_quantized(model)
     return model
-
-
-def _check_unpacked_size(path: Path) -> None:
-    """Refuse a file that would fill the memory. `zipfile` unpacks no more than an entry declares."""
-    packed = path.stat().st_size
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return  # loading it says what is wrong
-    if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * packed):
-        raise InputError(
-            f"{path} must unpack to at most {_UNPACKED_TIMES} times its {packed:,} bytes; it says {unpacked:,}: save "
-            "the model again with Keras"
-        )
 
 
 def _refuse_quantized(model: keras.Model) -> None:
@@ -77,6 +62,18 @@ def _refuse_quantized(model: keras.Model) -> None:
             )
 
 
+def check_backend() -> None:
+    """Refuse the backends of Keras that write no .tflite file.
+
+    Raises:
+        InputError: Keras runs on one.
+    """
+    if keras.config.backend() != "tensorflow":
+        raise InputError(
+            f"the conversion needs Keras on TensorFlow; got {keras.config.backend()}: set KERAS_BACKEND=tensorflow"
+        )
+
+
 def to_tflite(model: keras.Model) -> bytes:
     """The model as a float32 .tflite file of built-in operations, for one image at a time.
 
@@ -84,10 +81,8 @@ def to_tflite(model: keras.Model) -> bytes:
         InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
             finite.
     """
-    if keras.config.backend() != "tensorflow":
-        raise InputError(
-            f"the conversion needs Keras on TensorFlow; got {keras.config.backend()}: set KERAS_BACKEND=tensorflow"
-        )
+    check_backend()
+    check_names(model)
     _refuse_quantized(model)
     check_weights(model)
     shape = (1, *image_shape(model))

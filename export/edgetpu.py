@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_se.errors import InputError
+from keras_se.export import flatbuffer
 from keras_se.export.edgetpu_rules import lint, summary
 from keras_se.export.product import Content, Product
 from keras_se.export.targets import Target
@@ -23,6 +24,12 @@ def finish(content: Content, target: Target) -> Product:
     Raises:
         InputError: an operation breaks a published rule, or the compiler fails.
     """
+    floating = sorted({*flatbuffer.float_operations(content.content)} - {"QUANTIZE", "DEQUANTIZE"})
+    if floating:
+        raise InputError(
+            f"{target.name} computes in 8-bit integers alone, which there are none of for {', '.join(floating)}; build "
+            "and train the network without"
+        )
     found = lint(content.content)
     if found:
         raise InputError(f"{target.name} wants {summary(found)}")

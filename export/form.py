@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+from keras_se.errors import InputError
+
+_WAYS = {
+    "hard_swish": ("whole", "product"),
+    "squeeze": ("mean", "commuted"),
+    "rescaling": ("in_place", "late"),
+    "pooling": ("whole", "convolution"),
+}
+
 
 @dataclass(frozen=True)
 class Form:
@@ -27,6 +36,11 @@ class Form:
     squeeze: str = "mean"
     rescaling: str = "in_place"
     pooling: str = "whole"
+
+    def __post_init__(self):
+        for name, ways in _WAYS.items():
+            if getattr(self, name) not in ways:
+                raise InputError(f"{name} must be one of {', '.join(ways)}; got {getattr(self, name)!r:.80}")
 
 
 PLAIN = Form()

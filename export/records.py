@@ -27,6 +27,9 @@ def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
             f"{record} is not the record of a run (classes must be a list of names; got {classes!r:.80}); "
             "remove it or train again"
         )
+    for name in classes:
+        if not name.isprintable():  # a label is a line of a text file
+            raise InputError(f"the names of classes must be text in one line; got {name!r:.80}; mend it in {record}")
     return tuple(classes)
 
 

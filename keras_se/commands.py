@@ -275,12 +275,15 @@ class Export(_OfPixels):
     def run(self) -> Rows:
         from keras_se.export import export
         from keras_se.export.arena import check_arena
-        from keras_se.export.convert import load_model
+        from keras_se.export.convert import check_backend, load_model
         from keras_se.export.pixels import check_accuracy
+        from keras_se.export.ranges import find_method
         from keras_se.export.recipes import find_recipe
         from keras_se.export.score_calibration import fit_scores
         from keras_se.export.targets import find_target
 
+        check_backend()
+        find_method(self.calibration_method)
         if self.search:
             return self._searched()
         device = find_target(self.target)
@@ -531,6 +534,8 @@ def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = argument.partition("=")
         if not (name and equals):
             raise InputError(f"--set takes NAME=VALUE, as r=8; got {argument!r}")
+        if name in pairs:
+            raise InputError(f"--set takes each name once; got {name} twice")
         pairs[name] = _value(value)
     return pairs
 
@@ -542,7 +547,7 @@ def _value(text: str) -> Any:
     if text in _WORDS:
         return _WORDS[text]
     for read in (json.loads, float):  # JSON has no .5
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return read(text)
     return text
 

@@ -14,3 +14,11 @@ class MissingExtraError(InputError, ModuleNotFoundError):
 
 class ClusterError(RuntimeError):
     """The processes that train together do not any more. Exit status 3."""
+
+
+def reason_of(error: Exception) -> str:
+    """The line of a library's error that says why; Keras begins some with a count and the name of an object."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("A total of"):
+        del lines[0]
+    return lines[0][:200] if lines else type(error).__name__

@@ -98,6 +98,8 @@ def mobilenet_v3(
     check_padding(padding)
     if not isinstance(alpha, (int, float)) or alpha <= 0:
         raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
+    if epsilon <= 0:
+        raise ValueError(f"epsilon must be above 0; got epsilon={epsilon!r}")
     norm = Norm(momentum=0.99, epsilon=epsilon)
     inputs = layers.Input(input_shape, name="image")
     x = conv_bn(inputs, divisible(16 * alpha), 3, "stem", stride=2, activation="hard_swish", padding=padding, norm=norm)

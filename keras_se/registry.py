@@ -3,13 +3,14 @@
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_se import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
+from keras_se.arguments import check_arguments
 from keras_se.errors import InputError
 from keras_se.head import Head
 from keras_se.macs import macs
@@ -143,10 +144,27 @@ def create_model(
     Output: `(batch, classes)` with the top, `(batch, channels)` with pooling, else `(batch, h, w, channels)`.
     Raises:
         ValueError: a name or value is unknown, with what is allowed.
-        TypeError: the family has no such argument.
+        TypeError: the family has no such argument, with those that it has.
     Source: arXiv 1709.01507; each family's file cites its own.
     """
     entry = find(name)
+    check_model_arguments(
+        name,
+        {
+            "weights": weights,
+            "include_top": include_top,
+            "pooling": pooling,
+            "classifier_activation": classifier_activation,
+            "r": r,
+            "placement": placement,
+            "squeeze": squeeze,
+            "gate": gate,
+            "use_bias": use_bias,
+            "se_stages": se_stages,
+            "se_divisor": se_divisor,
+            **family_arguments,
+        },
+    )
     if se_divisor is not None:
         family_arguments["se_divisor"] = se_divisor
     start = find_weights(name, weights, family_arguments)
@@ -163,7 +181,6 @@ def create_model(
             f"({width}, {channels}, {height})"
         )
     arguments = {**start.arguments, **family_arguments}
-    _check_kinds(use_bias=use_bias, **arguments)
     asked = {
         "placement": placement,
         "r": r,
@@ -190,12 +207,21 @@ _LARGEST_ALPHA = 10
 """Of the width multiplier: a hundred times the parameters of the published network."""
 
 
-def _check_kinds(*, use_bias=None, alpha=1.0, **_) -> None:
-    """Refuse a truth that is none, and a width that no machine holds."""
-    if use_bias not in (None, True, False):
-        raise ValueError(f"use_bias must be True, False or None; got use_bias={use_bias!r}")
-    if isinstance(alpha, bool) or (isinstance(alpha, int | float) and not alpha <= _LARGEST_ALPHA):
-        raise ValueError(f"alpha must be a number above 0 and at most {_LARGEST_ALPHA}; got alpha={alpha!r}")
+def check_model_arguments(name: str, arguments: Mapping[str, Any], *, without: Collection[str] = ()) -> None:
+    """Refuse arguments of `create_model` that a model has not, and values of another type than theirs.
+
+    Args:
+        without: names that are not the caller's to give.
+    Raises:
+        InputError: there is no such model.
+        TypeError: it has no such argument, with those that it has.
+        ValueError: a value is of another type, or a width that no machine holds.
+    """
+    check_arguments(arguments, create_model, find(name).build, without={"name", "se", "head", *without})
+    if arguments.get("alpha", 1.0) > _LARGEST_ALPHA:
+        raise ValueError(
+            f"alpha must be a number above 0 and at most {_LARGEST_ALPHA}; got alpha={arguments['alpha']!r}"
+        )
 
 
 def size_of(name: str) -> tuple[int, int]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import keras
 
-from keras_se.errors import InputError
+from keras_se.declared_size import check_declared_size
+from keras_se.errors import InputError, reason_of
 from keras_se.hub import fetch, published_name
 from keras_se.preprocessing import Preprocessing
 from keras_se.tensors import tensors
@@ -40,11 +41,13 @@ class KerasWeights(Weights):
     path: Path = Path()
 
     def load(self, model: keras.Model, row: tuple) -> None:
+        check_declared_size(self.path)
         try:
             model.load_weights(self.path)
         except Exception as error:  # HDF5's and Keras's have no common one
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise InputError(f"{self.path} is damaged, or of another model than {model.name} ({reason})") from None
+            raise InputError(
+                f"{self.path} is damaged, or of another model than {model.name} ({reason_of(error)})"
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Every kind of bad input through the command line: one line that names it, status 2, and nothing left behind."""
 
 import dataclasses
+import io
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -150,6 +152,33 @@ def folder_for_a_model(place):
     return export_of(place, place.root)
 
 
+def keras_of_arrays_that_are_not_there(place):
+    path = place.root / "declared.keras"
+    with zipfile.ZipFile(place.model) as good:
+        parts = {name: good.read(name) for name in good.namelist()}
+    parts["model.weights.h5"] = declared(parts["model.weights.h5"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return export_of(place, path)
+
+
+def weights_of_arrays_that_are_not_there(place):
+    path = place.root / "declared.weights.h5"
+    with zipfile.ZipFile(place.model) as good:
+        path.write_bytes(declared(good.read("model.weights.h5")))
+    return train(place, "digits", "--set", f"weights={path}")
+
+
+def declared(content):
+    """Weights of which one array says that it has 1.6 GB, and stores none of them."""
+    file = io.BytesIO(content)
+    with h5py.File(file, "a") as weights:
+        del weights["layers/conv2d/vars/0"]
+        weights.create_dataset("layers/conv2d/vars/0", (20_000, 20_000), "float32", chunks=(1000, 1000), fillvalue=1)
+    return file.getvalue()
+
+
 def keras_that_unpacks_to_much_more(place):
     path = place.root / "bomb.keras"
     with zipfile.ZipFile(place.model) as good, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -179,6 +208,12 @@ def layer_of_an_unknown_class(place):
 
 def layer_of_python_code(place):
     return model_with(place, keras.layers.Lambda(lambda x: x + 1), "--recipes", "float32")
+
+
+def layer_without_8_bits(place):
+    return model_with(
+        place, keras.layers.ELU(name="curved"), "--target", "edgetpu", "--data", "digits", "--images", "2", *STATIC
+    )
 
 
 def model_that_keras_quantized(place):
@@ -351,6 +386,8 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     other_zip_named_keras: ("zip.keras is not a model that Keras can load",),
     truncated_keras: ("half.keras is not a model that Keras can load",),
     keras_that_unpacks_to_much_more: ("bomb.keras must unpack to at most 20 times", "says 134,2"),
+    keras_of_arrays_that_are_not_there: ("declared.keras must unpack to at most 20 times", "it says 1,600,00"),
+    weights_of_arrays_that_are_not_there: ("declared.weights.h5 must unpack to at most 20 times", "it says 1,600,00"),
     layer_of_an_unknown_class: ("a class that is not Keras's, Other", "--import MODULE"),
     layer_of_python_code: ("holds Python code, as a Lambda layer does", "--import MODULE"),
     model_that_keras_quantized: ("the model must be in float", "changed by model.quantize"),
@@ -364,6 +401,7 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     model_too_large_for_the_arena: ("an arena of at most 64 MiB", "conv2d", "smaller input than (8192, 8192, 3)"),
     layer_without_an_operation: ("no operation for ResizeBicubic of the layer shrink",),
     layer_that_the_target_lacks: ("phone_gpu runs", "ELU curved", "build and train it with relu"),
+    layer_without_8_bits: ("edgetpu computes in 8-bit integers alone", "none of for ELU", "ELU curved"),
     loop_in_integers: ("a static recipe takes no loop", "unroll=True"),
     damaged_record: ("run.json is not the record of a run",),
     missing_tflite: ("cannot read", "nowhere.tflite"),
@@ -401,8 +439,20 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("train", "--strategy", "tpu"): ("this machine is attached to no TPU", "use auto, none or mirrored"),
     ("train", "--set", "r=0"): ("r must be an integer of at least 1; got r=0",),
     ("train", "--set", "alpha=1e9"): ("alpha must be a number above 0 and at most 10; got alpha=1000000000.0",),
-    ("train", "--set", "alpha=inf"): ("alpha must be a number above 0 and at most 10; got alpha=inf",),
+    ("train", "--set", "alpha=inf"): ("alpha must be a finite number; got alpha=inf",),
     ("train", "--set", "use_bias=maybe"): ("use_bias must be True, False or None; got use_bias='maybe'",),
+    ("train", "--set", "use_bias=1"): ("use_bias must be True, False or None; got use_bias=1",),
+    ("train", "--set", "alpha=wide"): ("alpha must be a finite number; got alpha='wide'",),
+    ("train", "--set", "alpha=true"): ("alpha must be a finite number; got alpha=True",),
+    ("train", "--set", "r=8.0"): ("r must be an integer or None; got r=8.0",),
+    ("train", "--set", "placement=3"): ("placement must be text or None; got placement=3",),
+    ("train", "--set", "se_stages=[2, 'a']"): ("se_stages must be a list of integers or None; got",),
+    ("train", "--set", "se_stages=2"): ("se_stages must be a list of integers or None; got se_stages=2",),
+    ("train", "--set", "alhpa=0.5"): ("must be among activation, alpha, ", ", use_bias, weights; got alhpa=0.5"),
+    ("train", "--set", "classes=3"): ("must be among activation, alpha, ", "got classes=3"),
+    ("train", "--set", "name=x"): ("must be among activation, alpha, ", "got name='x'"),
+    ("train", "--set", "r=4", "r=8"): ("--set takes each name once; got r twice",),
+    ("train", "--set", "alpha=" + "[" * 5000): ("alpha must be a finite number; got alpha='[[[",),
     ("train", "--set", "include_top=False"): ("include_top",),
     ("train", "--epochs", str(10**20)): ("epochs must be at most 1000000; got epochs=1" + 20 * "0",),
     ("train", "--learning-rate", "nan"): ("learning_rate must be finite; got learning_rate=nan",),

@@ -39,7 +39,9 @@ def read_image(path: str | bytes) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as file:
                 image = ImageOps.exif_transpose(file)
                 return np.asarray(_rgb(image))
-        except (Image.DecompressionBombError, SyntaxError, EOFError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, MemoryError):
+            raise
+        except Exception as error:  # Pillow's readers have no common one
             raise ValueError(f"{path} cannot be decoded ({error})") from None
 
 

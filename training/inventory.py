@@ -130,6 +130,8 @@ def remove_cut_short(inventory: Inventory) -> None:
 
 
 def _remove(folder: Path, names: list[str]) -> None:
+    linked = tuple(f"{name}/" for name in _FOLDERS if (folder / name).is_symlink())
+    names = [name for name in names if not name.startswith(linked)]  # what is there is in another folder
     first = [name for name in _FILES if name in names]
     for name in (*first, *(name for name in names if name not in first)):
         (folder / name).unlink(missing_ok=True)

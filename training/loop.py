@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_se.errors import ClusterError, InputError
 from keras_se.preprocessing import Preprocessing, find_preprocessing
-from keras_se.registry import create_model
+from keras_se.registry import check_model_arguments, create_model
 from keras_se.training import inventory, run_folder
 from keras_se.training.checkpoint import Checkpoints, Progress, assign, numbered, read_state
 from keras_se.training.data import Source, load_source
@@ -177,6 +177,7 @@ def _model(recipe: Recipe, source: Source) -> keras.Model:
         raise InputError("a model is trained with its classifier; got include_top=False")
     shape = (recipe.image_size, recipe.image_size, 3)
     try:
+        check_model_arguments(recipe.model, recipe.model_arguments, without=("input_shape", "classes"))
         return create_model(recipe.model, input_shape=shape, classes=len(source.classes), **recipe.model_arguments)
     except (ValueError, TypeError) as error:
         raise InputError(f"model {recipe.model} cannot be built: {error}") from None

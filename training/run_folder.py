@@ -13,7 +13,8 @@ from typing import Any
 import keras
 
 from keras_se.atomic import read_object, replacing, writable_folder, write_json
-from keras_se.errors import InputError
+from keras_se.declared_size import check_declared_size
+from keras_se.errors import InputError, reason_of
 from keras_se.preprocessing import RECORD, Preprocessing
 from keras_se.training.cluster import find_cluster
 from keras_se.training.data import Source
@@ -73,11 +74,12 @@ def read_finished(folder: Path, recipe: Recipe) -> Run | None:
     accuracy = _read_record(record, recipe)
     history = _read_history(folder / HISTORY)
     try:
+        check_declared_size(folder / MODEL)
         model = keras.models.load_model(folder / MODEL)
     except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
         raise _damaged(folder / MODEL, error) from None
     if not isinstance(model, keras.Model):
-        raise _damaged(folder / MODEL, f"it holds a {type(model).__name__}")
+        raise _damaged(folder / MODEL, TypeError(f"it holds a {type(model).__name__}"))
     if recipe.strategy != "multi_worker" or find_cluster().index == 0:
         clear_state(folder)  # if it was killed before it could
     return Run(model, history, folder, accuracy)
@@ -115,9 +117,8 @@ def _read_history(path: Path) -> dict[str, list[float]]:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, reason: Any) -> InputError:
-    text = (str(reason).strip() or type(reason).__name__).splitlines()[0][:200]
-    return InputError(f"{path} is damaged or missing ({text}); train again with --overwrite")
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged or missing ({reason_of(error)}); train again with --overwrite")
 
 
 def write_run(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessing, inventory: Inventory) -> None:

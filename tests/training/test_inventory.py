@@ -153,6 +153,25 @@ def test_a_linked_file_of_a_run_goes_and_what_it_leads_to_stays(copied):
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "tensorboard/train"])
+def test_nothing_is_removed_through_a_link_in_a_finished_run(name, copied):
+    folder, recipe = copied
+    elsewhere = {
+        "checkpoints": "step-000000001.safetensors",
+        "tensorboard": "train/events.out.tfevents.1.a",
+        "tensorboard/train": "events.out.tfevents.1.a",
+    }[name]
+    put(folder.parent / "elsewhere", elsewhere)
+    if (folder / name).exists():
+        shutil.rmtree(folder / name)
+    (folder / name).symlink_to(folder.parent / "elsewhere")
+    (folder / "unfinished.json").write_text(json.dumps({"files": ["best.safetensors", f"{name}/{elsewhere}"]}))
+    train(recipe, resume=True)
+    inventory.clear(folder)
+    assert (folder.parent / "elsewhere" / elsewhere).read_text() == "mine"
+    assert (folder / name).is_symlink()
+
+
 # Unfinished runs.
 
 
