@@ -1,8 +1,10 @@
 """Keras to a float .tflite file."""
 
+import math
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -87,19 +89,49 @@ def to_tflite(model: keras.Model) -> bytes:
     check_weights(model)
     shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
+        _save(_float32(model), shape, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = True
         try:
-            _float32(model).export(
-                path,
-                format="litert",
-                verbose=False,
-                # Without it the file's shape signature keeps a batch of -1, which LiteRT.js and XNNPACK refuse.
-                input_signature=[keras.InputSpec(dtype="float32", shape=shape)],
-                target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
-            )
+            return converter.convert()
         except ConverterError as error:
             raise InputError(f"a .tflite file has no operation for {_blamed(str(error))}; replace it") from None
-        return path.read_bytes()
+
+
+def _save(model: keras.Model, shape: tuple[int, ...], folder: str) -> None:
+    """Write the SavedModel of `Model.export(format="litert")`, in a fifth of the time.
+
+    TensorFlow saves and restores each variable by operations of its own, and twice; a constant costs nothing.
+    """
+    every = list(model.variables)
+    # One stays a variable, the largest: the name of a function's output tells whether it reads any.
+    kept = [max(every, key=lambda variable: math.prod(variable.shape))] if every else []
+    values = [(variable, variable.numpy()) for variable in every if variable is not kept[0]]
+    assigned = False
+
+    def of_constants(args_0):
+        nonlocal assigned
+        constants = [(variable, tf.constant(value)) for variable, value in values]
+        with keras.StatelessScope(constants) as scope:
+            outputs = model(args_0, training=False)
+        before = [*constants, *((variable, None) for variable in kept)]
+        assigned = any(scope.get_current_value(variable) is not value for variable, value in before)
+        return outputs
+
+    def of_variables(args_0):
+        return model(args_0, training=False)
+
+    signature = [tf.TensorSpec(shape, tf.float32)]
+    serve = tf.function(of_constants, signature, autograph=False)
+    serve.get_concrete_function()
+    if assigned:  # as a stateful RNN does
+        kept, serve = every, tf.function(of_variables, signature, autograph=False)
+    module: Any = tf.Module()
+    module.variables_kept = [variable.value for variable in kept]
+    module.serve = serve
+    # Keras's two names: with one, the output has another.
+    tf.saved_model.save(module, folder, signatures={"serve": serve, "serving_default": serve})
 
 
 def _blamed(message: str) -> str:

@@ -68,6 +68,25 @@ def test_a_layer_that_no_configuration_holds_is_refused_by_name(layer, message, 
     assert not any(tmp_path.iterdir())
 
 
+class Counting(keras.layers.Layer):
+    """Multiplies by the number of its calls."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x * self.calls
+
+
+@pytest.mark.parametrize("kernel", [1, 0])
+def test_what_a_layer_assigns_stays_in_the_file(kernel):
+    """The largest variable is saved as one and the others as constants, unless one of them is assigned to."""
+    layers = [keras.layers.Conv2D(2, 1)] * kernel + [Counting()]
+    content = to_tflite(keras.Sequential([keras.Input((4, 4, 3)), *layers]))
+    assert {"READ_VARIABLE", "ASSIGN_VARIABLE"} <= flatbuffer.operations(content).keys()
+
+
 @pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3)])
 def test_an_unknown_size_is_refused(shape):
     model = keras.Sequential([keras.Input(shape), keras_se.SqueezeExcite(hidden=1)])
