@@ -33,7 +33,7 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
     names = [tensor.name.decode() for tensor in graph.tensors]
     layers = [
         (op, kind)
-        for op, kind in zip(graph.operators, flatbuffer.operation_names(float_file), strict=True)
+        for op, kind in zip(graph.operators, flatbuffer.operation_names(float_file), strict=False)
         if kind in flatbuffer.WEIGHTED and names[op.inputs[1]] in weights
     ]
     means = _means(float_file, images, {names[op.inputs[0]] for op, _ in layers})

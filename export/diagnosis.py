@@ -108,8 +108,9 @@ def diagnose_in_child(float_file: bytes, quantized_file: bytes, images: np.ndarr
     sums = {name: _Sums() for name in shared}
     runs = [_run(content, images, shared) for content in contents]
     for exact, quantized in track(zip(*runs, strict=True), "Running images", total=len(images)):
-        for name in shared:
+        for name in exact.keys() & quantized.keys():
             sums[name].add(exact[name].values, quantized[name])
+    shared = [name for name in shared if sums[name].count]
     found: dict[str, Diagnosis] = {}
     for name in shared:
         operation, inputs = graphs[1][name]
@@ -145,7 +146,8 @@ class _Sums:
         self.outside += int(((exact < quantized.low) | (exact > quantized.high)).sum())
         self.low, self.high = min(self.low, float(exact.min())), max(self.high, float(exact.max()))
         self.range = (quantized.low, quantized.high)
-        self.channels = np.maximum(self.channels, np.abs(exact).reshape(-1, exact.shape[-1]).max(0))
+        channels = np.abs(np.atleast_1d(exact))  # a counter of a loop is a scalar
+        self.channels = np.maximum(self.channels, channels.reshape(-1, channels.shape[-1]).max(0))
 
     def diagnosis(self, tensor: str, operation: str, before: list[float]) -> Diagnosis:
         width = self.range[1] - self.range[0]
@@ -175,7 +177,7 @@ def _written(content: bytes) -> dict[str, tuple[str, list[str]]]:
     names = [tensor.name.decode() for tensor in graph.tensors]
     return {
         names[output]: (operation, [names[one] for one in operator.inputs if one >= 0])
-        for operator, operation in zip(graph.operators, flatbuffer.operation_names(content), strict=True)
+        for operator, operation in zip(graph.operators, flatbuffer.operation_names(content), strict=False)
         for output in operator.outputs
     }
 

@@ -31,7 +31,7 @@ def _computed_types(content: bytes, graph: Any) -> dict[str, str]:
     moving, names = activations(graph), tensor_types()
     return {
         scope(graph, op): names[graph.tensors[op.outputs[0]].type]
-        for op, name in zip(graph.operators, operation_names(content), strict=True)
+        for op, name in zip(graph.operators, operation_names(content), strict=False)  # behind them, those of loops
         if name not in ("QUANTIZE", "DEQUANTIZE") and int(op.outputs[0]) in moving
     }
 

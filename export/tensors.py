@@ -1,5 +1,6 @@
 """What each image leaves in the tensors inside a .tflite file; all of it to be run in a child process."""
 
+import contextlib
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ class Tensor(NamedTuple):
 def each_images_tensors(
     content: bytes, images: np.ndarray, names: Collection[str], *, resolver: str
 ) -> Iterator[dict[str, Tensor]]:
-    """The named tensors after each image.
+    """The named tensors after each image, but for those that no operation reads.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
@@ -44,9 +45,11 @@ def each_images_tensors(
     for image in images:
         interpreter.set_tensor(taken["index"], quantized_input(image[None], taken["dtype"], *taken["quantization"]))
         interpreter.invoke()
-        yield {
-            name: Tensor(interpreter.get_tensor(one["index"]), *one["quantization"]) for name, one in details.items()
-        }
+        found = {}
+        for name, one in details.items():
+            with contextlib.suppress(ValueError):  # no operation reads it, and it has no memory
+                found[name] = Tensor(interpreter.get_tensor(one["index"]), *one["quantization"])
+        yield found
 
 
 def greatest_magnitudes(content: bytes, images: np.ndarray) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def greatest_magnitudes(content: bytes, images: np.ndarray) -> dict[str, Any]:
     magnitudes = np.zeros(len(names))
     for tensors in each_images_tensors(content, images, names, resolver="BUILTIN"):
         for number, name in enumerate(names):
-            values = tensors[name].values.ravel()
+            values = tensors[name].values.ravel() if name in tensors else np.empty(0)
             if values.dtype.kind == "f" and values.size:
                 magnitude = float(np.abs(values).max())
                 magnitudes[number] = max(magnitudes[number], magnitude if np.isfinite(magnitude) else np.inf)

@@ -15,7 +15,7 @@ from litert_quantizer.utils import qsv_utils
 
 import keras_se
 from keras_se.errors import InputError
-from keras_se.export import export, flatbuffer
+from keras_se.export import compare, diagnose, export, flatbuffer
 from keras_se.export.calibration import MOST_IMAGES, calibrate, check_calibration
 from keras_se.export.convert import to_tflite
 from keras_se.export.engines import run_keras
@@ -94,6 +94,21 @@ def test_other_methods_give_narrower_ranges(trained, method):
         # An 8-bit range has zero in it, which least squares says and the quantizer sees to.
         assert narrower[name]["min"] >= min(extremes["min"], 0) - 1e-6
         assert narrower[name]["max"] <= max(extremes["max"], 0) + 1e-6
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+def test_a_tensor_that_no_operation_reads_has_no_values(unroll, tmp_path):
+    """As the forget gate of an LSTM's first step; and a loop that is not unrolled, in a float file."""
+    image = keras.Input((4, 4, 3))
+    x = keras.layers.LSTM(4, unroll=unroll)(keras.layers.Reshape((4, 12))(image))
+    model = keras.Model(image, keras.layers.Dense(3)(x))
+    images = np.random.default_rng(0).random((4, 4, 4, 3), "float32")
+    [artifact] = export(model, tmp_path, recipes=["float32"])
+    assert compare(model, artifact.path, images).verdict == "pass"
+    assert diagnose(artifact.path, artifact.path, images)[-1].sqnr_db == np.inf
+    if unroll:
+        ranges = calibrate(artifact.path.read_bytes(), images)
+        assert sum(bool(ends["min"] == 0 and ends["max"] == np.float32(LEAST_RANGE)) for ends in ranges.values()) == 1
 
 
 def test_the_method_stands_in_the_manifest_and_changes_the_file(tmp_path):
