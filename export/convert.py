@@ -1,6 +1,8 @@
 """Keras to a float .tflite file."""
 
+import errno
 import math
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -82,6 +84,7 @@ def to_tflite(model: keras.Model) -> bytes:
     Raises:
         InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
             finite.
+        OSError: the temporary folder, which it names, is full.
     """
     check_backend()
     check_names(model)
@@ -89,7 +92,10 @@ def to_tflite(model: keras.Model) -> bytes:
     check_weights(model)
     shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:
-        _save(_float32(model), shape, folder)
+        try:
+            _save(_float32(model), shape, folder)
+        except tf.errors.ResourceExhaustedError as error:  # the disk is full: nothing is computed here
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from error
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import pytest
 
+import keras_se_cli
 from keras_se import atomic, cli, commands
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "keras-se")
@@ -104,6 +105,48 @@ def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothin
     assert children
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "printed"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, ""),
+        ("def _xla_gc_callback(*_): gc.callbacks.clear(); os.kill(os.getpid(), signal.SIGINT)", 130, "after it\n"),
+        (
+            "signal.signal(signal.SIGINT, signal.SIG_IGN); os.kill(os.getpid(), signal.SIGINT)",
+            0,
+            "after it\nat the end\n",
+        ),
+    ],
+    ids=["an import", "a callback of the garbage collector", "a command that ignores it"],
+)
+def test_ctrl_c_is_not_lost_and_crashes_nothing_in(module, status, printed, tmp_path):
+    """The command's own process, without what it imports."""
+    (tmp_path / "in_between.py").write_text(f"import gc, os, signal\n{module}\n")
+    script = """
+import gc, keras_se_cli, sys, time
+keras_se_cli.take_interrupts()
+try:
+    import in_between
+    gc.callbacks += [one for name, one in vars(in_between).items() if name == "_xla_gc_callback"]
+    gc.collect()
+    print("after it", flush=True)
+    time.sleep(0.5)
+    print("at the end", flush=True)
+except KeyboardInterrupt:
+    print("keras-se: interrupted", file=sys.stderr)
+    sys.exit(130)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(keras_se_cli.__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (status, printed)
+    assert done.stderr == ("keras-se: interrupted\n" if status else "")
 
 
 def children_of(process: int) -> list[str]:
