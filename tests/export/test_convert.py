@@ -6,8 +6,9 @@ import pytest
 
 import keras_se
 from keras_se.errors import InputError
-from keras_se.export import compare, export, flatbuffer
+from keras_se.export import compare, export, flatbuffer, quantize_aware
 from keras_se.export.convert import load_model, to_tflite
+from keras_se.export.profile import operations
 
 
 def test_one_image_at_a_time_and_built_in_operations(trained):
@@ -123,3 +124,26 @@ def test_full_size_networks_stay_in_one_partition(name, shape, tmp_path):
         parity = compare(model, artifact.path, images, float_file=files[0].path)
         assert parity.weight_steps <= 0.51
         assert parity.verdict == "pass" or artifact.recipe != "float32"
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.MaxPooling2D(1, strides=(2, 1)),
+        keras.layers.DepthwiseConv2D(3, strides=(2, 1)),
+    ],
+    ids=["MaxPooling2D", "DepthwiseConv2D"],
+)
+def test_strides_that_differ_are_exported_profiled_and_trained_for(layer, tmp_path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = layer(keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+    images = np.random.default_rng(0).random((8, 8, 8, 3), "float32")
+    recipes = ["float32", "static_wi8_ai8"]
+    files = [artifact.path for artifact in export(model, tmp_path, recipes=recipes, calibration=images)]
+    assert [compare(model, file, images).verdict for file in files] == ["pass", "pass"]
+    assert len([*operations(files[1].read_bytes())]) == len(flatbuffer.operation_names(files[1].read_bytes()))
+    aware = quantize_aware(model, calibration=images)
+    [artifact] = export(aware, tmp_path / "aware", recipes=["static_wi8_ai8"])
+    assert compare(aware, artifact.path, images).verdict == "pass"
