@@ -1,5 +1,6 @@
 """What several tests read, once a session: a trained network and its files, and a larger untrained one."""
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from keras_se.training.data import load_source
 from keras_se.training.pipeline import sample
 
 GOLDEN = Path(__file__).parent / "golden" / "trained"
+gc.collect()
+gc.freeze()  # the converter collects garbage each time, and need not look through the libraries
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Exported:
     model: keras.Model
     images: np.ndarray
     files: dict[str, Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_are_freed():
+    """Thousands of TensorFlow's graphs that are collected at once take minutes, in whichever test that falls."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +69,23 @@ class _Files(dict):
         return self[recipe]
 
 
+class _Exports(dict):
+    """A model's files by recipe, which are exported when they are asked for."""
+
+    def __init__(self, model: keras.Model, folder: Path, calibration: np.ndarray):
+        super().__init__()
+        self._model, self._folder, self._calibration = model, folder, calibration
+        self._export("float32", "static_wi8_ai8")
+
+    def _export(self, *recipes: str) -> None:
+        made = export(self._model, self._folder, recipes=recipes, calibration=self._calibration)
+        self.update((artifact.recipe, artifact.path) for artifact in made)
+
+    def __missing__(self, recipe: str) -> Path:
+        self._export(recipe)
+        return self[recipe]
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Exported:
     """The trained network of golden/make_trained.py, an eighth as wide as SE-MobileNet, its files, and real digits."""
@@ -79,9 +107,9 @@ def wide(tmp_path_factory) -> Exported:
     preprocessing = Preprocessing(32, 32)
     images, labels = sample(source.train, preprocessing, 600)
     fit_classifier(model, images, labels)
-    files = export(model, tmp_path_factory.mktemp("wide"), recipes=tuple(RECIPES), calibration=images[:50])
+    files = _Exports(model, tmp_path_factory.mktemp("wide"), images[:50])
     tested, _ = sample(source.test, preprocessing, 48)
-    return Exported(model, tested, {artifact.recipe: artifact.path for artifact in files})
+    return Exported(model, tested, files)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """A model in a target's form computes what it computed, in operations that the target has."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -185,15 +187,31 @@ def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours(name):
     assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lowered(model, FORMS[-1]))).keys()
 
 
-def pieces(name, form, recipe, randomise):
+@pytest.fixture(scope="module")
+def float_file(randomise):
+    """A network's float file in a form, the last one kept for the next recipe, and its ranges."""
+
+    @functools.lru_cache(1)
+    def model_of(name):
+        size = 96 if name == "se_inception_resnet_v2" else 64
+        model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10)
+        randomise(model, 0)
+        return model
+
+    @functools.lru_cache(1)
+    def made(name, form):
+        model = model_of(name)
+        content = to_tflite(lowered(model, form))
+        images = np.random.default_rng(0).random((2, *model.input_shape[1:]), "float32")
+        return content, calibrate(content, images, (0.0, 1.0))
+
+    return lambda name, form: made(name, needed(model_of(name), form))
+
+
+def pieces(name, form, recipe, float_file):
     """Into how many XNNPACK cuts a network's file."""
-    size = 96 if name == "se_inception_resnet_v2" else 64
-    model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10)
-    randomise(model, 0)
-    float_file = to_tflite(lowered(model, form))
-    images = np.random.default_rng(0).random((2, size, size, 3), "float32")
-    ranges = calibrate(float_file, images, (0.0, 1.0)) if RECIPES[recipe].calibrated else None
-    return xnnpack_partitions(quantize(float_file, RECIPES[recipe], ranges))
+    content, ranges = float_file(name, form)
+    return xnnpack_partitions(quantize(content, RECIPES[recipe], ranges if RECIPES[recipe].calibrated else None))
 
 
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
@@ -201,13 +219,13 @@ def pieces(name, form, recipe, randomise):
     "name",
     [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models()],
 )
-def test_every_network_is_one_piece_on_a_phone(name, recipe, randomise):
-    assert pieces(name, TARGETS["phone_cpu"].form(RECIPES[recipe]), recipe, randomise) == 1
+def test_every_network_is_one_piece_on_a_phone(name, recipe, float_file):
+    assert pieces(name, TARGETS["phone_cpu"].form(RECIPES[recipe]), recipe, float_file) == 1
 
 
-def test_as_it_is_mobilenet_v3_is_not_one_piece_in_int8(randomise):
+def test_as_it_is_mobilenet_v3_is_not_one_piece_in_int8(float_file):
     """XNNPACK has no HARD_SWISH in int8."""
-    assert pieces("mobilenet_v3_small", PLAIN, "static_wi8_ai8", randomise) > 10
+    assert pieces("mobilenet_v3_small", PLAIN, "static_wi8_ai8", float_file) > 10
 
 
 def outputs(content):

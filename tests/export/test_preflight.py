@@ -224,10 +224,9 @@ def _of_quantization_aware_models():
 def test_nothing_of_our_networks_is_refused(name):
     """Other tests export them."""
     size = 96 if "inception" in name else 64
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10)
-        for target in TARGETS:
-            assert {one.verdict for one in check(model, target)} <= {"slow"}, target
+    model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10)
+    for target in TARGETS:
+        assert {one.verdict for one in check(model, target)} <= {"slow"}, target
 
 
 @pytest.mark.slow

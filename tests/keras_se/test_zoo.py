@@ -170,6 +170,7 @@ def test_size_and_cost_of_the_plain_network_are_the_published_ones(name):
         assert macs / 1e9 == pytest.approx(PUBLISHED[name].plain_giga, rel=0.01)
 
 
+@pytest.mark.slow
 def test_inception_resnet_v2_is_the_one_of_keras_applications():
     with keras.StatelessScope(initialize_variables=False):
         ours = keras_se.create_model("se_inception_resnet_v2", placement="none", modules=(10, 20, 10))
