@@ -1,5 +1,6 @@
 """Whether a .tflite file from elsewhere is whole: what this package's own reading of it relies on."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ def _problems(model: Any, size: int) -> Iterator[str]:
         yield "metadata in a buffer that is not there"
     for graph in _list(model.subgraphs):
         yield from _problems_of(graph, len(_list(model.operatorCodes)), len(buffers))
+        yield from _constants_of_another_size(graph, buffers)
     if not _list(model.subgraphs):
         yield "it has no graph"
         return
@@ -68,6 +70,25 @@ def _problems_of(graph: Any, codes: int, buffers: int) -> Iterator[str]:
         yield "inputs or outputs are missing"
     elif not (_within(read[:2] + written, 0, len(tensors)) and _within(read[2:], -1, len(tensors))):  # -1: left out
         yield "an operation reads or writes a tensor that is not there"
+
+
+_WIDTHS = {
+    **dict.fromkeys(("INT8", "UINT8", "BOOL"), 1),
+    **dict.fromkeys(("INT16", "UINT16", "FLOAT16"), 2),
+    **dict.fromkeys(("INT32", "UINT32", "FLOAT32"), 4),
+    **dict.fromkeys(("INT64", "UINT64", "FLOAT64"), 8),
+}
+"""Bytes of a number, of the types that have whole ones and always as many."""
+
+
+def _constants_of_another_size(graph: Any, buffers: Any) -> Iterator[str]:
+    types = flatbuffer.tensor_types()
+    for number, tensor in enumerate(_list(graph.tensors)):
+        buffer = buffers[tensor.buffer]
+        held = buffer.size if buffer.offset > 1 else len(_list(buffer.data))
+        width = _WIDTHS.get(types[tensor.type])
+        if held and width and tensor.sparsity is None and held != width * math.prod(map(int, _list(tensor.shape))):
+            yield f"tensor {number} has {held} bytes, which its shape and type do not"
 
 
 def _is_text(name: bytes) -> bool:

@@ -43,6 +43,11 @@ class Preprocessing:
                 )
         if not _is_number(self.crop) or not 0 < self.crop <= 1:
             raise InputError(f"crop must be above 0 and at most 1; got crop={self.crop!r}")
+        if max(self.size) / self.crop > LARGEST_SIDE:
+            raise InputError(
+                f"crop must leave an image of at most {LARGEST_SIDE} pixels a side; got crop={self.crop!r} of "
+                f"{self.height}x{self.width}"
+            )
         if self.interpolation not in INTERPOLATIONS:
             raise InputError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}; got {self.interpolation!r}")
         for name in ("mean", "std"):

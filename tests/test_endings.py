@@ -188,3 +188,19 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(tmp_path):
             full.write(b"x")
     assert caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_no_text_is_printed_and_no_traceback(tmp_path):
+    """Of a class, of an image that cannot be decoded, and of a file that is none."""
+    for name in (b"ant", b"b\xe9"):
+        folder = os.fsencode(tmp_path) + b"/data/" + name
+        os.makedirs(folder)
+        Path(os.fsdecode(folder + b"/broken\xff.png")).write_bytes(b"no image")
+        Path(os.fsdecode(folder + b"/notes.t\xff")).write_bytes(b"")
+    command = ["train", "--model", "se_mobilenet", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    run = subprocess.run([COMMAND, *command], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 2
+    [line] = run.stderr.splitlines()
+    assert line.startswith("keras-se: 2 of 2 images")
+    assert r"broken\udcff.png" in line
+    assert r"b\udce9" in line

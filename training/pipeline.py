@@ -1,5 +1,6 @@
 """Batches for a network: preprocessing and augmentation in tf.data."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
 from keras_se.progress import track
 from keras_se.training.data import Split
@@ -119,13 +121,29 @@ def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int 
 
     Returns:
         float32 `(count, height, width, 3)` and int32 `(count,)`.
+    Raises:
+        InputError: they would not fit into the memory of this machine.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:count])
+    _check_memory(len(chosen), preprocessing)
     chosen_images = [
         _normalise(resize(_pixels(_tensor(split.images[i])), preprocessing), preprocessing).numpy()
         for i in track(chosen, "Reading images", total=len(chosen))
     ]
     return np.stack(chosen_images), split.labels[chosen]
+
+
+def _check_memory(count: int, preprocessing: Preprocessing) -> None:
+    wanted = 2 * 4 * count * preprocessing.height * preprocessing.width * 3  # float32, one by one and as one array
+    try:
+        there_is = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # no such names on Windows
+        return
+    if wanted > there_is > 0:
+        raise InputError(
+            f"{count} images of {preprocessing.height}x{preprocessing.width} take {wanted / 2**30:,.0f} GiB, and this "
+            f"machine has {there_is / 2**30:,.0f}; choose fewer images, or a network of a smaller input"
+        )
 
 
 def resize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:

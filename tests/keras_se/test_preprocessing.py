@@ -25,6 +25,7 @@ UNFIT = [
     ({"height": 10**9}, f"an image size must be at least 1 and at most {LARGEST_SIDE}; got 1000000000x32"),
     ({"crop": "0.5"}, "crop must be above 0 and at most 1; got crop='0.5'"),
     ({"crop": float("nan")}, "crop must be above 0 and at most 1; got crop=nan"),
+    ({"crop": 1e-6}, f"crop must leave an image of at most {LARGEST_SIDE} pixels a side; got crop=1e-06 of 40x32"),
     ({"interpolation": "nonsense"}, "interpolation must be one of area, bicubic, bilinear"),
     ({"interpolation": ["bilinear"]}, "interpolation must be one of area, bicubic, bilinear"),
     ({"mean": 0}, "mean must be 3 finite numbers, of red, green and blue; got mean=0"),

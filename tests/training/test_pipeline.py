@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data import Split
 from keras_se.training.pipeline import AUGMENTATIONS, Share, evaluation_batches, resize, sample, training_batches
@@ -315,3 +316,9 @@ def test_a_sample_is_drawn_with_its_seed_and_keeps_its_labels():
 def test_a_sample_of_more_than_there_are_is_all_of_them():
     _, labels = sample(numbered(3), SQUARE, 100)
     np.testing.assert_array_equal(labels, [0, 1, 2])
+
+
+def test_images_that_no_memory_holds_are_refused_before_one_is_read():
+    split = Split(np.array(["not read"] * 1000), np.zeros(1000, np.int32))
+    with pytest.raises(InputError, match=r"1000 images of 65535x65535 take 95,9\d\d GiB, and this machine has"):
+        sample(split, Preprocessing(65535, 65535), 1000)
