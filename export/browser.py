@@ -14,7 +14,6 @@ from keras_se.export.targets import Target
 
 _PLACE = "NETWORK"
 _PROBABILITIES = {"SOFTMAX", "LOGISTIC"}
-_CASTS = {"QUANTIZE", "DEQUANTIZE"}
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos3")
 """How the page can resize."""
 
@@ -41,7 +40,7 @@ def finish(content: Content, target: Target) -> Product:
 
 def page(content: Content) -> str:
     """The page, with what it needs to know of the network inside."""
-    last = [name for name in flatbuffer.operation_names(content.content) if name not in _CASTS][-1]
+    last = [name for name in flatbuffer.operation_names(content.content) if name not in flatbuffer.CASTS][-1]
     network = {
         "name": content.name,
         "file": f"{content.name}.{content.recipe.name}.tflite",

@@ -16,6 +16,9 @@ schema: Any = import_extra("ai_edge_litert.schema_py_generated", "edge")
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 """Operations whose second input is a kernel and whose third a bias."""
 
+CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+"""Operations that change a tensor's type alone."""
+
 _IDENTIFIER = b"TFL3"
 _LAST_OLD_CODE = 127  # stands for those beyond it
 _whole: set[int] = set()  # hashes of the files that were found so
@@ -75,18 +78,27 @@ def inlined(content: bytes) -> bytes:
 
 
 def without_softmax(content: bytes) -> bytes:
-    """The same network up to its logits: a softmax that yields the file's only output is cut off."""
+    """The same network up to its logits: a softmax that yields the file's only output is cut off.
+
+    So are the changes of type behind it, which a file has whose output is of another type than its inside.
+    """
     model = unpack(content)
     graph = model.subgraphs[0]
-    last = graph.operators[-1]
-    code = model.operatorCodes[last.opcodeIndex].builtinCode
-    if code != schema.BuiltinOperator.SOFTMAX or list(graph.outputs) != list(last.outputs):
+    if len(graph.outputs) != 1:
         return content
-    logits = int(last.inputs[0])
-    graph.operators.pop()
-    graph.outputs = np.array([logits], np.int32)
+    writers = {int(index): op for op in graph.operators for index in op.outputs}
+    names, index, cut = builtin_names(), int(graph.outputs[0]), []
+    while not cut or names[builtin_code(model.operatorCodes[cut[-1].opcodeIndex])] in CASTS:
+        if index not in writers:
+            return content
+        cut.append(writers[index])
+        index = int(cut[-1].inputs[0])
+    if builtin_code(model.operatorCodes[cut[-1].opcodeIndex]) != schema.BuiltinOperator.SOFTMAX:
+        return content
+    graph.operators = [op for op in graph.operators if not any(op is one for one in cut)]
+    graph.outputs = np.array([index], np.int32)
     for signature in model.signatureDefs or ():
-        signature.outputs[0].tensorIndex = logits
+        signature.outputs[0].tensorIndex = index
     return pack(model)
 
 
