@@ -26,6 +26,7 @@ from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
 from keras_se.export.engines import ENGINES
 from keras_se.export.lowering import lowered
+from keras_se.export.paired import METHOD, Loss, loss
 from keras_se.export.pixels import check_accuracy, check_range, origin_of
 from keras_se.export.product import Content
 from keras_se.export.quantize import quantize
@@ -54,6 +55,10 @@ class Step:
     """Share of the images that the file classifies right, on LiteRT."""
     drop: float
     """By how many percentage points that is less than for the float file."""
+    low: float
+    """Lower end of the drop's 95 % interval (see `keras_se.export.paired`)."""
+    high: float
+    """Upper end of that interval: the drop that the images exclude."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,36 @@ class Search:
     """The operations that are not int8, as scopes (see `keras_se.export.roles`)."""
     steps: tuple[Step, ...]
     """In the order in which they were tried."""
-    drop: float
+    loss: Loss
     """Of this file."""
 
     @property
+    def drop(self) -> float:
+        """Percentage points that this file loses on the images."""
+        return self.loss.points
+
+    @property
     def reached(self) -> bool:
-        """Whether the file is within the bound."""
-        return self.drop <= self.max_drop
+        """Whether the images show that the file is within the bound: the upper end of the interval is."""
+        return self.loss.high <= self.max_drop
+
+    @property
+    def images_needed(self) -> int | None:
+        """How many images would show that this file is within the bound, if they came out as these; None if none."""
+        return self.loss.images_for(self.max_drop)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the file itself."""
         fields = {name: value for name, value in vars(self).items() if name != "content"}
-        return {**fields, "steps": [dataclasses.asdict(step) for step in self.steps], "reached": self.reached}
+        return {
+            **fields,
+            "steps": [dataclasses.asdict(step) for step in self.steps],
+            "loss": dataclasses.asdict(self.loss),
+            "interval": METHOD,
+            "drop": self.drop,
+            "reached": self.reached,
+            "images_needed": self.images_needed,
+        }
 
 
 def search(
@@ -97,8 +120,11 @@ def search(
     Operations are ranked by the decibels that are lost in what they give. One is lifted together with its
     neighbours: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
     differ by much, its noise comes from the operation before, whose own output the widest channel makes look right. The
-    number of ranked operations is doubled until the bound holds and then bisected. The bound is known to hold
-    for the file that is returned, not that one operation less breaks it: a drop need not shrink with every one.
+    number of ranked operations is doubled until the bound holds and then bisected. It holds where the upper end of the
+    drop's 95 % interval is within it: what these images lose, others lose more or less. The bound is known to hold for
+    the file that is returned, not that one operation less breaks it: a drop need not shrink with every one. Of the
+    several files that are tried on the same images the accepted one may owe its place to them, which the interval of
+    one file does not count.
 
     Args:
         ranges: of `calibrate`.
@@ -109,34 +135,35 @@ def search(
     Returns:
         If not even all of them keep the bound, the file with the least drop.
     Raises:
-        InputError: `max_drop` is negative, `lift` is unknown, or there are no images or not a label for each.
+        InputError: `max_drop` is negative, `lift` is unknown, there are no images or not a label for each, or too few
+            to show the bound even for a file that gives each image the class of the float file.
     """
     _check(max_drop, lift, images, labels)
-    right = _accuracy(float_file, images, labels)
+    right = _right(float_file, images, labels)
     ranked: list[list[str]] = []
-    tried: dict[int, tuple[Step, bytes]] = {}
+    tried: dict[int, tuple[Step, Loss, bytes]] = {}
 
     def holds(count: int) -> bool:
         if count not in tried:
             content = quantize(float_file, _recipe(lift, _union(ranked[:count])), ranges)
-            accuracy = _accuracy(content, images, labels)
-            drop = round(100 * (right - accuracy), 6)  # 1 - 0.98 is a little more than two points
-            tried[count] = Step(count, accuracy, drop), content
-        return tried[count][0].drop <= max_drop
+            found = _right(content, images, labels)
+            lost = loss(right, found)
+            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, content
+        return tried[count][0].high <= max_drop
 
     if not holds(0):
-        ranked += _ranked(float_file, tried[0][1], images[:_DIAGNOSED])
+        ranked += _ranked(float_file, tried[0][2], images[:_DIAGNOSED])
         below, above = 0, 1
         while not holds(above) and above < len(ranked):
             below, above = above, min(2 * above, len(ranked))
         while above - below > 1 and holds(above):
             middle = (below + above) // 2
             below, above = (below, middle) if holds(middle) else (middle, above)
-    within = [count for count, (step, _) in tried.items() if step.drop <= max_drop]
+    within = [count for count, (step, *_) in tried.items() if step.high <= max_drop]
     best = min(within) if within else min(tried, key=lambda count: tried[count][0].drop)
-    step, content = tried[best]
-    scopes = tuple(_union(ranked[:best]))
-    return Search(content, right, max_drop, lift, scopes, tuple(step for step, _ in tried.values()), step.drop)
+    _, lost, content = tried[best]
+    steps = tuple(step for step, *_ in tried.values())
+    return Search(content, float(right.mean()), max_drop, lift, tuple(_union(ranked[:best])), steps, lost)
 
 
 def export_searched(
@@ -197,18 +224,27 @@ def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -
         raise InputError(f"lift must be one of {', '.join(LIFTS)}; got {lift!r}")
     if len(images) == 0 or np.shape(labels) != (len(images),):
         raise InputError(f"a search needs images with a label each; got {len(images)} and labels {np.shape(labels)}")
+    alike = np.ones(len(images), bool)
+    if (least := loss(alike, alike)).high > max_drop:
+        needed = least.images_for(max_drop)
+        remedy = "no number of images shows that nothing is lost" if needed is None else f"give {needed:,} or more"
+        raise InputError(
+            f"max_drop must be more than what {len(images)} images leave open, {least.high:.2f} points even where no "
+            f"image changes its class; got {max_drop:g}: {remedy}, or a larger max_drop"
+        )
 
 
 def _recipe(lift: str, scopes: list[str]):
     return dataclasses.replace(SEARCHED, rules=lifted(lift, lambda _: scopes))
 
 
-def _accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
+def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which images the file classifies right."""
     try:
         outputs = ENGINES["litert"].run(flatbuffer.without_softmax(content), images)
     except RuntimeError:  # XNNPACK refuses scales that differ too much
-        return 0.0
-    return float(np.mean(outputs.values.argmax(1) == labels))
+        return np.zeros(len(labels), bool)
+    return outputs.values.argmax(1) == labels
 
 
 def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:

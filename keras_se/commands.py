@@ -325,6 +325,7 @@ class Export(_OfPixels):
 
     def _searched(self) -> Rows:
         from keras_se.export.convert import load_model
+        from keras_se.export.paired import METHOD
         from keras_se.export.search import export_searched
 
         if self.bias_correction or self.calibrate_scores:
@@ -350,18 +351,31 @@ class Export(_OfPixels):
             calibration_method=self.calibration_method,
             preprocessing=origin.preprocessing if self.asked else None,
         )
-        outcome = f"loses {found.drop:.2f} points of {100 * found.float_accuracy:.2f} % on {len(images)} test images"
-        bound = "within" if found.reached else "NOT within"
+        outcome = f"loses {found.loss} points of {100 * found.float_accuracy:.2f} % on {len(images)} test images"
+        bound = "within" if found.reached else "NOT known to be within"
         return Rows(
             document=[{**_where(artifact), **_size(artifact), "search": artifact.manifest["search"]}],
-            columns=("ranked operations lifted", "top-1 %", "points lost"),
-            cells=[(str(one.lifted), f"{100 * one.accuracy:.2f}", f"{one.drop:.2f}") for one in found.steps],
+            columns=("ranked operations lifted", "top-1 %", "points lost", "95 %"),
+            cells=[
+                (str(one.lifted), f"{100 * one.accuracy:.2f}", f"{one.drop:.2f}", f"{one.low:.2f} to {one.high:.2f}")
+                for one in found.steps
+            ],
             notes=(
                 f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; {len(found.lifted)} operations in {found.lift}",
+                f"interval: {METHOD}; a step is accepted by its upper end",
+                *_images_needed(found),
                 _pixels_taken(origin),
             ),
             status=0 if found.reached else 1,
         )
+
+
+def _images_needed(found: Any) -> list[str]:
+    if found.reached:
+        return []
+    if found.images_needed is None:
+        return [f"these images lose {found.drop:.2f} points: more of them would not show less"]
+    return [f"if more come out as these, {found.images_needed:,} images would show it: --test-images"]
 
 
 @dataclass(frozen=True)
