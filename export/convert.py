@@ -93,7 +93,7 @@ def to_tflite(model: keras.Model) -> bytes:
     shape = (1, *image_shape(model))
     with tempfile.TemporaryDirectory() as folder:
         try:
-            _save(_float32(model), shape, folder)
+            _save(in_float32(model), shape, folder)
         except tf.errors.ResourceExhaustedError as error:  # the disk is full: nothing is computed here
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from error
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -147,11 +147,11 @@ def _blamed(message: str) -> str:
     return ", ".join(dict.fromkeys(found)) or message.splitlines()[0][:200]
 
 
-def _float32(model: keras.Model) -> keras.Model:
+def in_float32(model: keras.Model) -> keras.Model:
     """The model with every layer computing in float32; the casts of mixed precision would stay in the file."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers(include_self=False)):
         return model
 
-    copy = keras.models.clone_model(model, clone_function=lambda layer: fresh(layer, dtype="float32"))
+    copy = keras.models.clone_model(model, clone_function=lambda layer: fresh(layer, dtype="float32"), recursive=True)
     copy.set_weights(model.get_weights())
     return copy

@@ -10,7 +10,7 @@ from keras_se.export import flatbuffer, isolated
 from keras_se.export.fake_quantization import rounded_kernel
 from keras_se.export.quantize import quantize
 from keras_se.export.recipes import RECIPES
-from keras_se.export.weights import constants
+from keras_se.export.weights import constants, dequantized
 from keras_se.progress import track
 
 
@@ -26,7 +26,7 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
         images: float32 `(n, height, width, channels)`, as the network sees them.
     Source: Nagel et al. 2019 (arXiv 1906.04721), section 4.2, with measured means.
     """
-    rounded = {name: _dequantized(*rest) for name, *rest in constants(_rounded(float_file))}
+    rounded = {name: dequantized(*rest) for name, *rest in constants(_rounded(float_file))}
     weights = {name: values for name, values, _ in constants(float_file)}
     model = flatbuffer.unpack(float_file)
     [graph] = model.subgraphs
@@ -49,15 +49,6 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
 
 def _rounded(float_file: bytes) -> bytes:
     return quantize(float_file, RECIPES["weight_only_wi8_afp32"])
-
-
-def _dequantized(values: np.ndarray, quantization) -> np.ndarray:
-    if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
-        return values
-    shape = [1] * values.ndim
-    if len(quantization.scale) > 1:
-        shape[quantization.quantizedDimension] = -1
-    return values * np.reshape(quantization.scale, shape).astype("float64")
 
 
 def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:

@@ -47,3 +47,6 @@ PLAIN = Form()
 PRODUCTS = Form(hard_swish="product")
 ONE_PIECE = Form(hard_swish="product", pooling="convolution")
 COMMUTED = Form(hard_swish="product", squeeze="commuted", rescaling="late")
+
+FORMS = (PLAIN, PRODUCTS, ONE_PIECE, COMMUTED)
+"""Those that some target wants."""

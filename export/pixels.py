@@ -15,6 +15,10 @@ _SLACK = 0.01
 _MOST_IMAGES = 100  # that a preprocessing's accuracy is measured on
 _HALF = 0.5
 _ASSUMED = "the rule for networks that tell nothing"
+_REMEDY = (
+    "scale them, or say what it takes: preprocessing=Preprocessing.for_range(height, width, low, high), input_range= "
+    "or --input-range"
+)
 _SIGMAS = 3.0
 _GAIN = 0.25
 """Of the images, that another range must classify right beyond this one: untrained networks gain a tenth by chance."""
@@ -28,7 +32,7 @@ def origin_of(preprocessing: Preprocessing | None, model: keras.Model, path: Any
     return find_preprocessing(model, None if isinstance(path, keras.Model) else path)
 
 
-def check_range(images: np.ndarray, origin: Origin, *, what: str = "calibration images") -> None:
+def check_range(images: np.ndarray, origin: Origin, *, what: str = "calibration images", remedy: str = _REMEDY) -> None:
     """Hold images against the range of the pixels that the network takes.
 
     Raises:
@@ -41,8 +45,7 @@ def check_range(images: np.ndarray, origin: Origin, *, what: str = "calibration 
     if least < low - slack or most > high + slack or (least < most and greatest <= 1 and max(-low, high) > 16):
         raise InputError(
             f"{what} must lie in the range of what the network takes, {low:g}..{high:g} by "
-            f"{origin.reason or _ASSUMED}; got {least:g}..{most:g}; scale them, or say what it takes: "
-            "preprocessing=Preprocessing.for_range(height, width, low, high), input_range= or --input-range"
+            f"{origin.reason or _ASSUMED}; got {least:g}..{most:g}; {remedy}"
         )
     if low < 0 <= least and most <= 1 < 2 * high and origin.reason is not None and least < most:
         logging.getLogger("keras_se").warning(

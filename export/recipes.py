@@ -9,7 +9,10 @@ from keras_se.export.rules import Rules, float16_weights, lifted, uniform
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a file's logits may be from its reference's, over all images together."""
+    """How far a file's logits may be from its reference's, over all images together.
+
+    Most networks keep it; `keras_se.export.parity` says what holds for those whose depth or margins do not allow it.
+    """
 
     error: float
     """Greatest difference, over the greatest magnitude of a reference logit."""

@@ -39,7 +39,16 @@ def form_of(file: Path | str) -> Form:
     Raises:
         InputError: the manifest is damaged.
     """
-    return _from_manifest(file, lambda manifest: Form(**manifest.get("form", {}))) or PLAIN
+    return form_of_manifest(file) or PLAIN
+
+
+def form_of_manifest(file: Path | str) -> Form | None:
+    """The form that the manifest beside an exported file tells; None without one.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    return _from_manifest(file, lambda manifest: Form(**manifest.get("form", {})))
 
 
 def preprocessing_of_file(file: Path | str) -> Preprocessing:

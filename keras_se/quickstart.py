@@ -37,7 +37,7 @@ def quickstart(out: Path) -> Rows:
     artifacts = export(model_file, out, recipes=USUAL, calibration=calibration)
     images, labels = sample(source.test, preprocessing, len(source.test))
     rows = compare_all(run.model, [artifact.path for artifact in artifacts], images, labels=labels)
-    accuracy = {(row.file, row.engine): row.accuracy for row in rows}
+    measured = {row.file: row for row in rows if (row.engine, row.reference) == ("litert", "keras")}
     verdicts = {row.file: "pass" for row in rows} | {row.file: "fail" for row in rows if row.failures}
     document = {
         "float_accuracy": run.accuracy,
@@ -46,7 +46,8 @@ def quickstart(out: Path) -> Rows:
                 "path": str(artifact.path),
                 "recipe": artifact.recipe,
                 "bytes": artifact.manifest["bytes"],
-                "accuracy": accuracy[str(artifact.path), "litert"],
+                "accuracy": measured[str(artifact.path)].accuracy,
+                "loss": measured[str(artifact.path)].to_dict()["loss"],
                 "verdict": verdicts[str(artifact.path)],
             }
             for artifact in artifacts
@@ -66,19 +67,24 @@ def _check_report(path: Path) -> None:
 
 
 def _report(document: dict[str, Any], images: int) -> str:
+    from keras_se.export.paired import METHOD, Loss
+
     lines = [
         _TITLE,
         "",
         f"A quarter-width SE-MobileNet, trained on scikit-learn's digits: {document['float_accuracy']:.4f} of {images} "
         "test digits right in Keras, with the weights of the epoch that did best on them.",
         "",
-        "| file | KiB | accuracy (LiteRT) | verdict |",
-        "|---|---|---|---|",
+        "| file | KiB | accuracy (LiteRT) | points lost | verdict |",
+        "|---|---|---|---|---|",
     ]
     for one in document["artifacts"]:
         name = Path(one["path"]).name
-        lines.append(f"| {name} | {one['bytes'] / 1024:.0f} | {one['accuracy']:.4f} | {one['verdict']} |")
+        size, lost = f"{one['bytes'] / 1024:.0f}", Loss(**one["loss"])
+        lines.append(f"| {name} | {size} | {one['accuracy']:.4f} | {lost} | {one['verdict']} |")
     lines += [
+        "",
+        f"Points lost: {METHOD}.",
         "",
         "Logits of the same images, file against reference:",
         "",

@@ -46,14 +46,21 @@ class Rows:
 
 def parity_rows(parities: Sequence[Any]) -> Rows:
     """Parities (`keras_se.export.Parity`), with the bounds they are held to and the ones that do not hold."""
+    from keras_se.export.paired import METHOD
+
     bounds = dict.fromkeys(f"{_held(row)}: {row.tolerance}" for row in parities)
     failed = [row for row in parities if row.failures]
     named = [f"FAILED {Path(row.file).name} on {row.engine}: {'; '.join(row.failures)}" for row in failed]
     return Rows(
         document=[row.to_dict() for row in parities],
-        columns=("file", "engine", "against", "max error", "dB", "agree", "right", ""),
+        columns=("file", "engine", "against", "max error", "dB", "agree", "right", "points lost", ""),
         cells=[_cells(row) for row in parities],
-        notes=(*bounds, *dict.fromkeys(row.note for row in parities if row.note), *named),
+        notes=(
+            *bounds,
+            *dict.fromkeys(row.note for row in parities if row.note),
+            *named,
+            *([f"points lost: {METHOD}"] if any(row.loss for row in parities) else []),
+        ),
         status=1 if failed else 0,
     )
 
@@ -117,6 +124,7 @@ def _cells(row: Any) -> tuple[str, ...]:
         f"{row.sqnr_db:.1f}",
         f"{row.top1_agreement:.3f}",
         "" if row.accuracy is None else f"{row.accuracy:.4f}",
+        "" if row.loss is None else str(row.loss),
         row.verdict,
     )
 

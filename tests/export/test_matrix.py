@@ -26,7 +26,8 @@ RUNS = [
 @pytest.mark.parametrize(("network", "recipe", "engine"), RUNS)
 def test_agrees_with_keras(network, recipe, engine, request):
     exported = request.getfixturevalue(network)
-    parity = compare(exported.model, exported.files[recipe], exported.images[:48], engine=engine)
+    files, images = exported.files, exported.images[:48]
+    parity = compare(exported.model, files[recipe], images, engine=engine, float_file=files["float32"])
     assert parity.recipe == recipe
     assert parity.verdict == "pass", (parity.failures, parity.tolerance)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.export import compare, parity
+from keras_se.export import RECIPES, compare, parity
 from keras_se.export.engines import Outputs
 
 
@@ -14,9 +14,11 @@ def made_up(trained, monkeypatch):
 
     def run(expected, got, lsb=None, labels=None):
         monkeypatch.setattr(parity, "_run_model", lambda *_: Outputs(np.array(expected, float), None))
+        monkeypatch.setattr(parity._Originals, "predicted", lambda *_: None)
         monkeypatch.setattr(parity, "_run_file", lambda *_: Outputs(np.array(got, float), lsb))
         file = trained.files["float32" if lsb is None else "static_wi8_ai8"]
-        return compare(trained.model, file, trained.images[: len(got)], labels=labels)
+        float_file = trained.files["float32"]
+        return compare(trained.model, file, trained.images[: len(got)], labels=labels, float_file=float_file)
 
     return run
 
@@ -54,6 +56,13 @@ def test_each_bound_fails_by_itself(made_up):
     swapped = np.where(np.arange(100)[:, None] < 2, [[1e-6, 2e-6]], [[100.0, -100.0]])
     wanted = np.where(np.arange(100)[:, None] < 2, [[2e-6, 1e-6]], [[100.0, -100.0]])
     assert made_up(wanted, swapped).failures == ("top-1 agreement 0.980, at least 0.99",)
+
+
+def test_outputs_without_a_signal_fail_whatever_is_predicted():
+    """An int8 output that is one integer for every class agrees with each, and its noise is the signal itself."""
+    silent = parity._Figures(1.0, 0.0, 1.0)
+    _, failures = parity._hold_predicted(RECIPES["static_wi8_ai8"].tolerance, silent, silent, None)
+    assert failures == ("SQNR 0.0 dB, at least 3",)
 
 
 @pytest.mark.parametrize(

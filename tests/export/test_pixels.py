@@ -182,6 +182,8 @@ def test_files_of_a_network_that_scales_take_raw_pixels(classifier, digits, tmp_
     right = np.mean(classifier.predict(images, verbose=0).argmax(1) == labels)
     assert found.accuracy == pytest.approx(right, abs=0.02)
     assert right > 0.8
+    with pytest.raises(InputError, match=r"images must lie in the range .* 0\.\.255 by the manifest of .*; got 0\.\.1"):
+        compare(classifier, files[1].path, images / 255, labels=labels)
 
 
 def test_the_micro_example_turns_pixels_into_what_the_file_takes(classifier, digits, tmp_path):
