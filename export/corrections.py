@@ -42,7 +42,7 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
         shift = _shift(kind, rounded[kernel] - weights[kernel], means[taken])
         old = weights[names[op.inputs[2]]] if op.inputs[2] >= 0 else np.zeros(len(shift))
         name = f"{names[op.outputs[0]]}/corrected_bias"
-        op.inputs = np.array([*op.inputs[:2], _add_constant(model, graph, name, old - shift)], np.int32)
+        op.inputs = np.array([*op.inputs[:2], flatbuffer.add_constant(model, name, old - shift)], np.int32)
     flatbuffer.drop_untouched(model)
     return flatbuffer.pack(model)
 
@@ -75,19 +75,6 @@ def _shift(kind: str, change: np.ndarray, mean: np.ndarray) -> np.ndarray:
         return summed[0] * np.repeat(mean, summed.shape[1] // len(mean))
     groups = len(mean) // summed.shape[1]  # (outputs, height, width, inputs / groups)
     return np.einsum("goi,gi->go", summed.reshape(groups, -1, summed.shape[1]), mean.reshape(groups, -1)).ravel()
-
-
-def _add_constant(model, graph, name: str, values: np.ndarray) -> int:
-    """The index of a new float32 tensor of these values."""
-    buffer = flatbuffer.schema.BufferT()
-    buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
-    tensor = flatbuffer.schema.TensorT()
-    tensor.name, tensor.type, tensor.shape = name.encode(), flatbuffer.schema.TensorType.FLOAT32, list(values.shape)
-    tensor.hasRank = True
-    tensor.buffer = len(model.buffers)
-    model.buffers.append(buffer)
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
 
 
 def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size: int = 64) -> keras.Model:

@@ -1,6 +1,7 @@
 """A .tflite file as an object: what is in it, and the edits that no converter offers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,42 @@ def tensor_types() -> dict[int, str]:
 
 def _names(enumeration: type) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
+
+
+def add_constant(model: Any, name: str, values: np.ndarray) -> int:
+    """Add a float32 tensor of these values to the model's graph and return its index."""
+    [graph] = model.subgraphs
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
+    tensor.name, tensor.type, tensor.shape = name.encode(), schema.TensorType.FLOAT32, np.array(values.shape, np.int32)
+    tensor.hasRank = True
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def new_operation(model: Any, builtin: int, taken: Sequence[int], given: int) -> Any:
+    """Make an operation for the model's graph, which does not hold it yet, and see that its code is among the model's.
+
+    Args:
+        taken: indices of the tensors that it reads.
+        given: index of the tensor that it writes.
+    """
+    op = schema.OperatorT()
+    op.opcodeIndex = _place_of_code(model, builtin)
+    op.inputs, op.outputs = np.array(taken, np.int32), np.array([given], np.int32)
+    return op
+
+
+def _place_of_code(model: Any, builtin: int) -> int:
+    for number, code in enumerate(model.operatorCodes):
+        if builtin_code(code) == builtin:
+            return number
+    new = schema.OperatorCodeT()
+    new.builtinCode, new.version = builtin, 1  # `pack` fills the older field
+    model.operatorCodes.append(new)
+    return len(model.operatorCodes) - 1
 
 
 def drop_untouched(model: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_se.export.flatbuffer import pack, schema, unpack
+from keras_se.export.flatbuffer import add_constant, new_operation, pack, schema, unpack
 
 _Types = schema.TensorType
 
@@ -24,7 +24,7 @@ def with_float_input(content: bytes) -> bytes:
     model = unpack(content)
     graph = model.subgraphs[0]
     for number, inner, outer in _integers(graph, graph.inputs):
-        graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, [outer], inner))
+        graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], inner))
         _replace_input(model, number, outer)
     return pack(model)
 
@@ -34,7 +34,7 @@ def with_float_output(content: bytes) -> bytes:
     model = unpack(content)
     graph = model.subgraphs[0]
     for number, inner, outer in _integers(graph, graph.outputs):
-        graph.operators.append(_operation(model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
+        graph.operators.append(new_operation(model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
         _replace_output(model, number, outer)
     return pack(model)
 
@@ -54,7 +54,7 @@ def with_uint8_input(content: bytes) -> bytes:
     quantization = copy.deepcopy(graph.tensors[index].quantization)
     quantization.zeroPoint = np.asarray(quantization.zeroPoint) + 128
     outer = _added(graph, index, _Types.UINT8, quantization)
-    graph.operators.insert(0, _operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
+    graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
     _replace_input(model, 0, outer)
     return pack(model)
 
@@ -72,25 +72,15 @@ def with_normalisation(content: bytes, mean: Sequence[float], std: Sequence[floa
     [index] = map(int, graph.inputs)
     outer = _added(graph, index, _Types.FLOAT32, None)
     scaled = _added(graph, index, _Types.FLOAT32, None)
-    factors, terms = 1 / np.asarray(std), -np.asarray(mean) / np.asarray(std)
-    multiply = _operation(model, schema.BuiltinOperator.MUL, [outer, _constant(model, b"factors", factors)], scaled)
+    factors = add_constant(model, "factors", 1 / np.asarray(std))
+    terms = add_constant(model, "terms", -np.asarray(mean) / np.asarray(std))
+    multiply = new_operation(model, schema.BuiltinOperator.MUL, [outer, factors], scaled)
     multiply.builtinOptionsType, multiply.builtinOptions = schema.BuiltinOptions.MulOptions, schema.MulOptionsT()
-    add = _operation(model, schema.BuiltinOperator.ADD, [scaled, _constant(model, b"terms", terms)], index)
+    add = new_operation(model, schema.BuiltinOperator.ADD, [scaled, terms], index)
     add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
     graph.operators[:0] = [multiply, add]
     _replace_input(model, 0, outer)
     return pack(model)
-
-
-def _constant(model: Any, name: bytes, values: np.ndarray) -> int:
-    """The index of a new float32 tensor of constants."""
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
-    tensor.name, tensor.type, tensor.shape = name, _Types.FLOAT32, np.array(values.shape, np.int32)
-    tensor.buffer = len(model.buffers)
-    model.buffers.append(buffer)
-    model.subgraphs[0].tensors.append(tensor)
-    return len(model.subgraphs[0].tensors) - 1
 
 
 def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
@@ -101,25 +91,6 @@ def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
     inner.name = inner.name + b"_inside"
     graph.tensors.append(outer)
     return len(graph.tensors) - 1
-
-
-def _operation(model: Any, code: int, taken: Sequence[int], given: int) -> Any:
-    op = schema.OperatorT()
-    op.opcodeIndex = _code(model, code)
-    op.inputs, op.outputs = np.array(taken, np.int32), np.array([given], np.int32)
-    return op
-
-
-def _code(model: Any, builtin: int) -> int:
-    """The place of an operation among the file's codes."""
-    for number, code in enumerate(model.operatorCodes):
-        if code.builtinCode == builtin:
-            return number
-    new = schema.OperatorCodeT()
-    new.builtinCode = new.deprecatedBuiltinCode = builtin  # both are below 127, where the old field ends
-    new.version = 1
-    model.operatorCodes.append(new)
-    return len(model.operatorCodes) - 1
 
 
 def _replace_input(model: Any, number: int, index: int) -> None:

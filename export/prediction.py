@@ -6,9 +6,9 @@ import numpy as np
 
 from keras_se.export.calibration import Ranges
 from keras_se.export.flatbuffer import (
-    CASTS,
     WEIGHTED,
     activations,
+    new_operation,
     operation_names,
     pack,
     schema,
@@ -16,6 +16,7 @@ from keras_se.export.flatbuffer import (
 )
 from keras_se.export.weights import constants, dequantized, original_name
 
+_Code = schema.BuiltinOperator
 _INT8 = schema.TensorType.INT8
 _FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "SOFTMAX": (1 / 256, -128)}
 """Scale and zero point that int8 kernels give what they compute, whatever its range."""
@@ -38,7 +39,6 @@ def with_roundings(float_file: bytes, candidate: bytes, ranges: Ranges) -> bytes
             buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
     kinds = dict(zip(map(id, graph.operators), operation_names(float_file), strict=True))
     rounded = _rounded(candidate)
-    casts = {kind: _code(model, getattr(schema.BuiltinOperator, kind)) for kind in sorted(CASTS)}
     moving = activations(graph)
     written = [(None, int(index)) for index in graph.inputs]
     written += [(op, int(index)) for op in graph.operators for index in op.outputs if int(index) in moving]
@@ -53,8 +53,8 @@ def with_roundings(float_file: bytes, candidate: bytes, ranges: Ranges) -> bytes
         for reader in graph.operators:
             reader.inputs = np.where(np.asarray(reader.inputs) == index, back, reader.inputs).astype(np.int32)
         graph.outputs = np.where(np.asarray(graph.outputs) == index, back, graph.outputs).astype(np.int32)
-        pair = [_operation(casts["QUANTIZE"], index, integer), _operation(casts["DEQUANTIZE"], integer, back)]
-        after.setdefault(id(op), []).extend(pair)
+        after.setdefault(id(op), []).append(new_operation(model, _Code.QUANTIZE, [index], integer))
+        after[id(op)].append(new_operation(model, _Code.DEQUANTIZE, [integer], back))
     graph.operators = after.get(id(None), []) + [one for op in graph.operators for one in (op, *after.get(id(op), ()))]
     for signature in model.signatureDefs or ():
         signature.outputs[0].tensorIndex = int(graph.outputs[0])
@@ -88,17 +88,3 @@ def _add(graph: Any, like: int, name: str, kind: int, scale: float | None = None
         tensor.quantization.zeroPoint = np.array([zero], "int64")
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def _code(model: Any, builtin: int) -> int:
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin  # both are below 127, where the old field ends
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
-
-
-def _operation(code: int, taken: int, given: int) -> Any:
-    op = schema.OperatorT()
-    op.opcodeIndex, op.inputs, op.outputs = code, np.array([taken], np.int32), np.array([given], np.int32)
-    return op
