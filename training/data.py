@@ -1,5 +1,6 @@
 """Labelled images from a named source."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_se.errors import InputError
 from keras_se.progress import track
-from keras_se.training.images import EXTENSIONS, entries, find_images, name_left_out, read_image
+from keras_se.training.images import EXTENSIONS, entries, find_images, name_left_out, read_pixels
 
 TEST_FOLDERS = ("test", "val", "validation")
 TEST_SHARE = 0.2  # of a source that does not divide itself
@@ -164,8 +166,8 @@ def _corrupt(paths: list[str], folder: Path, skip_corrupt: bool) -> tuple[str, .
 
 def _decodes(path: str) -> bool:
     try:
-        return read_image(path).ndim == 3
-    except (OSError, ValueError):
+        return read_pixels(os.fsencode(path)).ndim == 3
+    except (OSError, ValueError, tf.errors.OpError):  # the first two by Pillow, outside of a graph
         return False
 
 

@@ -12,7 +12,7 @@ from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
 from keras_se.progress import track
 from keras_se.training.data import Split
-from keras_se.training.images import read_image
+from keras_se.training.images import read_pixels
 
 Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
 
@@ -162,13 +162,7 @@ def resize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
 
 def _pixels(image) -> tf.Tensor:
     image = tf.convert_to_tensor(image)
-    if image.dtype != tf.string:
-        return image
-    return tf.ensure_shape(tf.numpy_function(_read, [image], tf.uint8, stateful=False), (None, None, 3))
-
-
-def _read(path) -> np.ndarray:
-    return read_image(np.asarray(path).item())  # outside of a graph TensorFlow gives an array
+    return read_pixels(image) if image.dtype == tf.string else image
 
 
 def _tensor(images) -> tf.Tensor:

@@ -5,12 +5,14 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
+from keras_se.training import images
 from keras_se.training.data import load_source
-from keras_se.training.images import EXTENSIONS, read_image
+from keras_se.training.images import EXTENSIONS, read_image, read_pixels
 from keras_se.training.pipeline import sample
 
 LOSSLESS = 0
@@ -178,6 +180,39 @@ def test_an_image_is_turned_as_its_exif_says(suffix, tmp_path):
     further = {"lossless": True} if suffix == "webp" else {}
     Image.fromarray(picture()).save(path, exif=exif, **further)
     np.testing.assert_array_equal(read_image(str(path)), np.rot90(picture(), -1))
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "options", "by_pillow"),
+    [
+        ("RGB", "jpg", {}, False),
+        ("RGB", "jpg", {"quality": 95, "subsampling": 0}, False),
+        ("RGB", "jpg", {"quality": 30, "subsampling": 1}, False),
+        ("RGB", "jpg", {"progressive": True}, False),
+        ("L", "jpg", {}, False),
+        ("RGB", "png", {}, False),
+        ("L", "png", {}, False),
+        ("RGB", "png", {"transparency": (0, 0, 0)}, False),
+        ("RGB", "jpg", {"exif": TURNED}, True),
+        ("RGB", "jpg", {"xmp": b'<x tiff:Orientation="6"/>'}, True),
+        ("RGB", "png", {"exif": TURNED}, True),
+        ("CMYK", "jpg", {}, True),
+        ("P", "png", {}, True),
+        ("RGBA", "png", {}, True),
+        ("RGB", "bmp", {}, True),
+    ],
+)
+def test_tensorflow_reads_plain_files_to_the_bit_as_pillow(mode, suffix, options, by_pillow, tmp_path, monkeypatch):
+    path, calls = str(tmp_path / f"image.{suffix}"), []
+    as_mode(mode).save(path, **options)
+    expected = read_image(path)
+    monkeypatch.setattr(images, "read_image", lambda one: calls.append(one) or read_image(one))
+    np.testing.assert_array_equal(tf.function(read_pixels)(tf.constant(path)), expected)
+    assert bool(calls) == by_pillow
 
 
 def test_what_is_left_out_is_named_in_one_line_with_counts_by_ending(image_folder, capsys):
