@@ -137,7 +137,7 @@ def network(case):
     inputs = keras.Input((16, 16, 3), name="image")
     x = CASES[case](layers.Conv2D(4, 3, padding="same", name="stem")(inputs))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 1, name="after")(x))
-    return keras.Model(inputs, layers.Dense(10, name="logits")(x), name="net")
+    return keras.Model(inputs, layers.Dense(10, activation="softmax", name="logits")(x), name="net")
 
 
 class Tools:

@@ -294,7 +294,7 @@ def test_short_networks_compute_the_same_on_jax(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", ONE_A_FAMILY)
 def test_network_computes_the_same_on_jax(name, tmp_path):
     check_jax([whole(name)], tmp_path)
 
