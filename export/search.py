@@ -24,7 +24,7 @@ from keras_se.export.artifacts import (
 from keras_se.export.calibration import Ranges, check_calibration
 from keras_se.export.convert import to_tflite
 from keras_se.export.diagnosis import diagnose_contents
-from keras_se.export.engines import ENGINES
+from keras_se.export.engines import run_file
 from keras_se.export.lowering import lowered
 from keras_se.export.paired import METHOD, Loss, loss
 from keras_se.export.pixels import check_accuracy, check_range, origin_of
@@ -241,8 +241,8 @@ def _recipe(lift: str, scopes: list[str]):
 def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which images the file classifies right."""
     try:
-        outputs = ENGINES["litert"].run(flatbuffer.without_softmax(content), images)
-    except RuntimeError:  # XNNPACK refuses scales that differ too much
+        outputs = run_file("litert", content, images, "a file that was tried")
+    except InputError:  # XNNPACK refuses scales that differ too much
         return np.zeros(len(labels), bool)
     return outputs.values.argmax(1) == labels
 

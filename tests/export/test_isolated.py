@@ -21,6 +21,7 @@ from keras_se.export.bench import bench, latency_ratio
 from keras_se.export.diagnosis import diagnose
 from keras_se.export.engines import ENGINES, run_file
 from keras_se.export.parity import compare_all
+from keras_se.export.search import export_searched
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,10 @@ def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
     files = [artifact.path for artifact in made]
     compare_all(model, files, images, engines=list(ENGINES))
     diagnose(*files, images)
+    labels = np.zeros(3, int)
+    export_searched(
+        model, tmp_path / "searched", calibration=images, images=images, labels=labels, max_drop=100, lift="fp32"
+    )
     latency_ratio(*(file.read_bytes() for file in files), rounds=1)
     bench(files, runs=1)
 

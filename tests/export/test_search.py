@@ -11,7 +11,7 @@ from keras_se.errors import InputError
 from keras_se.export import flatbuffer
 from keras_se.export.calibration import calibrate
 from keras_se.export.convert import to_tflite
-from keras_se.export.engines import ENGINES
+from keras_se.export.engines import run_file
 from keras_se.export.search import export_searched, search
 
 CLASSES = 4
@@ -122,14 +122,13 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
 def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
     """As it does where an addition's steps are a 2**24th of its inputs'; here, whatever is of integers alone."""
     model, calibration, images, labels = case
-    litert = ENGINES["litert"]
 
-    def run(content, images):
+    def run(name, content, images, file):
         if "FLOAT32" not in flatbuffer.dtypes(content):
-            raise RuntimeError("failed to create XNNPACK runtime")
-        return litert.run(content, images)
+            raise InputError("failed to create XNNPACK runtime")
+        return run_file(name, content, images, file)
 
-    monkeypatch.setitem(ENGINES, "litert", litert._replace(run=run))
+    monkeypatch.setattr("keras_se.export.search.run_file", run)
     float_file = to_tflite(model)
     ranges = calibrate(float_file, calibration, (0.0, 1.0))
     found = search(float_file, ranges, images[:100], labels[:100], max_drop=3.0, lift="fp32")
