@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import keras_se
 from keras_se.export import export
-from keras_se.export.convert import to_tflite
+from keras_se.export.conversion.converter import to_tflite
 
 RECIPES = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
 

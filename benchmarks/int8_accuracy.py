@@ -17,12 +17,12 @@ import keras
 import numpy as np
 
 from keras_se.export import export, quantize_aware
-from keras_se.export.convert import load_model
-from keras_se.export.engines import find_engine
-from keras_se.export.flatbuffer import load, without_softmax
-from keras_se.export.ranges import METHODS
-from keras_se.export.search import export_searched
-from keras_se.export.vela import BEFORE
+from keras_se.export.conversion.converter import load_model
+from keras_se.export.mixed_precision import export_searched
+from keras_se.export.quantization.observers import METHODS
+from keras_se.export.runtimes.registry import find_engine
+from keras_se.export.targets.ethos_u import BEFORE
+from keras_se.export.tflite.flatbuffer import load, without_softmax
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 from keras_se.training.data import Source, load_source
 from keras_se.training.pipeline import sample, training_batches
@@ -147,8 +147,8 @@ def _files(
 
 def _trained_by_tfmot(model: keras.Model, arguments: dict[str, Any], batches: Any, rate: float, steps: int) -> bytes:
     """The same training through tf_keras."""
-    from keras_se.export.legacy_keras import tf_keras
-    from keras_se.export.tfmot_quantization import to_int8_tflite
+    from keras_se.export.tfmot.legacy_keras import tf_keras
+    from keras_se.export.tfmot.quantization import to_int8_tflite
 
     aware = quantize_aware(model, engine="tfmot", **arguments)
     schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)

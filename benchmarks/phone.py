@@ -1,4 +1,4 @@
-"""What the forms of `keras_se.export.lowering` bring on a processor: latency ratios in int8, LiteRT with XNNPACK.
+"""What the forms of `keras_se.export.conversion.lowering` bring on a processor: latency ratios in int8, LiteRT with XNNPACK.
 
     python benchmarks/phone.py [--rounds 50] [--threads 1]
 
@@ -15,14 +15,14 @@ import keras
 import numpy as np
 
 import keras_se
-from keras_se.export.bench import latency_ratio
-from keras_se.export.calibration import calibrate
-from keras_se.export.convert import to_tflite
-from keras_se.export.engines import xnnpack_partitions
-from keras_se.export.lowering import lowered
-from keras_se.export.quantize import quantize
-from keras_se.export.recipes import RECIPES
-from keras_se.export.targets import find_target
+from keras_se.export.conversion.converter import to_tflite
+from keras_se.export.conversion.lowering import lowered
+from keras_se.export.evaluation.benchmark import latency_ratio
+from keras_se.export.quantization.calibration import calibrate
+from keras_se.export.quantization.quantizer import quantize
+from keras_se.export.quantization.recipes import RECIPES
+from keras_se.export.runtimes.registry import xnnpack_partitions
+from keras_se.export.targets.registry import find_target
 
 IMAGES = np.random.default_rng(0).random((4, 224, 224, 3), "float32")
 

@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import keras_se
 from keras_se.export import export, quantize_aware
-from keras_se.export.engines import find_engine
-from keras_se.export.flatbuffer import load, without_softmax
+from keras_se.export.runtimes.registry import find_engine
+from keras_se.export.tflite.flatbuffer import load, without_softmax
 
 LETTERS = string.ascii_uppercase
 SIDE = 32  # pixels

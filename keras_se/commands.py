@@ -211,7 +211,7 @@ class Check(Common):
     """Number formats, as in `export`; by default those that it makes for the target."""
 
     def run(self) -> Rows:
-        from keras_se.export.preflight import REFUSED, alike, check, missing_tool
+        from keras_se.export.compatibility.checker import REFUSED, alike, check, missing_tool
 
         found = check(self.model, self.target, recipes=self.recipes)
         missing = missing_tool(self.target)
@@ -274,13 +274,13 @@ class Export(_OfPixels):
 
     def run(self) -> Rows:
         from keras_se.export import export
-        from keras_se.export.arena import check_arena
-        from keras_se.export.convert import check_backend, load_model
-        from keras_se.export.pixels import check_accuracy
-        from keras_se.export.ranges import find_method
-        from keras_se.export.recipes import find_recipe
-        from keras_se.export.score_calibration import fit_scores
-        from keras_se.export.targets import find_target
+        from keras_se.export.compatibility.arena import check_arena
+        from keras_se.export.conversion.converter import check_backend, load_model
+        from keras_se.export.quantization.image_range import check_accuracy
+        from keras_se.export.quantization.observers import find_method
+        from keras_se.export.quantization.recipes import find_recipe
+        from keras_se.export.targets.registry import find_target
+        from keras_se.export.tflite.score_calibration import fit_scores
 
         check_backend()
         find_method(self.calibration_method)
@@ -324,9 +324,9 @@ class Export(_OfPixels):
         )
 
     def _searched(self) -> Rows:
-        from keras_se.export.convert import load_model
-        from keras_se.export.paired import METHOD
-        from keras_se.export.search import export_searched
+        from keras_se.export.conversion.converter import load_model
+        from keras_se.export.evaluation.paired_interval import METHOD
+        from keras_se.export.mixed_precision import export_searched
 
         if self.bias_correction or self.calibrate_scores:
             raise InputError("--search makes plain files; leave out --bias-correction and --calibrate-scores")
@@ -396,10 +396,10 @@ class Parity(_OfPixels):
     """Leave out the images that cannot be decoded, instead of stopping."""
 
     def run(self) -> Rows:
-        from keras_se.export.convert import load_model
-        from keras_se.export.parity import check_files, compare_all
-        from keras_se.export.pixels import agreed_preprocessing, check_accuracy
-        from keras_se.export.records import preprocessing_of_manifest
+        from keras_se.export.conversion.converter import load_model
+        from keras_se.export.evaluation.parity import check_files, compare_all
+        from keras_se.export.manifest import preprocessing_of_manifest
+        from keras_se.export.quantization.image_range import agreed_preprocessing, check_accuracy
 
         check_files(self.files, self.engines)
         model = load_model(self.reference)
@@ -434,12 +434,12 @@ class Diagnose(_OfPixels):
     """Leave out the images that cannot be decoded, instead of stopping."""
 
     def run(self) -> Rows:
-        from keras_se.export import flatbuffer
-        from keras_se.export.convert import load_model, to_tflite
-        from keras_se.export.diagnosis import diagnose
-        from keras_se.export.diagnosis_plot import plot
-        from keras_se.export.lowering import lowered
-        from keras_se.export.records import form_of, preprocessing_of_file
+        from keras_se.export.conversion.converter import load_model, to_tflite
+        from keras_se.export.conversion.lowering import lowered
+        from keras_se.export.evaluation.layer_errors import diagnose
+        from keras_se.export.evaluation.plots import plot
+        from keras_se.export.manifest import form_of, preprocessing_of_file
+        from keras_se.export.tflite import flatbuffer
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
@@ -491,7 +491,7 @@ class Bench(Common):
     """How many operations to show of a file, of those that take longest; with --json all, in the order of the graph."""
 
     def run(self) -> Rows:
-        from keras_se.export.bench import bench
+        from keras_se.export.evaluation.benchmark import bench
         from keras_se.tables import bench_rows
 
         if self.most < 1:

@@ -17,9 +17,9 @@ def quickstart(out: Path) -> Rows:
     Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.
     """
     from keras_se.export import export
-    from keras_se.export.artifacts import check_replaceable
-    from keras_se.export.parity import compare_all
-    from keras_se.export.recipes import USUAL
+    from keras_se.export.evaluation.parity import compare_all
+    from keras_se.export.exporter import check_replaceable
+    from keras_se.export.quantization.recipes import USUAL
     from keras_se.preprocessing import preprocessing_of
     from keras_se.training import PRESETS, train
     from keras_se.training.data import load_source
@@ -67,7 +67,7 @@ def _check_report(path: Path) -> None:
 
 
 def _report(document: dict[str, Any], images: int) -> str:
-    from keras_se.export.paired import METHOD, Loss
+    from keras_se.export.evaluation.paired_interval import METHOD, Loss
 
     lines = [
         _TITLE,

@@ -46,7 +46,7 @@ class Rows:
 
 def parity_rows(parities: Sequence[Any]) -> Rows:
     """Parities (`keras_se.export.Parity`), with the bounds they are held to and the ones that do not hold."""
-    from keras_se.export.paired import METHOD
+    from keras_se.export.evaluation.paired_interval import METHOD
 
     bounds = dict.fromkeys(f"{_held(row)}: {row.tolerance}" for row in parities)
     failed = [row for row in parities if row.failures]
@@ -66,7 +66,7 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
 
 
 def bench_rows(found: Sequence[Any], most: int) -> Rows:
-    """Measurements (`keras_se.export.bench.Bench`), MB being the peak of memory; below, files, ratios, operations."""
+    """Measurements (`keras_se.export.evaluation.benchmark.Bench`), MB being the peak of memory; below, files, ratios, operations."""
     notes = [*dict.fromkeys(map(_file_note, found)), *(_ratio_note(row) for row in found if row.ratio)]
     return Rows(
         document=[row.to_dict() for row in found],

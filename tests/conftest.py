@@ -14,11 +14,11 @@ import pytest
 
 import keras_se
 from keras_se.export import RECIPES, export
-from keras_se.export.artifacts import calibration_record, finished, write
-from keras_se.export.calibration import calibrate
-from keras_se.export.product import Content
-from keras_se.export.quantize import quantize
-from keras_se.export.targets import TARGETS
+from keras_se.export.exporter import calibration_record, finished, write
+from keras_se.export.quantization.calibration import calibrate
+from keras_se.export.quantization.quantizer import quantize
+from keras_se.export.targets.base import Content
+from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data import load_source
 from keras_se.training.pipeline import sample

@@ -16,8 +16,9 @@ from PIL import Image
 
 from keras_se import cli
 from keras_se.errors import InputError
-from keras_se.export import export, flatbuffer
-from keras_se.export.convert import to_tflite
+from keras_se.export import export
+from keras_se.export.conversion.converter import to_tflite
+from keras_se.export.tflite import flatbuffer
 
 SIDE = 16
 STATIC = ("--recipes", "static_wi8_ai8")

@@ -16,7 +16,7 @@ from PIL import Image
 import keras_se
 from keras_se import cli, mobilenet, registry
 from keras_se.errors import ClusterError
-from keras_se.export import flatbuffer
+from keras_se.export.tflite import flatbuffer
 from keras_se.mobilenet import Separable
 from keras_se.training import launch
 

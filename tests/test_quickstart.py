@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from keras_se import cli
-from keras_se.export import flatbuffer
-from keras_se.export.recipes import USUAL
+from keras_se.export.quantization.recipes import USUAL
+from keras_se.export.tflite import flatbuffer
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 
 import keras_se
-from keras_se.export import RECIPES, flatbuffer
-from keras_se.export.calibration import calibrate
-from keras_se.export.convert import to_tflite
-from keras_se.export.engines import ENGINES, run_keras
-from keras_se.export.lowering import lowered
-from keras_se.export.quantize import quantize
-from keras_se.export.recognition import recipe_of
-from keras_se.export.rewriting import needed
-from keras_se.export.targets import TARGETS
-from keras_se.export.weights import weight_error
+from keras_se.export import RECIPES
+from keras_se.export.conversion.converter import to_tflite
+from keras_se.export.conversion.lowering import lowered
+from keras_se.export.conversion.matching import needed
+from keras_se.export.quantization.calibration import calibrate
+from keras_se.export.quantization.quantizer import quantize
+from keras_se.export.quantization.recipe_detection import recipe_of
+from keras_se.export.runtimes.registry import ENGINES, run_keras
+from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.constants import weight_error
 
 SIDES = {"se_inception_resnet_v2": 80}  # less leaves nothing of it; 32 is enough for the others
 SHALLOW = {

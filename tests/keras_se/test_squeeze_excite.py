@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from keras_se import SqueezeExcite
-from keras_se.export.convert import to_tflite
-from keras_se.export.flatbuffer import operations
+from keras_se.export.conversion.converter import to_tflite
+from keras_se.export.tflite.flatbuffer import operations
 
 SQUEEZES = {
     "avg": lambda u: u.mean((1, 2), keepdims=True),

@@ -216,8 +216,8 @@ def check_file(model, folder):
 
 
 def check_tflite(model):
-    convert = pytest.importorskip("keras_se.export.convert")
-    engines = pytest.importorskip("keras_se.export.engines")
+    convert = pytest.importorskip("keras_se.export.conversion.converter")
+    engines = pytest.importorskip("keras_se.export.runtimes.registry")
     content = convert.to_tflite(model)
     x = images(model)
     assert_close(engines.ENGINES["litert"].run(content, x).values, np.array(model(x)), of=1e-4)

@@ -1,0 +1,1 @@
+"""What a target refuses, told before conversion. Imports the rooms up to qat."""

@@ -1,0 +1,148 @@
+"""What a target would refuse or run slowly, told from the Keras model, before any conversion."""
+
+import dataclasses
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from keras_se.errors import InputError
+from keras_se.export.compatibility.arena import check_arena
+from keras_se.export.compatibility.layer_ops import becomes, operations_of
+from keras_se.export.compatibility.limits import LIMITS, tool
+from keras_se.export.conversion.converter import load_model
+from keras_se.export.conversion.finite_weights import check_weights
+from keras_se.export.conversion.lowering_config import PLAIN
+from keras_se.export.conversion.matching import avoided, needed
+from keras_se.export.qat.rewriting import is_quantization_aware
+from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
+from keras_se.export.targets.registry import Target, find_target
+from keras_se.preprocessing import image_shape
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A layer that a target has trouble with."""
+
+    layer: str
+    """Its name; within another model, after that model's name and a slash."""
+    kind: str
+    """Its class."""
+    verdict: str
+    """ "refused": the target's files could not be made or run; "slow": they run, in slower kernels; "unknown": there
+    is no row for the layer, and export tells."""
+    recipes: tuple[str, ...]
+    """The number formats that it holds for."""
+    reason: str
+    """What the target does with it."""
+    instead: str
+    """What to write in its place."""
+
+
+REFUSED, UNKNOWN = "refused", "unknown"
+
+
+def check(
+    model_or_path: keras.Model | Path | str, target: str = "phone_cpu", *, recipes: Sequence[str] | None = None
+) -> list[Finding]:
+    """The layers that a target would refuse or run slowly, in the form that export writes them in.
+
+    Nothing is converted, and no tool of the target is needed. A layer without a row in the tables is "unknown". Of
+    OpenVINO and of vendors' compilers no limits are known.
+
+    Args:
+        model_or_path: a functional or sequential Keras model of one image input, or a `.keras` file.
+        target: a name from `keras_se.export.targets.registry.TARGETS`.
+        recipes: the number formats; None for those that the command line makes for the target.
+    Returns:
+        One finding for each layer and reason, in the order of the layers; empty where export will be fine.
+    Raises:
+        InputError: a name is unknown, the target takes no such recipe, the model has another input, or a weight is not
+            finite.
+    """
+    if recipes is not None and not recipes:
+        raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
+    chosen = [find_recipe(name) for name in recipes] if recipes is not None else None
+    device = find_target(target, chosen or ())
+    chosen = [RECIPES[name] for name in device.usual] if chosen is None else chosen
+    model = model_or_path if isinstance(model_or_path, keras.Model) else load_model(model_or_path)
+    shape = image_shape(model)
+    check_weights(model)
+    return [*_of_the_input(model, shape, device, chosen), *_of_the_layers(model, device, chosen)]
+
+
+def missing_tool(target: str) -> str | None:
+    """What is not installed of what the target needs, and how to install it; None if all is there."""
+    device = find_target(target)
+    if device.finish is None:
+        return None
+    module = importlib.import_module(device.finish.partition(":")[0])
+    try:
+        getattr(module, "check_tool", lambda target: None)(device)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def named(findings: Sequence[Finding]) -> str:
+    """What is refused, in one line: layers of the same reason together."""
+    refused = alike([one for one in findings if one.verdict == REFUSED])
+    return "; ".join(f"{one.kind} {places} ({one.reason}): {one.instead}" for one, places in refused)
+
+
+def alike(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
+    """The first of those that differ in their layer alone, and the layers in words."""
+    groups: dict[Finding, list[Finding]] = {}
+    for one in findings:
+        groups.setdefault(dataclasses.replace(one, layer=""), []).append(one)
+    return [
+        (first, f"{first.layer} and {len(others)} more" if others else first.layer)
+        for first, *others in groups.values()
+    ]
+
+
+def _of_the_input(model, shape, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+    [image] = model.inputs
+    given = image.name, "InputLayer", REFUSED, tuple(recipe.name for recipe in recipes)
+    if tool(device) in ("image_classifier", "browser") and shape[2] != 3:
+        reason = f"{device.name} gives networks three channels, red, green and blue; this one takes {shape[2]}"
+        yield Finding(*given, reason, "repeat a grey image in an input of three channels")
+    for recipe in recipes:
+        try:
+            check_arena(model, device, [recipe])
+        except InputError as error:
+            yield Finding(*given[:3], (recipe.name,), str(error), "choose a smaller input")
+
+
+def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+    aware = is_quantization_aware(model)
+    forms = [(recipe, PLAIN if aware else needed(model, device.form(recipe))) for recipe in recipes]
+    for path, operation in operations_of(model):
+        known = becomes(operation)
+        what = path, type(operation).__name__
+        if known is None:
+            reason = "there is no row for it in keras_se.export.compatibility.layer_ops"
+            yield Finding(*what, UNKNOWN, tuple(recipe.name for recipe in recipes), reason, "export tells")
+            continue
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for recipe, form in forms:
+            gone = avoided(operation, form)
+            for one in known:
+                stay = [name for name in one.operations if name not in gone]
+                for verdict, reason in _limits(device, recipe, stay):
+                    found.setdefault((verdict, reason, one.instead), []).append(recipe.name)
+        yield from (
+            Finding(*what, verdict, tuple(dict.fromkeys(names)), reason, instead)
+            for (verdict, reason, instead), names in found.items()
+        )
+
+
+def _limits(device: Target, recipe: Recipe, operations: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The verdict on some operations, and why: the first limit that one of them meets."""
+    for limit in LIMITS:
+        met = [name for name in operations if name in limit.operations] if limit.holds(device, recipe) else []
+        if met:
+            yield limit.verdict, limit.reason.format(", ".join(met))
+            return

@@ -1,0 +1,230 @@
+"""What Keras's layers become in a .tflite file, as far as some device has trouble with it.
+
+Found by converting each; `tests/export/compatibility/test_checker.py` does so again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import keras
+from keras import activations, layers
+
+from keras_se.export.conversion.decompose import functional, is_graph
+from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
+from keras_se.squeeze_excite import SqueezeExcite
+
+DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXES, VECTORS, WIDE_POOL = USES = (
+    "a dilation that differs by direction",
+    "a tensor of more than 4 dimensions",
+    "SOFTMAX within a network",
+    "MEAN over the last axes",
+    "no operation of the schema",
+    "a resizing by this factor",
+    "SOFTMAX at each position",
+    "FULLY_CONNECTED on more than one vector",
+    "AVERAGE_POOL_2D of more than 8 padded positions",
+)
+"""What is no operation's name: a use of one."""
+
+
+class Becomes(NamedTuple):
+    """What stands for a layer in a file."""
+
+    operations: tuple[str, ...] = ()
+    """Those that some device has trouble with: names of the schema, or of the uses above."""
+    instead: str = ""
+    """What to write in its place."""
+
+
+PLAIN = Becomes()
+
+_RELU = "build and train it with relu, relu6, silu or hard_silu"
+_BATCH = "use BatchNormalization, which is folded into a convolution"
+
+ACTIVATIONS: Mapping[Callable, Becomes] = {
+    **dict.fromkeys((activations.linear, activations.relu, activations.relu6, activations.sigmoid), PLAIN),
+    **dict.fromkeys((activations.hard_sigmoid, activations.silu, activations.tanh, activations.tanh_shrink), PLAIN),
+    activations.hard_tanh: PLAIN,
+    activations.softmax: PLAIN,  # of one vector
+    activations.celu: Becomes(("EXP", "MINIMUM", "RELU"), _RELU),
+    activations.elu: Becomes(("ELU",), _RELU),
+    activations.exponential: Becomes(("EXP",), _RELU),
+    activations.gelu: Becomes(("GELU",), _RELU),
+    activations.hard_silu: Becomes(
+        ("HARD_SWISH",), "call each layer once, with channels last: then export rewrites it"
+    ),
+    activations.leaky_relu: Becomes(("LEAKY_RELU",), _RELU),
+    activations.log_sigmoid: Becomes(("EXP", "LOG", "NEG"), _RELU),
+    activations.log_softmax: Becomes(("LOG_SOFTMAX",), "end in the logits"),
+    activations.mish: Becomes(("EXP", "LOG"), _RELU),
+    activations.selu: Becomes(("EXP", "GREATER", "SELECT"), _RELU),
+    activations.softplus: Becomes(("EXP", "LOG"), _RELU),
+    activations.softsign: Becomes(("ABS", "DIV"), _RELU),
+}
+"""By Keras's function."""
+
+
+def _average(layer: Any) -> Becomes:
+    return PLAIN if layer.data_format == "channels_last" else Becomes((LAST_MEAN,), "build it with channels last")
+
+
+def _greatest(layer: Any) -> Becomes:
+    return Becomes(("REDUCE_MAX",), "take the average")
+
+
+def _average_pooling(layer: Any) -> Becomes:
+    wide = layer.padding == "same" and max(layer.pool_size) > 8
+    return Becomes(("AVERAGE_POOL_2D", *[WIDE_POOL] * wide), "use a convolution with strides, or MaxPooling2D")
+
+
+def _convolution(layer: Any) -> Becomes:
+    if len(set(layer.dilation_rate)) == 1:
+        return PLAIN
+    return Becomes((DILATIONS,), "use the same dilation_rate for height and width")
+
+
+def _dense(layer: Any) -> Becomes:
+    [taken] = layer._inbound_nodes[0].input_tensors
+    return Becomes((VECTORS,), "use a 1x1 convolution") if _positions(taken.shape) > 1 else PLAIN
+
+
+def _recurrent(layer: Any) -> Becomes:
+    return PLAIN if layer.unroll else Becomes(("WHILE",), "use unroll=True")
+
+
+def _relu(layer: Any) -> Becomes:
+    if layer.threshold:
+        return Becomes(("GREATER", "SELECT_V2"), _RELU)
+    if layer.negative_slope:
+        return Becomes(("LEAKY_RELU",), _RELU)
+    return PLAIN if layer.max_value in (None, 6) else Becomes(("MINIMUM", "RELU"), "use relu or relu6")
+
+
+def _resized(layer: Any) -> Becomes:
+    found = {
+        ("Resizing", "nearest"): "RESIZE_NEAREST_NEIGHBOR",
+        ("Resizing", "bilinear"): "RESIZE_BILINEAR",
+        ("UpSampling2D", "nearest"): "TILE",
+        ("UpSampling2D", "bilinear"): "RESIZE_BILINEAR",
+    }
+    [taken] = layer._inbound_nodes[0].input_tensors
+    factors = {given / size for given, size in zip(_output_shape(layer)[1:3], taken.shape[1:3], strict=True)}
+    other = not factors <= ({2} if layer.interpolation == "bilinear" else {2, 4, 8})
+    name = found.get((type(layer).__name__, layer.interpolation), NO_OPERATION)
+    if max(factors) <= 1:
+        instead = "use a convolution with strides"
+    else:
+        instead = "use Conv2DTranspose" if layer.interpolation == "bilinear" else 'use interpolation="bilinear"'
+    return Becomes((name, *[RESIZED] * other), instead)
+
+
+def _reshaped(layer: Any) -> Becomes:
+    return Becomes((DIMENSIONS,), "keep to 4 dimensions") if len(_output_shape(layer)) > 4 else PLAIN
+
+
+def _softmax(layer: Any) -> Becomes:
+    if isinstance(layer, SqueezeExcite):
+        return Becomes((INNER_SOFTMAX,), "use a sigmoid")
+    many = _positions(_output_shape(layer)) > 1
+    return Becomes((SOFTMAXES,), "end in the logits, and take the softmax outside") if many else PLAIN
+
+
+def _squeeze_excite(layer: Any) -> Becomes:
+    return {"avg": _average, "max": _greatest, "none": lambda layer: PLAIN}[layer.squeeze](layer)
+
+
+LAYERS: Mapping[type, Becomes | Callable[[Any], Becomes]] = {
+    layers.Activation: PLAIN,  # its function says the rest
+    layers.Add: PLAIN,
+    layers.Average: PLAIN,
+    layers.AveragePooling2D: _average_pooling,
+    layers.BatchNormalization: PLAIN,
+    layers.Concatenate: PLAIN,
+    layers.Conv1D: PLAIN,
+    layers.Conv2DTranspose: PLAIN,
+    layers.Conv2D: _convolution,
+    layers.Cropping2D: PLAIN,
+    layers.Dense: _dense,
+    layers.DepthwiseConv2D: _convolution,
+    layers.Dot: Becomes(("BATCH_MATMUL",), "multiply and add in a convolution"),
+    layers.Dropout: PLAIN,
+    layers.ELU: Becomes(("ELU",), _RELU),
+    layers.EinsumDense: _dense,
+    layers.Flatten: PLAIN,
+    layers.GaussianNoise: PLAIN,
+    layers.GlobalAveragePooling2D: _average,
+    layers.GlobalMaxPooling2D: _greatest,
+    layers.GroupNormalization: Becomes(("NEG", "RSQRT", "SQUARE", DIMENSIONS), _BATCH),
+    layers.InputLayer: PLAIN,
+    layers.GRU: _recurrent,
+    layers.LSTM: _recurrent,
+    layers.LayerNormalization: Becomes(("NEG", "RSQRT", "SQUARED_DIFFERENCE"), _BATCH),
+    layers.LeakyReLU: Becomes(("LEAKY_RELU",), _RELU),
+    layers.MaxPooling2D: PLAIN,
+    layers.Maximum: Becomes(("MAXIMUM",), "use Add"),
+    layers.Minimum: Becomes(("MINIMUM",), "use Add"),
+    layers.MultiHeadAttention: Becomes(("BATCH_MATMUL", VECTORS, SOFTMAXES), "use convolutions and SqueezeExcite"),
+    layers.Multiply: PLAIN,
+    layers.Normalization: PLAIN,
+    layers.PReLU: Becomes(("PRELU",), _RELU),
+    layers.Permute: _reshaped,
+    layers.RMSNormalization: Becomes(("RSQRT", "SQUARE"), _BATCH),
+    layers.RandomFlip: PLAIN,
+    layers.ReLU: _relu,
+    layers.Rescaling: PLAIN,
+    layers.Reshape: _reshaped,
+    layers.Resizing: _resized,
+    layers.SeparableConv2D: _convolution,
+    layers.Softmax: _softmax,
+    layers.Subtract: PLAIN,
+    layers.UnitNormalization: Becomes(("MINIMUM", "RSQRT", "SQUARE", "SUM"), _BATCH),
+    layers.UpSampling2D: _resized,
+    layers.ZeroPadding2D: PLAIN,
+    FakeQuantize: PLAIN,
+    RoundedWeights: PLAIN,
+    SqueezeExcite: _squeeze_excite,
+}
+"""By class, a subclass before the class that it is of."""
+
+OPERATIONS: Mapping[str, Becomes] = {
+    **dict.fromkeys(("Add", "Multiply", "Pad", "Subtract"), PLAIN),
+    "Exp": Becomes(("EXP",), _RELU),
+    "Flip": Becomes(("REVERSE_V2",), "leave it to the preprocessing"),
+    "HardSilu": Becomes(("HARD_SWISH",), 'use layers.Activation("hard_silu"), which export rewrites'),
+    "TopK": Becomes(("TOPK_V2",), "take the best outside of the network"),
+}
+"""Of `keras.ops` in a model's graph, by their class's name."""
+
+
+def operations_of(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Layers and operations in the order in which they run, by their path; those of models inside too."""
+    for one in getattr(model, "operations", None) or functional(model).operations:
+        if isinstance(one, keras.Model) and is_graph(one):
+            yield from ((f"{one.name}/{name}", inner) for name, inner in operations_of(one))
+        else:
+            yield one.name, one
+
+
+def becomes(operation: Any) -> list[Becomes] | None:
+    """What stands for a layer or operation, for itself and for its activations; None where that is not known."""
+    if not isinstance(operation, layers.Layer):
+        known = OPERATIONS.get(type(operation).__name__)
+        return None if known is None else [known]
+    kind = next((kind for kind in LAYERS if isinstance(operation, kind)), None)
+    functions = [getattr(operation, name, None) or activations.linear for name in ("activation", "gate")]
+    if kind is None or not all(function in ACTIVATIONS for function in functions):
+        return None
+    own = LAYERS[kind]
+    found = [own(operation) if callable(own) else own, *(ACTIVATIONS[function] for function in functions)]
+    if activations.softmax in functions:
+        found.append(_softmax(operation))
+    return found
+
+
+def _output_shape(operation: Any) -> tuple[int | None, ...]:
+    return operation._inbound_nodes[0].output_tensors[0].shape  # a layer that is called twice has no `output`
+
+
+def _positions(shape: tuple[int | None, ...]) -> int:
+    """How many vectors there are in an image's tensor."""
+    return max([1, *(extent or 1 for extent in shape[1:-1])])

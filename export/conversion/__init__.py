@@ -1,0 +1,1 @@
+"""Keras model to float file: the network lowered for a target, and converted. Imports sandbox and tflite."""

@@ -1,0 +1,118 @@
+"""What a form changes in a model."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_se.export.conversion.decompose import is_graph, taken
+from keras_se.export.conversion.lowering_config import PLAIN, Form
+from keras_se.squeeze_excite import SqueezeExcite
+
+
+def is_rewritten(model: keras.Model, form: Form) -> bool:
+    """Whether a layer of the model is written otherwise in the form, and may be."""
+    return _writable(model) and any(_rewritten(layer, form) for layer in _layers(model))
+
+
+def needed(model: keras.Model, form: Form) -> Form:
+    """The form without what makes no difference to this model: forms that come out equal give one file."""
+    if not _writable(model):
+        return PLAIN
+    if not any(keras.activations.hard_swish in _activations(layer) for layer in _layers(model)):
+        form = dataclasses.replace(form, hard_swish="whole")
+    if not any(is_squeezed(layer) for layer in _layers(model)):
+        form = dataclasses.replace(form, squeeze="mean")
+    if not any(isinstance(layer, SqueezeExcite) for layer in _layers(model)):
+        form = dataclasses.replace(form, rescaling="in_place")
+    if not any(averages(layer) for layer in _layers(model)):
+        form = dataclasses.replace(form, pooling="whole")
+    return form
+
+
+def avoided(layer: Any, form: Form) -> set[str]:
+    """Operations that the converter would make of a layer and that do not occur in the form."""
+    found = set()
+    if isinstance(layer, layers.Layer) and form.hard_swish == "product":
+        found.add("HARD_SWISH")
+    if averages(layer) and form.pooling == "convolution":
+        found.add("AVERAGE_POOL_2D")
+    return found
+
+
+def _layers(model: keras.Model) -> Iterator[layers.Layer]:
+    """The model's layers, and those of models in it; a model of a class of its own is one layer."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model) and is_graph(layer):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _writable(model: keras.Model) -> bool:
+    """Whether it and the models in it are graphs with channels last, in which each layer has a name and a call."""
+    every = [layer for layer in _layers(model) if not isinstance(layer, layers.InputLayer)]
+    if not is_graph(model) or any(isinstance(layer, keras.Model) for layer in every):
+        return False
+    # A Sequential calls its layers anew whenever it grows, also while it is loaded.
+    once = isinstance(model, keras.Sequential) or all(len(layer._inbound_nodes) <= 1 for layer in model.layers)
+    channels_last = all(getattr(layer, "data_format", "channels_last") == "channels_last" for layer in every)
+    return once and channels_last and len({layer.name for layer in every}) == len(every)
+
+
+def _rewritten(layer: layers.Layer, form: Form) -> bool:
+    used = _activations(layer)
+    return (
+        keras.activations.hard_sigmoid in used
+        or (keras.activations.hard_swish in used and form.hard_swish == "product")
+        or (is_squeezed(layer) and form.squeeze == "commuted")
+        or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
+        or isinstance(layer, layers.ZeroPadding2D)
+        or leaves_out(layer)
+        or (averages(layer) and form.pooling == "convolution")
+        or _normalises_alone(layer)
+        or cuts_off_a_concatenation(layer)
+    )
+
+
+def _activations(layer: Any) -> list[Any]:
+    names = ("activation", "gate")
+    return [getattr(layer, name, None) for name in names]
+
+
+def is_squeezed(layer: layers.Layer) -> bool:
+    """Whether it is SE with a mean, which commutes with a layer."""
+    return isinstance(layer, SqueezeExcite) and layer.squeeze == "avg"
+
+
+def averages(layer: Any) -> bool:
+    """Whether it is an average pooling that a depthwise convolution can be, which has one stride for both sides."""
+    return isinstance(layer, layers.AveragePooling2D) and layer.pool_size != (1, 1) and len(set(layer.strides)) == 1
+
+
+def leaves_out(layer: Any) -> bool:
+    """Whether it is a pooling that takes one position in each stride."""
+    return isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D) and layer.pool_size == (1, 1)
+
+
+def _normalises_alone(layer: Any) -> bool:
+    """Whether it is a batch normalisation of maps that the converter would write as MUL and ADD: behind no weights."""
+    if not isinstance(layer, layers.BatchNormalization) or not layer._inbound_nodes:
+        return False
+    x = taken(layer)
+    before = x._keras_history.operation
+    linear = getattr(before, "activation", keras.activations.linear) is keras.activations.linear
+    return len(x.shape) == 4 and not (linear and getattr(before, "weights", []))
+
+
+def cuts_off_a_concatenation(layer: Any) -> bool:
+    """Whether it is a ReLU, and alone reads a concatenation."""
+    relu = isinstance(layer, layers.ReLU) or (
+        isinstance(layer, layers.Activation) and layer.activation in (keras.activations.relu, keras.activations.relu6)
+    )
+    if not relu or not layer._inbound_nodes:
+        return False
+    before: Any = taken(layer)._keras_history.operation
+    return isinstance(before, layers.Concatenate) and len(before._outbound_nodes) == 1

@@ -1,0 +1,1 @@
+"""Proof and measurement of files: parity, errors by layer, latency, memory. Imports all other rooms."""

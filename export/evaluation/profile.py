@@ -1,0 +1,64 @@
+"""What each operation of a file takes, and the Keras layer that it comes from.
+
+XNNPACK makes one operation of a whole graph, and LiteRT's Python interpreter has no profiler: so each operation runs
+as a file of its own, on the same engine. Its weights lie in the cache then as they may not in the whole, and each call
+costs a few microseconds: the sum is not the whole's latency, and stands beside it.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.layer_names import layer_of
+
+
+class Operation(NamedTuple):
+    """One operation, as a file of its own."""
+
+    name: str
+    """In the schema."""
+    layer: str
+    """The Keras layer's name, for a layer within another with the outer one's before a slash; "" if no name says."""
+    tensor: str
+    """The tensor that it writes."""
+    content: bytes
+
+
+def operations(content: bytes) -> Iterator[Operation]:
+    """Each operation that depends on the input, with those that prepare its constants, in the order of the graph."""
+    model = flatbuffer.unpack(flatbuffer.inlined(content))
+    graph = model.subgraphs[0]
+    active = flatbuffer.activations(graph)
+    preparing = [op for op in graph.operators if active.isdisjoint(map(int, op.outputs))]
+    names = flatbuffer.builtin_names()
+    for op in graph.operators:
+        if op not in preparing:
+            name = names[flatbuffer.builtin_code(model.operatorCodes[op.opcodeIndex])]
+            tensor = graph.tensors[op.outputs[0]].name.decode()
+            yield Operation(name, layer_of(graph, op), tensor, _alone(model, op, preparing, active))
+
+
+def _alone(model: Any, op: Any, preparing: list[Any], active: set[int]) -> bytes:
+    """A file of the operation: what it reads from others is its input."""
+    alone = copy.copy(model)
+    graph = copy.copy(model.subgraphs[0])
+    graph.operators = [copy.copy(one) for one in (*_needed(op, preparing), op)]
+    graph.inputs = np.array([index for index in dict.fromkeys(map(int, op.inputs)) if index in active], np.int32)
+    graph.outputs = np.array(op.outputs, np.int32)
+    alone.subgraphs, alone.signatureDefs, alone.metadata = [graph], None, None
+    alone.buffers = [copy.copy(buffer) for buffer in model.buffers]
+    flatbuffer.drop_untouched(alone)
+    return flatbuffer.pack(alone)
+
+
+def _needed(op: Any, preparing: list[Any]) -> list[Any]:
+    """Those of the preparing operations that the operation's constants come from, in the order of the graph."""
+    read, needed = set(map(int, op.inputs)), []
+    for one in reversed(preparing):
+        if not read.isdisjoint(map(int, one.outputs)):
+            read.update(map(int, one.inputs))
+            needed.append(one)
+    return needed[::-1]

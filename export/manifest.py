@@ -1,0 +1,86 @@
+"""What is written beside a model's file and beside an exported one, read back."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_se.atomic import read_object
+from keras_se.errors import InputError
+from keras_se.export.conversion.lowering_config import PLAIN, Form
+from keras_se.export.tflite import flatbuffer
+from keras_se.preprocessing import RECORD, Preprocessing, read_record
+
+
+def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
+    """The names of the classes, as the record of the run that made a model's file has them; None without one.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    record = Path(model_file).with_name(RECORD)
+    if not record.is_file():
+        return None
+    classes = read_record(record).get("classes")
+    if classes is None:
+        return None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError(
+            f"{record} is not the record of a run (classes must be a list of names; got {classes!r:.80}); "
+            "remove it or train again"
+        )
+    for name in classes:
+        if not name.isprintable():  # a label is a line of a text file
+            raise InputError(f"the names of classes must be text in one line; got {name!r:.80}; mend it in {record}")
+    return tuple(classes)
+
+
+def form_of(file: Path | str) -> Form:
+    """The form that an exported file's network is written in; the plain one where no manifest tells.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    return form_of_manifest(file) or PLAIN
+
+
+def form_of_manifest(file: Path | str) -> Form | None:
+    """The form that the manifest beside an exported file tells; None without one.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    return _from_manifest(file, lambda manifest: Form(**manifest.get("form", {})))
+
+
+def preprocessing_of_file(file: Path | str) -> Preprocessing:
+    """How an image becomes an input of an exported file: by its manifest, else as pixels in 0..1.
+
+    Raises:
+        InputError: the manifest is damaged, or the file takes no image.
+    """
+    found = preprocessing_of_manifest(file)
+    if found is not None:
+        return found
+    shape = flatbuffer.input_shape(flatbuffer.load(file))
+    if len(shape) != 4:
+        raise InputError(f"{file} must take one image (1, height, width, channels); its input is {shape}")
+    return Preprocessing(shape[1], shape[2])
+
+
+def preprocessing_of_manifest(file: Path | str) -> Preprocessing | None:
+    """How an image becomes an input of an exported file, by its manifest; None without one.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    return _from_manifest(file, lambda manifest: Preprocessing.from_dict(manifest["preprocessing"]))
+
+
+def _from_manifest(file: Path | str, read) -> Any:
+    """What `read` takes from the manifest beside a file; None if there is none."""
+    manifest = Path(file).with_name(f"{Path(file).name}.json")
+    if not manifest.is_file():
+        return None
+    try:
+        return read(read_object(manifest))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{manifest} is not a manifest ({error!r}); export the file again") from None

@@ -1,0 +1,265 @@
+"""As much int8 as a bound on the loss of accuracy allows."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_se.atomic import writable_folder
+from keras_se.errors import InputError
+from keras_se.export.compatibility.arena import check_arena
+from keras_se.export.conversion.converter import to_tflite
+from keras_se.export.conversion.lowering import lowered
+from keras_se.export.conversion.matching import needed
+from keras_se.export.evaluation.layer_errors import diagnose_contents
+from keras_se.export.evaluation.paired_interval import METHOD, Loss, loss
+from keras_se.export.exporter import (
+    Artifact,
+    activation_ranges,
+    calibration_record,
+    finished,
+    model_and_hash,
+    write,
+)
+from keras_se.export.manifest import labels_of
+from keras_se.export.qat.rewriting import is_quantization_aware
+from keras_se.export.quantization.calibration import Ranges, check_calibration
+from keras_se.export.quantization.image_range import check_accuracy, check_range, origin_of
+from keras_se.export.quantization.observers import find_method
+from keras_se.export.quantization.op_scopes import neighbours
+from keras_se.export.quantization.quantizer import quantize
+from keras_se.export.quantization.quantizer_recipes import LIFTS, lifted
+from keras_se.export.quantization.recipes import RECIPES, SEARCHED
+from keras_se.export.runtimes.registry import run_file
+from keras_se.export.targets.base import Content
+from keras_se.export.targets.registry import find_target
+from keras_se.export.tflite import flatbuffer
+from keras_se.preprocessing import Preprocessing, image_shape
+
+# Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
+_EIGHT_BITS_DB = 48.2
+_DIAGNOSED = 20  # images; a rank needs no more, and the reference kernels are slow
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file that was tried."""
+
+    lifted: int
+    """How many of the ranked operations are out of int8, with their neighbours."""
+    accuracy: float
+    """Share of the images that the file classifies right, on LiteRT."""
+    drop: float
+    """By how many percentage points that is less than for the float file."""
+    low: float
+    """Lower end of the drop's 95 % interval (see `keras_se.export.evaluation.paired_interval`)."""
+    high: float
+    """Upper end of that interval: the drop that the images exclude."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The file with the fewest operations lifted that a search found within the bound."""
+
+    content: bytes
+    float_accuracy: float
+    max_drop: float
+    """Percentage points."""
+    lift: str
+    lifted: tuple[str, ...]
+    """The operations that are not int8, as scopes (see `keras_se.export.quantization.op_scopes`)."""
+    steps: tuple[Step, ...]
+    """In the order in which they were tried."""
+    loss: Loss
+    """Of this file."""
+
+    @property
+    def drop(self) -> float:
+        """Percentage points that this file loses on the images."""
+        return self.loss.points
+
+    @property
+    def reached(self) -> bool:
+        """Whether the images show that the file is within the bound: the upper end of the interval is."""
+        return self.loss.high <= self.max_drop
+
+    @property
+    def images_needed(self) -> int | None:
+        """How many images would show that this file is within the bound, if they came out as these; None if none."""
+        return self.loss.images_for(self.max_drop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the file itself."""
+        fields = {name: value for name, value in vars(self).items() if name != "content"}
+        return {
+            **fields,
+            "steps": [dataclasses.asdict(step) for step in self.steps],
+            "loss": dataclasses.asdict(self.loss),
+            "interval": METHOD,
+            "drop": self.drop,
+            "reached": self.reached,
+            "images_needed": self.images_needed,
+        }
+
+
+def search(
+    float_file: bytes,
+    ranges: Ranges,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    max_drop: float = 0.5,
+    lift: str = "fp32",
+) -> Search:
+    """Lift as few operations out of int8 as the bound asks for.
+
+    Operations are ranked by the decibels that are lost in what they give. One is lifted together with its
+    neighbours: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
+    differ by much, its noise comes from the operation before, whose own output the widest channel makes look right. The
+    number of ranked operations is doubled until the bound holds and then bisected. It holds where the upper end of the
+    drop's 95 % interval is within it: what these images lose, others lose more or less. The bound is known to hold for
+    the file that is returned, not that one operation less breaks it: a drop need not shrink with every one. Of the
+    several files that are tried on the same images the accepted one may owe its place to them, which the interval of
+    one file does not count.
+
+    Args:
+        ranges: of `calibrate`.
+        images: float32 `(n, height, width, channels)`, as the network sees them, other than those of the calibration.
+        labels: int `(n,)`.
+        max_drop: percentage points of top-1; at least 0.
+        lift: "fp32", or "ai16" for int16 activations.
+    Returns:
+        If not even all of them keep the bound, the file with the least drop.
+    Raises:
+        InputError: `max_drop` is negative, `lift` is unknown, there are no images or not a label for each, or too few
+            to show the bound even for a file that gives each image the class of the float file.
+    """
+    _check(max_drop, lift, images, labels)
+    right = _right(float_file, images, labels)
+    ranked: list[list[str]] = []
+    tried: dict[int, tuple[Step, Loss, bytes]] = {}
+
+    def holds(count: int) -> bool:
+        if count not in tried:
+            content = quantize(float_file, _recipe(lift, _union(ranked[:count])), ranges)
+            found = _right(content, images, labels)
+            lost = loss(right, found)
+            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, content
+        return tried[count][0].high <= max_drop
+
+    if not holds(0):
+        ranked += _ranked(float_file, tried[0][2], images[:_DIAGNOSED])
+        below, above = 0, 1
+        while not holds(above) and above < len(ranked):
+            below, above = above, min(2 * above, len(ranked))
+        while above - below > 1 and holds(above):
+            middle = (below + above) // 2
+            below, above = (below, middle) if holds(middle) else (middle, above)
+    within = [count for count, (step, *_) in tried.items() if step.high <= max_drop]
+    best = min(within) if within else min(tried, key=lambda count: tried[count][0].drop)
+    _, lost, content = tried[best]
+    steps = tuple(step for step, *_ in tried.values())
+    return Search(content, float(right.mean()), max_drop, lift, tuple(_union(ranked[:best])), steps, lost)
+
+
+def export_searched(
+    model_or_path: keras.Model | Path | str,
+    out: Path | str,
+    *,
+    calibration: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    max_drop: float = 0.5,
+    lift: str | None = None,
+    target: str = "phone_cpu",
+    calibration_method: str = "min_max",
+    preprocessing: Preprocessing | None = None,
+) -> tuple[Artifact, Search]:
+    """Convert a model, search, and write `NAME.static_wi8_ai8_searched.tflite` with its manifest into `out`.
+
+    The file is written also when the bound was not reached; `Search.reached` and the manifest tell.
+
+    Args:
+        lift: what operations are lifted to; None for the target's own choice.
+        model_or_path, out, calibration, target, calibration_method, preprocessing: as for `export`.
+        images, labels, max_drop: as for `search`.
+    Raises:
+        InputError: as for `export` and `search`.
+    """
+    device = find_target(target, [RECIPES["static_wi8_ai8"]])
+    lift = lift or device.lift
+    find_method(calibration_method)
+    _check(max_drop, lift, images, labels)
+    folder = writable_folder(out)
+    model, source = model_and_hash(model_or_path)
+    if is_quantization_aware(model):
+        raise InputError("a search starts from a float model; a quantization-aware one is exported as static_wi8_ai8")
+    check_arena(model, device, [RECIPES["static_wi8_ai8"]])
+    calibration = check_calibration(calibration, image_shape(model))
+    origin = origin_of(preprocessing, model, model_or_path)
+    check_range(calibration, origin)
+    check_range(images, origin, what="images")
+    check_accuracy(model, images, labels, origin)
+    preprocessing = origin.preprocessing
+    form = needed(model, device.integer_form)
+    float_file = to_tflite(lowered(model, form))
+    ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
+    found = search(float_file, ranges, images, labels, max_drop=max_drop, lift=lift)
+    record = calibration_record(calibration, calibration_method)
+    labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
+    content = Content(found.content, SEARCHED, model.name, preprocessing, labelled)
+    notes = {**found.to_dict(), "images": len(images)}
+    further = {"form": dataclasses.asdict(form), "search": notes}
+    return write(finished(content, device, source=source, calibration=record, **further), folder), found
+
+
+def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if not max_drop >= 0:
+        raise InputError(f"max_drop must be at least 0 percentage points; got {max_drop}")
+    if lift not in LIFTS:
+        raise InputError(f"lift must be one of {', '.join(LIFTS)}; got {lift!r}")
+    if len(images) == 0 or np.shape(labels) != (len(images),):
+        raise InputError(f"a search needs images with a label each; got {len(images)} and labels {np.shape(labels)}")
+    alike = np.ones(len(images), bool)
+    if (least := loss(alike, alike)).high > max_drop:
+        needed = least.images_for(max_drop)
+        remedy = "no number of images shows that nothing is lost" if needed is None else f"give {needed:,} or more"
+        raise InputError(
+            f"max_drop must be more than what {len(images)} images leave open, {least.high:.2f} points even where no "
+            f"image changes its class; got {max_drop:g}: {remedy}, or a larger max_drop"
+        )
+
+
+def _recipe(lift: str, scopes: list[str]):
+    return dataclasses.replace(SEARCHED, rules=lifted(lift, lambda _: scopes))
+
+
+def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which images the file classifies right."""
+    try:
+        outputs = run_file("litert", content, images, "a file that was tried")
+    except InputError:  # XNNPACK refuses scales that differ too much
+        return np.zeros(len(labels), bool)
+    return outputs.values.argmax(1) == labels
+
+
+def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:
+    """Each operation with its neighbours, that of the greatest harm first."""
+    around = neighbours(float_file)
+    found = diagnose_contents(flatbuffer.without_softmax(float_file), flatbuffer.without_softmax(int8_file), images)
+    before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
+    harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}
+    return [around[tensor] for tensor in sorted(harm, key=lambda tensor: -harm[tensor]) if tensor in around]
+
+
+def _union(groups: list[list[str]]) -> list[str]:
+    return list(dict.fromkeys(_flat(groups)))
+
+
+def _flat(groups: list[list[str]]) -> Iterator[str]:
+    for group in groups:
+        yield from group

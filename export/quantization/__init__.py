@@ -1,0 +1,1 @@
+"""Float file to quantized file: recipes, calibration, the quantizer. Imports the rooms up to runtimes."""

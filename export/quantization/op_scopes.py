@@ -1,0 +1,93 @@
+"""Which operations of a .tflite file play which part, by the graph alone.
+
+An operation is given as its scope, by which the quantizer knows it too: the names of its outputs, each followed by a
+semicolon. The scope of the file's input is its own name.
+"""
+
+from typing import Any
+
+from keras_se.errors import InputError
+from keras_se.export.tflite.flatbuffer import WEIGHTED, activations, operation_names, unpack
+
+
+def excitation(content: bytes) -> list[str]:
+    """The operations of every SE branch, in the graph's order: the squeeze, the two layers, and the gate.
+
+    The branch is what computes one factor of a MUL from the other with a convolution on the way, which sets it apart
+    from swish, `x * sigmoid(x)`; or from what the convolution before the other reads, as `lowering` may write it. The
+    MUL itself is not of it.
+
+    Raises:
+        InputError: there is none.
+    """
+    graph, names, moving = _read(content)
+    writer = {int(output): number for number, op in enumerate(graph.operators) for output in op.outputs}
+    found: set[int] = set()
+    for op, name in zip(graph.operators, names, strict=True):
+        factors = [int(index) for index in op.inputs if index in moving]
+        if name != "MUL" or len(factors) != 2:
+            continue
+        for scaled, gate in (factors, factors[::-1]):
+            before = writer.get(scaled)
+            starts = [scaled]
+            if before is not None and names[before] in WEIGHTED:
+                starts.append(int(graph.operators[before].inputs[0]))
+            for chain in (_between(graph, writer, moving, start, gate) for start in starts):
+                if before not in chain and any(names[number] in WEIGHTED for number in chain):
+                    found |= chain
+    if not found:
+        raise InputError("the network has no SE: nothing in it is scaled by what a convolution makes of it")
+    return [scope(graph, graph.operators[number]) for number in sorted(found)]
+
+
+def ends(content: bytes) -> list[str]:
+    """The input and what follows up to the first convolution; the last layer with weights and what follows.
+
+    Raises:
+        InputError: the network has fewer than two layers with weights.
+    """
+    graph, names, _ = _read(content)
+    layers = [number for number, name in enumerate(names) if name in WEIGHTED]
+    if len(layers) < 2:
+        raise InputError(f"there must be a first and a last layer with weights; the network has {len(layers)} of them")
+    outer = [*graph.operators[: layers[0] + 1], *graph.operators[layers[-1] :]]
+    return [f"{graph.tensors[graph.inputs[0]].name.decode()};", *(scope(graph, op) for op in outer)]
+
+
+def neighbours(content: bytes) -> dict[str, list[str]]:
+    """By the name of the tensor that an operation writes: that operation, those it reads from, those that read it."""
+    graph = unpack(content).subgraphs[0]
+    writer = {int(index): op for op in graph.operators for index in op.outputs}
+    found = {index: [scope(graph, op)] for index, op in writer.items()}
+    for op in graph.operators:
+        for index in map(int, op.inputs):
+            if index in writer:
+                found[index].append(scope(graph, op))
+                for output in map(int, op.outputs):
+                    found[output].append(scope(graph, writer[index]))
+    return {graph.tensors[index].name.decode(): scopes for index, scopes in found.items()}
+
+
+def _read(content: bytes) -> tuple[Any, list[str], set[int]]:
+    graph = unpack(content).subgraphs[0]
+    return graph, operation_names(content), activations(graph)
+
+
+def _between(graph, writer: dict[int, int], moving: set[int], start: int, end: int) -> set[int]:
+    """The operations that compute `end` from `start` alone; none where something else flows in."""
+    chain: set[int] = set()
+    open_ends = [end]
+    while open_ends:
+        index = open_ends.pop()
+        if index == start or writer.get(index) in chain:
+            continue
+        if index not in writer:
+            return set()  # the file's input
+        chain.add(writer[index])
+        open_ends += [int(one) for one in graph.operators[writer[index]].inputs if one in moving]
+    return chain
+
+
+def scope(graph: Any, op: Any) -> str:
+    """An operation of a subgraph as the quantizer knows it."""
+    return "".join(f"{graph.tensors[index].name.decode()};" for index in op.outputs)

@@ -1,0 +1,140 @@
+"""A float .tflite file to a quantized one."""
+
+import contextlib
+import io
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_se.errors import InputError
+from keras_se.export.quantization.bias_range import with_biases_in_range
+from keras_se.export.quantization.calibration import Ranges
+from keras_se.export.quantization.recipes import Recipe
+from keras_se.export.tflite.constants import constants
+from keras_se.export.tflite.flatbuffer import WEIGHTED, builtin_code, builtin_names, inlined, pack, schema, unpack
+from keras_se.export.tflite.layer_names import layer_path
+from keras_se.extras import import_extra
+
+# The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
+# last axis, and then finds no place for a scale for each filter unless such a row is a filter.
+_CHUNK = 32 << 20
+# XNNPACK refuses a whole file for one layer whose input's and kernel's steps make 256 of its output's, and cuts the
+# graph at an addition whose inputs' steps are less than a 1,024th of its output's.
+_FINEST = 128
+_FINEST_ADDED = 512
+MOST_FLOAT16 = 65_504
+"""The greatest number of float16."""
+
+
+def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
+    """The float file in the recipe's number format, self-contained.
+
+    Args:
+        ranges: of `calibrate`, for a static recipe.
+    Raises:
+        InputError: the network lacks the part that the recipe treats apart, or a weight is beyond float16.
+    """
+    if recipe.rules is None:
+        return inlined(float_file)
+    try:
+        rules = recipe.rules(float_file)
+    except InputError as error:
+        raise InputError(f"{recipe.name} does not fit: {error}") from None
+    manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
+    manager.load_quantization_recipe(rules)
+    model = import_extra("litert_quantizer.utils.tfl_flatbuffer_utils", "edge").read_model(float_file)
+    shapes = _flatten_large_kernels(model)
+    # The steps of Quantizer.quantize, which first has LiteRT check the file: a flat kernel is none to LiteRT.
+    generator = import_extra("litert_quantizer.params_generator", "edge").ParamsGenerator(model)
+    modifier = import_extra("litert_quantizer.model_modifier", "edge").ModelModifier(model)
+    if ranges is not None:
+        ranges = _no_finer_than_xnnpack_runs(model, ranges)
+    with _quietly():
+        parameters = generator.generate_quantization_parameters(manager, ranges, enable_progress_bar=False)
+        content = inlined(bytes(modifier.modify_model(parameters)))
+    content = _with_shapes(content, shapes) if shapes else content
+    _check_float16(content, float_file)
+    return content if ranges is None else with_biases_in_range(content, float_file)
+
+
+def _check_float16(content: bytes, float_file: bytes) -> None:
+    weights = {name: values for name, values, _ in constants(float_file)}
+    for name, values, _ in constants(content):
+        if values.dtype == np.float16 and not np.isfinite(values).all():
+            raise InputError(
+                f"float16 holds numbers up to {MOST_FLOAT16:,}; a weight of the layer {layer_path(name) or name} is "
+                f"{weights[name].flat[np.abs(weights[name]).argmax()]:g}: choose another recipe, or train again with "
+                "weight decay"
+            )
+
+
+def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:
+    """Make a matrix, a filter a row, of each kernel that is rounded in chunks; their shapes, by name."""
+    [graph] = model.subgraphs
+    found = {}
+    for op in graph.operators:
+        if builtin_code(model.operatorCodes[op.opcodeIndex]) == schema.BuiltinOperator.CONV_2D:
+            kernel = graph.tensors[op.inputs[1]]
+            filters, *rest = map(int, kernel.shape)
+            if 4 * filters * math.prod(rest) > _CHUNK:
+                found[kernel.name] = kernel.shape
+                kernel.shape = np.array([filters, math.prod(rest)], np.int32)
+    return found
+
+
+def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
+    """The ranges, with those widened that would give a tensor steps too fine for what computes or reads it.
+
+    Such is the output of a layer that no calibration image opens, as an SE of two hidden units can be in a trained
+    network; widened, it still holds no more than two products of one step by one step. And such is a branch that adds
+    next to nothing: less than half a step of the sum.
+    """
+    ranges = dict(ranges)
+    [graph] = model.subgraphs
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    readers = Counter(int(index) for op in graph.operators for index in op.inputs)
+
+    def width(index: int) -> Any:
+        return np.maximum(ranges[names[index]]["max"], 0) - np.minimum(ranges[names[index]]["min"], 0)
+
+    def widen(index: int, least: Any) -> None:
+        low, high = ranges[names[index]]["min"], ranges[names[index]]["max"]
+        ranges[names[index]] = {"min": low, "max": np.maximum(high, np.minimum(low, 0) + least)}
+
+    kinds = builtin_names()
+    for op in graph.operators:
+        kind = kinds[builtin_code(model.operatorCodes[op.opcodeIndex])]
+        known = [int(index) for index in op.inputs if index >= 0 and names[index] in ranges]
+        if not known or names[op.outputs[0]] not in ranges:
+            continue
+        if kind in WEIGHTED:
+            kernel = model.buffers[graph.tensors[op.inputs[1]].buffer].data
+            if kernel is not None:
+                greatest = np.abs(np.frombuffer(kernel, "float32")).max()
+                widen(op.outputs[0], width(known[0]) * greatest / (127 * _FINEST))
+        elif kind == "ADD":
+            for index in known:
+                if readers[index] == 1:
+                    widen(index, width(op.outputs[0]) / _FINEST_ADDED)
+    return ranges
+
+
+def _with_shapes(content: bytes, shapes: dict[bytes, np.ndarray]) -> bytes:
+    """The file with the tensors of those names, and what is made of them alone, in those shapes."""
+    model = unpack(content)
+    for tensor in model.subgraphs[0].tensors:
+        tensor.shape = shapes.get(re.sub(rb"(_dequant|_duplicated_\d+)+$", b"", tensor.name), tensor.shape)
+    return pack(model)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the quantizer's bars, which start anew at each file, and its warnings."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

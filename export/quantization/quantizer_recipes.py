@@ -1,0 +1,57 @@
+"""The quantizer's rules for a float file: a format for every operation, and another for some."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from keras_se.extras import import_extra
+
+Rules = Callable[[bytes], Any]
+"""From a float file to the rules for its operations, of which a later one wins."""
+
+
+def uniform(name: str) -> Rules:
+    """The quantizer's own recipe of that name, for every operation."""
+    return lambda float_file: getattr(import_extra("litert_quantizer.recipe", "edge"), name)()
+
+
+def float16_weights(float_file: bytes) -> Any:
+    """Weights in float16, cast back before they are used."""
+    manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
+    qtyping = import_extra("litert_quantizer.qtyping", "edge")
+    casting = import_extra("litert_quantizer.algorithm_manager", "edge").AlgorithmName.FLOAT_CASTING
+    manager.add_weight_only_config(".*", qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=16, algorithm_key=casting)
+    return manager.get_quantization_recipe()
+
+
+def lifted(lift: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
+    """Int8 with some operations in more bits.
+
+    Args:
+        lift: "ai16" for int16 activations, "fp32" for float.
+        role: which operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`).
+    """
+
+    def rules(float_file: bytes) -> Any:
+        scopes = sorted(role(float_file))
+        manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
+        manager.load_quantization_recipe(uniform("static_wi8_ai8")(float_file))
+        if scopes:
+            LIFTS[lift](manager, f"^(?:{'|'.join(map(re.escape, scopes))})$")
+        return manager.get_quantization_recipe()
+
+    return rules
+
+
+def _in_int16(manager: Any, pattern: str) -> None:
+    every = import_extra("litert_quantizer.qtyping", "edge").TFLOperationName.ALL_SUPPORTED
+    manager.add_static_config(pattern, every, activation_num_bits=16, weight_num_bits=8)
+
+
+def _in_float(manager: Any, pattern: str) -> None:
+    every = import_extra("litert_quantizer.qtyping", "edge").TFLOperationName.ALL_SUPPORTED
+    untouched = import_extra("litert_quantizer.algorithm_manager", "edge").AlgorithmName.NO_QUANTIZE
+    manager.add_quantization_config(pattern, every, algorithm_key=untouched)
+
+
+LIFTS: dict[str, Callable[[Any, str], None]] = {"fp32": _in_float, "ai16": _in_int16}

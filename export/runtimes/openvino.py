@@ -1,0 +1,117 @@
+"""OpenVINO: its runtime on a .tflite file, and the file in its own format."""
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_se.errors import InputError
+from keras_se.export.sandbox import runner
+from keras_se.export.targets.base import Content, Product
+from keras_se.extras import import_extra
+
+if TYPE_CHECKING:
+    from keras_se.export.targets.registry import Target  # imports Keras
+
+# Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
+# in bfloat16 where the processor can: then what is measured is no more the file's.
+_AS_THE_FILE_SAYS = {"EXECUTION_MODE_HINT": "ACCURACY", "INFERENCE_NUM_THREADS": 2}
+_IN_FLOAT = {"LP_TRANSFORMS_MODE": False}
+"""Computes with the file's 8-bit numbers in float32: what OpenVINO calls low precision transformations is left out."""
+SATURATES = (
+    "OpenVINO's int8 saturates on this processor: without VNNI, oneDNN adds two products of 8 bits in 16. Measured is "
+    "the file compiled with {'LP_TRANSFORMS_MODE': False}, which does not and takes 1 to 1.5 times as long as float32; "
+    "an app must compile it so too, or take float32"
+)
+
+
+def read(content: bytes) -> Any:
+    """The file as OpenVINO's `Model`.
+
+    Raises:
+        InputError: OpenVINO cannot read it.
+    """
+    core = import_extra("openvino", "openvino").Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"  # it takes other formats from memory, this one by its name alone
+        path.write_bytes(content)
+        try:
+            return core.read_model(path)
+        except RuntimeError as error:
+            raise InputError(f"OpenVINO cannot read the file ({_last_line(error)}); export it again") from None
+
+
+def compiled(model: Any) -> Any:
+    """The model made ready for the processor, as a `CompiledModel` that computes what the file says.
+
+    Raises:
+        InputError: OpenVINO cannot compile it.
+    """
+    settings = _AS_THE_FILE_SAYS | (_IN_FLOAT if saturates() else {})
+    try:
+        return import_extra("openvino", "openvino").Core().compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        raise InputError(f"OpenVINO cannot compile the file ({_last_line(error)}); choose another recipe") from None
+
+
+@functools.cache
+def saturates() -> bool:
+    """Tell by trial whether OpenVINO's int8 convolutions saturate on this processor.
+
+    Two products of an unsigned and a signed 8-bit number are up to 64,770. AVX2 and AVX-512 add them in 16 bits, and
+    cut off what exceeds 32,767; VNNI and AMX add them in 32.
+    """
+    openvino = import_extra("openvino", "openvino")
+    operations = import_extra("openvino.opset8", "openvino")
+    channels = 64
+    image = operations.parameter((1, channels, 1, 1), np.float32)
+    low, high = np.float32(0), np.float32(1)
+    greatest = operations.fake_quantize(image, low, high, low, high, 256)  # 255 of 255
+    kernel = operations.constant(np.full((8, channels, 1, 1), 127, np.int8))
+    kernel = operations.multiply(operations.convert(kernel, "f32"), np.float32(1 / 127))
+    sums = operations.convolution(greatest, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    model = openvino.Core().compile_model(openvino.Model([sums], [image], "sums"), "CPU", _AS_THE_FILE_SAYS)
+    return bool(np.any(model([np.ones((1, channels, 1, 1), np.float32)])[0] < channels - 0.5))
+
+
+def check_tool(target: "Target") -> None:
+    """Whether OpenVINO is there.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    import_extra("openvino", "openvino")
+
+
+def finish(content: Content, target: "Target") -> Product:
+    """The file as it is, and OpenVINO's own format beside it, which computes the same and is read several times faster.
+
+    Raises:
+        InputError: OpenVINO is not installed, or cannot read or compile the file.
+    """
+    check_tool(target)
+    files = runner.call(f"{__name__}:converted", by="OpenVINO", file="the file", content=content.content)
+    return Product(content.content, {"openvino": files.pop("version")}, files)
+
+
+def converted(content: bytes) -> dict[str, Any]:
+    """The files of OpenVINO's own format, by suffix, after a trial of what it compiles; to be run in a child process.
+
+    Raises:
+        InputError: OpenVINO cannot read or compile the file.
+    """
+    model = read(content)
+    request = compiled(model).create_infer_request()
+    request.infer([np.zeros(one.shape, one.element_type.to_dtype()) for one in model.inputs])
+    openvino = import_extra("openvino", "openvino")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)  # a recipe says what has 16 bits
+        files = {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
+    return {"version": openvino.__version__, **files}
+
+
+def _last_line(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,54 @@
+"""For the browser: a file that LiteRT.js runs, and a page that shows it.
+
+Source: `@litertjs/core` 2.5, which takes and gives float32 alone and wants a static batch.
+"""
+
+import json
+from importlib.resources import files
+
+from keras_se.errors import InputError
+from keras_se.export.targets.base import Content, Product, check_labels
+from keras_se.export.targets.registry import Target
+from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.io_types import with_float_ends
+
+_PLACE = "NETWORK"
+_PROBABILITIES = {"SOFTMAX", "LOGISTIC"}
+INTERPOLATIONS = ("bilinear", "bicubic", "lanczos3")
+"""How the page can resize."""
+
+
+def finish(content: Content, target: Target) -> Product:
+    """The file with float32 ends, and `NAME.RECIPE.html`, which classifies images with it.
+
+    Raises:
+        InputError: the network takes another input than one colour image, or one resized as the page cannot, or has
+            another number of classes than of labels.
+    """
+    shape = flatbuffer.input_shape(content.content)
+    height, width = content.preprocessing.size
+    if shape != (1, height, width, 3):
+        raise InputError(f"{target.name} takes networks of one image (1, {height}, {width}, 3); got {shape}")
+    if content.preprocessing.interpolation not in INTERPOLATIONS:
+        raise InputError(
+            f"{target.name} resizes images by {', '.join(INTERPOLATIONS)}; got "
+            f"{content.preprocessing.interpolation!r}; give the preprocessing one of these"
+        )
+    check_labels(content, target)
+    return Product(with_float_ends(content.content), files={".html": page(content).encode()})
+
+
+def page(content: Content) -> str:
+    """The page, with what it needs to know of the network inside."""
+    last = [name for name in flatbuffer.operation_names(content.content) if name not in flatbuffer.CASTS][-1]
+    network = {
+        "name": content.name,
+        "file": f"{content.name}.{content.recipe.name}.tflite",
+        "recipe": content.recipe.name,
+        "preprocessing": content.preprocessing.to_dict(),
+        "labels": content.labels,
+        "logits": last not in _PROBABILITIES,
+    }
+    template = files("keras_se.export.targets").joinpath("browser.html").read_text(encoding="utf-8")
+    # In a script element "</script>" and "<!--" would be read as markup, even within a string.
+    return template.replace(_PLACE, json.dumps(network).replace("<", "\\u003c"), 1)

@@ -1,0 +1,69 @@
+"""For Coral's Edge TPU: a file that keeps the published rules, compiled where the compiler is on PATH."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_se.errors import InputError
+from keras_se.export.targets.base import Content, Product
+from keras_se.export.targets.edgetpu_rules import lint, summary
+from keras_se.export.targets.registry import Target
+from keras_se.export.tflite import flatbuffer
+
+COMPILER = "edgetpu_compiler"
+_SECONDS = 600  # the compiler's own limit is 180; beyond this it hangs
+
+
+def finish(content: Content, target: Target) -> Product:
+    """The file, compiled where `edgetpu_compiler` is on PATH; the manifest says whether it was.
+
+    Raises:
+        InputError: an operation breaks a published rule, or the compiler fails.
+    """
+    floating = sorted({*flatbuffer.float_operations(content.content)} - {"QUANTIZE", "DEQUANTIZE"})
+    if floating:
+        raise InputError(
+            f"{target.name} computes in 8-bit integers alone, which there are none of for {', '.join(floating)}; build "
+            "and train the network without"
+        )
+    found = lint(content.content)
+    if found:
+        raise InputError(f"{target.name} wants {summary(found)}")
+    compiler = shutil.which(COMPILER)
+    if compiler is None:
+        return Product(content.content, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
+    return _compiled(content.content, compiler)
+
+
+def _compiled(content: bytes, compiler: str) -> Product:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        try:
+            run = subprocess.run(
+                [compiler, "-s", "-o", folder, path], capture_output=True, text=True, check=False, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{COMPILER} did not end within {_SECONDS} s; run it by hand on the file") from None
+        made = path.with_name("model_edgetpu.tflite")
+        said = (run.stdout + run.stderr).strip()
+        if run.returncode or not made.is_file():
+            last = said.splitlines()[-1] if said else "it said nothing"
+            raise InputError(f"{COMPILER} failed with status {run.returncode} ({last}); run it by hand on the file")
+        return Product(made.read_bytes(), {"edgetpu": {"compiled": True, **_reported(said)}})
+
+
+_REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "compiler": (r"Edge TPU Compiler version (\S+)", str),
+    "operations_on_edge_tpu": (r"will run on Edge TPU: (\d+)", int),
+    "operations_on_cpu": (r"will run on CPU: (\d+)", int),
+}
+
+
+def _reported(said: str) -> dict[str, Any]:
+    found = {name: (re.search(pattern, said), kind) for name, (pattern, kind) in _REPORTS.items()}
+    return {name: kind(match[1]) for name, (match, kind) in found.items() if match}

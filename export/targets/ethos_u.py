@@ -1,0 +1,170 @@
+"""Files compiled for an Arm Ethos-U by Vela, and what Vela estimates that they cost there."""
+
+import csv
+import hashlib
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_se.errors import InputError
+from keras_se.export.sandbox.command import failure, run_python
+from keras_se.export.targets.base import Content, Product
+from keras_se.export.targets.registry import TARGETS, Target
+from keras_se.export.tflite import flatbuffer
+from keras_se.extras import import_extra
+
+BEFORE = ".before_vela.tflite"
+"""How the file that Vela was given ends. It is kept, because the compiled one runs on the NPU and nowhere else:
+parity, diagnosis and latency are measured on this one, of the same numbers."""
+
+_FINISH = f"{__name__}:finish"  # of the targets that this module is for
+_SYSTEMS = "Arm/vela.ini"  # packaged with Vela, and found by this name
+_KIB = 1024  # the unit of memory in Vela's summary
+_SHARE = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
+_FALLBACK = re.compile(r"operator: (\w+), ofm: .*\nReason: (.*)")
+_TENSOR = re.compile(r" \(.*\)$")  # the tensor at the end of a reason: one a reason would be too many
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Vela's estimates of one inference: a model of the system, not a measurement."""
+
+    cycles: int
+    """Of the NPU's clock, waits for memory included."""
+    cycles_npu: int
+    """Of these, the NPU computes in so many."""
+    milliseconds: float
+    npu_share: float
+    """Share of the operations that run on the NPU; the others fall back to the CPU, and cost is not counted."""
+    sram_bytes: int
+    dram_bytes: int
+    flash_bytes: int
+
+
+class Compiled(NamedTuple):
+    """What Vela makes of a file."""
+
+    content: bytes
+    """The file for the NPU's driver: one custom operation for each part that runs there."""
+    summary: Summary
+    fallbacks: Mapping[str, str]
+    """Operations that stay on the CPU, by their name in the schema, each with a reason of Vela's."""
+
+
+def finish(content: Content, target: Target) -> Product:
+    """The file compiled for the target's NPU, every operation of it.
+
+    Raises:
+        InputError: Vela is not installed or fails, the file takes more than one image, or an operation is left to the
+            CPU.
+    """
+    batch = flatbuffer.input_shape(content.content)[0]
+    if batch != 1:
+        raise InputError(f"{target.name} takes one image at a time; got a batch of {batch}; export with batch 1")
+    compiled = compile_for(content.content, target)
+    if compiled.summary.npu_share < 1:
+        raise InputError(
+            f"every operation must run on the NPU of {target.name}; {1 - compiled.summary.npu_share:.1%} are left to "
+            f"the CPU: {_reasons(compiled.fallbacks)}; replace these operations or choose another recipe"
+        )
+    manifest = {
+        "version": metadata.version("ethos-u-vela"),
+        **target.options,
+        "compiled_from": {"suffix": BEFORE, "sha256": hashlib.sha256(content.content).hexdigest()},
+        "npu_share": compiled.summary.npu_share,
+        "estimates": estimates(compiled.summary),
+    }
+    return Product(compiled.content, {"vela": manifest}, {BEFORE: content.content})
+
+
+def vela_summary(content: bytes, accelerator: str) -> Summary:
+    """What Vela estimates for a file, in the system of the accelerator's target.
+
+    Args:
+        content: an integer `.tflite` file, uncompiled. Operations left to the CPU are allowed, and counted nowhere.
+        accelerator: Vela's name or the target's: ethos-u65-512 or ethos_u65_512.
+    Raises:
+        InputError: there is no such accelerator, or Vela is not installed or fails.
+    """
+    name = accelerator.replace("-", "_")
+    names = [target.name for target in TARGETS.values() if target.finish == _FINISH]
+    if name not in names:
+        raise InputError(f"accelerator must be one of {', '.join(names)}; got {accelerator!r}")
+    return compile_for(content, TARGETS[name]).summary
+
+
+def check_tool(target: Target) -> None:
+    """Whether Vela is there.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    import_extra("ethosu.vela", "ethos")
+
+
+def compile_for(content: bytes, target: Target) -> Compiled:
+    """The file as Vela compiles it for a target, in a process of its own: malformed files abort it.
+
+    Raises:
+        InputError: Vela is not installed or fails.
+    """
+    check_tool(target)
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "network.tflite"), Path(folder, "out")
+        source.write_bytes(content)
+        options = {
+            "accelerator-config": target.options["accelerator"],
+            "config": _SYSTEMS,
+            "system-config": target.options["system_config"],
+            "memory-mode": target.options["memory_mode"],
+            "output-dir": out,
+        }
+        run = run_python(["-m", "ethosu.vela", *(f"--{name}={value}" for name, value in options.items()), source])
+        if run.returncode != 0:
+            raise InputError(f"Vela cannot compile the file for {target.name}: {failure(run, -1)}{_floats(content)}")
+        [compiled], [table] = out.glob("*_vela.tflite"), out.glob("*_summary_*.csv")
+        return Compiled(compiled.read_bytes(), _summary(table, run.stdout), dict(_FALLBACK.findall(run.stdout)))
+
+
+def estimates(summary: Summary) -> dict[str, Any]:
+    """A summary as the manifest has it."""
+    figures = vars(summary).copy()
+    del figures["npu_share"]  # known, not estimated
+    return figures
+
+
+def _summary(table: Path, printed: str) -> Summary:
+    with table.open() as lines:
+        [row] = csv.DictReader(lines)
+    operations = {where: int(count) for where, count in _SHARE.findall(printed)}
+    return Summary(
+        cycles=int(row["cycles_total"]),
+        cycles_npu=int(row["cycles_npu"]),
+        milliseconds=1e3 * float(row["inference_time"]),
+        npu_share=operations["NPU"] / sum(operations.values()),
+        sram_bytes=_bytes(row["sram_memory_used"]),
+        dram_bytes=_bytes(row["dram_memory_used"]),
+        flash_bytes=_bytes(row["on_chip_flash_memory_used"]) + _bytes(row["off_chip_flash_memory_used"]),
+    )
+
+
+def _bytes(kibibytes: str) -> int:
+    return round(_KIB * float(kibibytes))
+
+
+def _reasons(fallbacks: Mapping[str, str]) -> str:
+    """The operations by reason, in one line."""
+    by_reason: dict[str, list[str]] = {}
+    for operation, reason in sorted(fallbacks.items()):
+        by_reason.setdefault(_TENSOR.sub("", reason), []).append(operation)
+    return "; ".join(f"{', '.join(operations)} ({reason})" for reason, operations in by_reason.items())
+
+
+def _floats(content: bytes) -> str:
+    """What to change: of floats, which it takes in few places, Vela's own message is silent."""
+    found = flatbuffer.float_operations(content)
+    return f"; replace what computes in float: {', '.join(found)}" if found else "; change the network"

@@ -1,0 +1,69 @@
+"""A file as MediaPipe's `ImageClassifier` takes it: raw pixels or floats in, floats out, its description inside."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from keras_se.errors import InputError
+from keras_se.export.targets.base import Content, Product, check_labels
+from keras_se.export.targets.registry import Target
+from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
+from keras_se.export.tflite.metadata import with_metadata
+from keras_se.preprocessing import Preprocessing
+
+_PIXEL = 255.0  # the greatest
+_SCORES = {"SOFTMAX", "LOGISTIC"}
+_CASTS = {"QUANTIZE", "DEQUANTIZE"}
+
+
+def finish(content: Content, target: Target) -> Product:
+    """The file with the types, normalisation, labels and calibrated scores that an app's `ImageClassifier` reads.
+
+    The input is uint8 where an integer input's step is a pixel's, else float32. MediaPipe normalises a float input,
+    all channels alike; where they differ, the file normalises pixels in 0..1 itself. It squeezes an image of another
+    size to the network's, without the crop and the averaging of `Preprocessing`: apps should do these before.
+
+    Raises:
+        InputError: the network does not take three channels, does not give one score of a softmax or sigmoid for each
+            class, or has another number of classes than of labels.
+    """
+    shape = flatbuffer.input_shape(content.content)
+    if shape[3] != 3:
+        raise InputError(f"{target.name} gives networks three channels, red, green and blue; this one takes {shape[3]}")
+    _check_scores(content, target)
+    mean, std = content.preprocessing.mean, content.preprocessing.std
+    inside = with_float_output(content.content)
+    if takes_pixels(inside, content.preprocessing):
+        inside = with_uint8_input(inside)
+    else:
+        inside = with_float_input(inside)
+        if len(set(zip(mean, std, strict=True))) > 1:
+            inside = with_normalisation(inside, mean, std)
+            mean, std = (0.0,), (1.0,)
+    described = {"labels": content.labels, "scores": content.scores}
+    whole = with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described)
+    return Product(whole, {} if content.scores is None else {"score_calibration": asdict(content.scores)})
+
+
+def _check_scores(content: Content, target: Target) -> None:
+    shape = flatbuffer.output_shape(content.content)
+    if len(shape) != 2:
+        raise InputError(f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}")
+    last = [name for name in flatbuffer.operation_names(content.content) if name not in _CASTS][-1]
+    if last not in _SCORES:
+        raise InputError(
+            f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in "
+            f"{last}; end it with one, or choose phone_cpu"
+        )
+    check_labels(content, target)
+
+
+def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:
+    """Whether an input of int8 is a pixel less 128: an integer file that loses nothing when it takes raw pixels."""
+    [(scale, zero)], _ = flatbuffer.quantizations(content)
+    [kind], _ = flatbuffer.end_types(content)
+    return kind == "INT8" and all(
+        np.isclose(scale * _PIXEL * std, 1, rtol=1e-5) and np.isclose(zero + 128, _PIXEL * mean, atol=1e-3)
+        for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)
+    )

@@ -1,0 +1,94 @@
+"""For the neural processors of phones and laptops: LiteRT's ahead-of-time compilers, one per vendor.
+
+Each needs its vendor's own package, which is fetched from the vendor when it is installed. None of this has been tried
+on a device.
+"""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import io
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_se.errors import InputError
+from keras_se.export.targets.base import Content, Product
+from keras_se.export.targets.registry import Target
+from keras_se.extras import import_extra
+
+
+class Vendor(NamedTuple):
+    """A vendor's part of `ai_edge_litert`."""
+
+    name: str
+    """Of its package in `ai_edge_litert.aot.vendors`."""
+    sdk: str
+    """The distribution that brings its compiler, of LiteRT's own version; the module has underscores for hyphens."""
+
+    def soc(self, model: str) -> Any:
+        """LiteRT's target for one of its processors."""
+        targets = import_extra(f"ai_edge_litert.aot.vendors.{self.name}.target", "edge")
+        return targets.Target(targets.SocModel(model))
+
+
+VENDORS: dict[str, Vendor] = {
+    "google_tensor": Vendor("google_tensor", "ai-edge-litert-sdk-google-tensor"),
+    "intel_npu": Vendor("intel_openvino", "ai-edge-litert-sdk-intel"),
+    "mediatek": Vendor("mediatek", "ai-edge-litert-sdk-mediatek"),
+    "qualcomm": Vendor("qualcomm", "ai-edge-litert-sdk-qualcomm"),
+}
+
+
+def finish(content: Content, target: Target) -> Product:
+    """The file compiled for the target's processor; the manifest says how many of its operations that runs.
+
+    Raises:
+        InputError: the vendor's package is missing, its compiler fails, or it takes none of the operations.
+    """
+    soc = VENDORS[target.options["vendor"]].soc(target.options["soc"])
+    check_tool(target)
+    compiled = _compiled(content.content, soc, target.name)
+    stats = [] if compiled.partition_stats is None else compiled.partition_stats.subgraph_stats
+    counts = {
+        "operations_on_npu": sum(one.num_ops_offloaded for one in stats),
+        "operations": sum(one.num_total_ops for one in stats),
+        "partitions": sum(one.num_partitions_offloaded for one in stats),
+    }
+    if counts["operations_on_npu"] == 0:
+        raise InputError(
+            f"{target.name} takes none of the operations of a {content.recipe.name} file; try another recipe"
+        )
+    return Product(compiled.model_bytes, {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}})
+
+
+def check_tool(target: Target) -> None:
+    """Whether the vendor's compiler is there.
+
+    Raises:
+        InputError: its package is not installed.
+    """
+    sdk = VENDORS[target.options["vendor"]].sdk
+    if importlib.util.find_spec(sdk.replace("-", "_")) is None:
+        version = importlib.metadata.version("ai-edge-litert")
+        raise InputError(
+            f"{target.name} needs its vendor's compiler; {sdk} is not installed; pip install {sdk}=={version}"
+        )
+
+
+def _compiled(content: bytes, soc: Any, name: str) -> Any:
+    """The compiled `aot_types.Model`, in memory."""
+    aot = import_extra("ai_edge_litert.aot.aot_compile", "edge")
+    said = io.StringIO()  # it prints its failures and a bar
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        try:
+            result = aot.aot_compile(str(path), output_dir=folder, target=soc)
+        except (OSError, RuntimeError) as error:  # no compiler for this platform; ValueError becomes a failed back end
+            raise InputError(f"{name}: LiteRT's ahead-of-time compiler cannot run: {error}") from None
+        result.load()
+    for _, error in result.failed_backends:
+        raise InputError(f"{name}: the vendor's compiler failed: {error}")
+    [model] = result.models
+    return model

@@ -1,0 +1,1 @@
+"""The .tflite file itself: read, verified, changed. Imports sandbox; no Keras."""

@@ -1,0 +1,128 @@
+"""The constants and operations of a file, one by one against the float file that it was made from."""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_se.export.tflite.flatbuffer import CASTS, WEIGHTED, operation_names, schema, unpack
+
+_DTYPES = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.FLOAT16: "float16",
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.INT32: "int32",
+    schema.TensorType.INT64: "int64",
+}
+_FLOAT16_STEP = 2.0**-10  # spacing of its numbers, over their magnitude
+
+
+class WeightError(NamedTuple):
+    """How far the worst constant is from its original, in steps of its own scale; half a step is rounding."""
+
+    steps: float
+    tensor: str
+    compared: int
+    """How many constants have an original."""
+
+
+def weight_error(float_file: bytes, candidate: bytes) -> WeightError:
+    """The greatest difference between a quantized constant and the float constant of the same name."""
+    originals = {name: values for name, values, _ in constants(float_file) if values.dtype == np.float32}
+    worst, where, compared = 0.0, "", 0
+    for name, values, quantization in constants(candidate):
+        original = originals.get(original_name(name))
+        if original is None or original.shape != values.shape:
+            continue
+        compared += 1
+        error = _steps(values, original, quantization)
+        if not error <= worst:  # a NaN is worst of all
+            worst, where = error, name
+    return WeightError(worst, where, compared)
+
+
+def original_name(name: str) -> str:
+    """The name in the float file of a tensor: the quantizer numbers copies, and a change of type takes the name."""
+    return re.sub(r"(_duplicated_\d+|_inside)+$", "", name)
+
+
+class Operation(NamedTuple):
+    """What a file says of an operation beside its constants."""
+
+    kind: str
+    activation: int
+    """Fused into it: a number of the schema."""
+    biased: bool
+
+
+def operations_by_output(content: bytes) -> dict[str, Operation]:
+    """Each operation that computes, by the name of what it gives."""
+    graph = unpack(content).subgraphs[0]
+    return {
+        original_name(graph.tensors[op.outputs[0]].name.decode()): Operation(
+            kind,
+            getattr(op.builtinOptions, "fusedActivationFunction", 0) or 0,
+            kind in WEIGHTED and len(op.inputs) > 2 and int(op.inputs[2]) >= 0,
+        )
+        for op, kind in zip(graph.operators, operation_names(content), strict=True)
+        if kind not in CASTS
+    }
+
+
+def other_operation(float_file: bytes, candidate: bytes) -> str:
+    """Name the first operation that the candidate lacks or has otherwise than the float file; empty if there is none.
+
+    A constant that is right proves little where its convolution has lost its ReLU or its bias.
+    """
+    wanted, got = operations_by_output(float_file), operations_by_output(candidate)
+    for name, operation in wanted.items():
+        if name not in got:
+            return f"the candidate has no {operation.kind} that gives {name}"
+        if got[name] != operation:
+            return f"{_described(got[name])} gives {name}, where the model has {_described(operation)}"
+    return ""
+
+
+def _described(operation: Operation) -> str:
+    fused = {value: name for name, value in vars(schema.ActivationFunctionType).items() if not name.startswith("_")}
+    kind = operation.kind if operation.activation == 0 else f"{operation.kind} with {fused[operation.activation]}"
+    return kind if operation.biased or operation.kind not in WEIGHTED else f"{kind} without a bias"
+
+
+def dequantized(values: np.ndarray, quantization: Any) -> np.ndarray:
+    """What a constant means in float; one without a scale is its own meaning."""
+    if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
+        return values
+    return (values - along_channels(quantization.zeroPoint, values, quantization)) * along_channels(
+        quantization.scale, values, quantization
+    ).astype("float64")
+
+
+def along_channels(numbers: Any, values: np.ndarray, quantization: Any) -> np.ndarray:
+    """Scales or zero points, one or one a channel, in a shape that fits the values."""
+    shape = [1] * values.ndim
+    if len(numbers) > 1:
+        shape[quantization.quantizedDimension] = -1
+    return np.reshape(numbers, shape)
+
+
+def _steps(values, original, quantization) -> float:
+    if values.dtype.kind == "f":
+        return float(np.max(np.abs(values - original) / (_FLOAT16_STEP * np.abs(original) + 2.0**-24)))
+    scale = along_channels(quantization.scale, values, quantization).astype("float64")
+    wanted = original / scale
+    got = values - along_channels(quantization.zeroPoint, values, quantization)
+    # The scale is a float32: a bias of millions of steps is not known to half a step.
+    return float(np.max(np.abs(got - wanted) / (1 + 2.0**-22 * np.abs(wanted))))
+
+
+def constants(content: bytes):
+    """Name, values and quantization of each constant tensor."""
+    model = unpack(content)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is None or len(data) == 0 or tensor.type not in _DTYPES:
+                continue
+            values = np.frombuffer(data.tobytes(), _DTYPES[tensor.type]).reshape(tensor.shape)
+            yield tensor.name.decode(), values, tensor.quantization

@@ -1,0 +1,105 @@
+"""The types of a quantized file's input and output: what the world gives and takes, around integers inside."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_se.export.tflite.flatbuffer import add_constant, new_operation, pack, schema, unpack
+
+_Types = schema.TensorType
+
+
+def with_float_ends(content: bytes) -> bytes:
+    """The file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
+
+    A file that has them already stays as it is.
+    """
+    return with_float_output(with_float_input(content))
+
+
+def with_float_input(content: bytes) -> bytes:
+    """The file with a float32 input, and a QUANTIZE inside where that was an integer."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    for number, inner, outer in _integers(graph, graph.inputs):
+        graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], inner))
+        _replace_input(model, number, outer)
+    return pack(model)
+
+
+def with_float_output(content: bytes) -> bytes:
+    """The file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    for number, inner, outer in _integers(graph, graph.outputs):
+        graph.operators.append(new_operation(model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
+        _replace_output(model, number, outer)
+    return pack(model)
+
+
+def _integers(graph: Any, ends: Any) -> Iterator[tuple[int, int, int]]:
+    """Of the ends that are not float32: the place, the tensor, and a new float32 one of its shape."""
+    for number, index in enumerate(map(int, ends)):
+        if graph.tensors[index].type != _Types.FLOAT32:
+            yield number, index, _added(graph, index, _Types.FLOAT32, None)
+
+
+def with_uint8_input(content: bytes) -> bytes:
+    """The file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    [index] = map(int, graph.inputs)
+    quantization = copy.deepcopy(graph.tensors[index].quantization)
+    quantization.zeroPoint = np.asarray(quantization.zeroPoint) + 128
+    outer = _added(graph, index, _Types.UINT8, quantization)
+    graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
+    _replace_input(model, 0, outer)
+    return pack(model)
+
+
+def with_normalisation(content: bytes, mean: Sequence[float], std: Sequence[float]) -> bytes:
+    """The file of one float input with one of pixels in 0..1, from which a MUL and an ADD inside make the old one.
+
+    They stand before the network and so before its padding, which is of zeros after them.
+
+    Args:
+        mean: and `std`: by channel, of `(pixel - mean) / std`.
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    [index] = map(int, graph.inputs)
+    outer = _added(graph, index, _Types.FLOAT32, None)
+    scaled = _added(graph, index, _Types.FLOAT32, None)
+    factors = add_constant(model, "factors", 1 / np.asarray(std))
+    terms = add_constant(model, "terms", -np.asarray(mean) / np.asarray(std))
+    multiply = new_operation(model, schema.BuiltinOperator.MUL, [outer, factors], scaled)
+    multiply.builtinOptionsType, multiply.builtinOptions = schema.BuiltinOptions.MulOptions, schema.MulOptionsT()
+    add = new_operation(model, schema.BuiltinOperator.ADD, [scaled, terms], index)
+    add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    graph.operators[:0] = [multiply, add]
+    _replace_input(model, 0, outer)
+    return pack(model)
+
+
+def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
+    """The index of a new tensor, of the shape of another, which gives its name away."""
+    inner = graph.tensors[like]
+    outer = copy.copy(inner)
+    outer.type, outer.quantization, outer.buffer = kind, quantization, 0
+    inner.name = inner.name + b"_inside"
+    graph.tensors.append(outer)
+    return len(graph.tensors) - 1
+
+
+def _replace_input(model: Any, number: int, index: int) -> None:
+    model.subgraphs[0].inputs[number] = index
+    for signature in model.signatureDefs or ():
+        signature.inputs[number].tensorIndex = index
+
+
+def _replace_output(model: Any, number: int, index: int) -> None:
+    model.subgraphs[0].outputs[number] = index
+    for signature in model.signatureDefs or ():
+        signature.outputs[number].tensorIndex = index

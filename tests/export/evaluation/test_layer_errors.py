@@ -1,0 +1,86 @@
+"""Where a quantized file departs from its float file."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from keras_se.errors import InputError
+from keras_se.export import compare, diagnose
+from keras_se.export.evaluation.layer_errors import _Sums, _Tensor
+from keras_se.export.tflite import flatbuffer
+
+
+@pytest.fixture(scope="module")
+def diagnosed(trained):
+    return diagnose(trained.files["float32"], trained.files["static_wi8_ai8"], trained.images[:16])
+
+
+def test_every_operation_of_the_file_is_there_in_its_order(diagnosed, trained):
+    names = flatbuffer.operation_names(trained.files["static_wi8_ai8"].read_bytes())
+    assert [one.operation for one in diagnosed] == names
+
+
+def test_at_the_logits_it_is_what_parity_measures(diagnosed, trained):
+    (logits,) = [one for one in diagnosed if one.operation == "FULLY_CONNECTED"]
+    files = trained.files["float32"], trained.files["static_wi8_ai8"]
+    parity = compare(*files, trained.images[:16], engine="litert_reference")
+    assert logits.sqnr_db == pytest.approx(parity.sqnr_db, abs=0.01)  # dB; the last bits of float32
+    assert logits.name == "logits"
+
+
+def test_what_is_lost_adds_up_along_the_graph(diagnosed):
+    """A convolution's only input that is measured is what the operation before it gave."""
+    for before, one in itertools.pairwise(diagnosed):
+        if one.operation == "DEPTHWISE_CONV_2D":
+            assert one.lost_db == pytest.approx(before.sqnr_db - one.sqnr_db)
+
+
+def test_a_file_has_no_error_against_itself(trained):
+    found = diagnose(trained.files["float32"], trained.files["float32"], trained.images[:2])
+    assert all(one.sqnr_db == np.inf and one.lost_db == 0 and one.clipped == 0 for one in found)
+    assert found[0].to_dict()["sqnr_db"] is None
+
+
+def test_the_operation_whose_weights_are_wrong_loses_most(trained, tmp_path):
+    content = trained.files["static_wi8_ai8"].read_bytes()
+    model = flatbuffer.unpack(content)
+    (graph,) = model.subgraphs
+    names = flatbuffer.operation_names(content)
+    number = [place for place, name in enumerate(names) if name == "DEPTHWISE_CONV_2D"][3]
+    operator = graph.operators[number]
+    kernel = graph.tensors[int(operator.inputs[1])]
+    model.buffers[kernel.buffer].data = -model.buffers[kernel.buffer].data  # as bytes: every weight's sign turned
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(flatbuffer.pack(model))
+    found = diagnose(trained.files["float32"], broken, trained.images[:4])
+    worst = max(found, key=lambda one: one.lost_db)
+    assert worst.tensor == graph.tensors[int(operator.outputs[0])].name.decode()
+
+
+def test_clipping_use_and_spread_are_what_numpy_counts():
+    """Two images of three channels, of which one is never active, in a range of -1 to 3."""
+    exact = np.array([[[0.0, 0.5, 0.0], [4.0, -0.25, 0.0]], [[1.0, 0.0, 0.0], [-2.0, 0.25, 0.0]]])
+    sums = _Sums()
+    for image in exact:
+        sums.add(image, _Tensor(np.clip(image, -1, 3), -1.0, 3.0))
+    one = sums.diagnosis("model/layer/op", "CONV_2D", [50.0])
+    assert one.clipped == 2 / 12
+    assert (one.low, one.high, one.used) == (-2.0, 4.0, 6 / 4)
+    assert one.spread == 4.0 / np.median([4.0, 0.5])
+    assert one.sqnr_db == pytest.approx(10 * np.log10((exact**2).sum() / 2))
+    assert one.lost_db == pytest.approx(50 - one.sqnr_db)
+
+
+def test_what_cannot_be_compared_is_refused(trained, wide, tmp_path):
+    float_file, quantized = trained.files["float32"], trained.files["static_wi8_ai8"]
+    with pytest.raises(InputError, match=r"images must be \(n, 32, 32, 3\); got \(2, 16, 16, 3\)"):
+        diagnose(float_file, quantized, np.zeros((2, 16, 16, 3), "float32"))
+    with pytest.raises(InputError, match="needs at least one image; got none"):
+        diagnose(float_file, quantized, np.zeros((0, 32, 32, 3), "float32"))
+    with pytest.raises(InputError, match="most of its tensors have other names"):
+        diagnose(float_file, wide.files["static_wi8_ai8"], trained.images[:1])
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(quantized.read_bytes()[:5000])
+    with pytest.raises(InputError, match="is damaged or cut short"):
+        diagnose(float_file, cut, trained.images[:1])

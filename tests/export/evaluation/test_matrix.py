@@ -1,0 +1,70 @@
+"""Every network in every number format on every engine."""
+
+import numpy as np
+import pytest
+
+from keras_se.export import RECIPES, compare
+from keras_se.export.runtimes.registry import ENGINES, USUAL
+from keras_se.export.tflite import flatbuffer
+
+
+def row(network, recipe, *engine):
+    """The larger network in every format takes minutes, and so does an engine that compiles each file for seconds."""
+    costs = (network != "trained", recipe not in ("float32", "static_wi8_ai8"), not set(engine) <= set(USUAL))
+    return pytest.param(network, recipe, *engine, marks=pytest.mark.slow if sum(costs) > 1 else ())
+
+
+FILES = [row(network, recipe) for network in ("trained", "wide") for recipe in RECIPES]
+RUNS = [
+    row(network, recipe, name)
+    for network in ("trained", "wide")
+    for recipe in RECIPES
+    for name, engine in ENGINES.items()
+    if recipe not in engine.refuses
+]
+
+
+@pytest.mark.parametrize(("network", "recipe", "engine"), RUNS)
+def test_agrees_with_keras(network, recipe, engine, request):
+    exported = request.getfixturevalue(network)
+    files, images = exported.files, exported.images[:48]
+    parity = compare(exported.model, files[recipe], images, engine=engine, float_file=files["float32"])
+    assert parity.recipe == recipe
+    assert parity.verdict == "pass", (parity.failures, parity.tolerance)
+
+
+@pytest.mark.parametrize(("network", "recipe", "engine"), RUNS)
+def test_agrees_with_the_reference_kernels(network, recipe, engine, request):
+    exported = request.getfixturevalue(network)
+    file = exported.files[recipe]
+    parity = compare(file, file, exported.images[:48], engine=engine)
+    assert parity.verdict == "pass", (parity.failures, parity.tolerance)
+
+
+@pytest.mark.parametrize(("network", "recipe"), FILES)
+def test_one_wrong_weight_fails(network, recipe, request, tmp_path):
+    """One of a million: the greatest of the first convolution with its sign turned."""
+    exported = request.getfixturevalue(network)
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(with_one_wrong_weight(exported.files[recipe].read_bytes()))
+    original = None if recipe == "float32" else exported.files["float32"]
+    whole = compare(exported.model, exported.files[recipe], exported.images[:16], float_file=original)
+    parity = compare(exported.model, broken, exported.images[:16], float_file=original)
+    assert (whole.verdict, parity.verdict) == ("pass", "fail"), (whole.failures, parity.failures)
+
+
+def with_one_wrong_weight(content: bytes) -> bytes:
+    model = flatbuffer.unpack(content)
+    [graph] = model.subgraphs
+    codes = [model.operatorCodes[op.opcodeIndex].builtinCode for op in graph.operators]
+    first = graph.operators[codes.index(flatbuffer.schema.BuiltinOperator.CONV_2D)]
+    tensor = int(first.inputs[1])
+    cast = [op for op in graph.operators if tensor in op.outputs]  # the DEQUANTIZE of a float16 file
+    kernel = graph.tensors[int(cast[0].inputs[0]) if cast else tensor]
+    types = flatbuffer.schema.TensorType
+    dtype = {types.FLOAT32: "float32", types.FLOAT16: "float16", types.INT8: "int8"}[kernel.type]
+    weights = np.frombuffer(model.buffers[kernel.buffer].data.tobytes(), dtype).copy()
+    worst = np.argmax(np.abs(weights.astype("float32")))
+    weights[worst] = -weights[worst]
+    model.buffers[kernel.buffer].data = np.frombuffer(weights.tobytes(), np.uint8)
+    return flatbuffer.pack(model)

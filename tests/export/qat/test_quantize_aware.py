@@ -1,0 +1,530 @@
+"""A quantization-aware model and its int8 file compute the same."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_se
+from keras_se.errors import InputError
+from keras_se.export import export, quantize_aware
+from keras_se.export.conversion.converter import to_tflite
+from keras_se.export.conversion.lowering import lowered
+from keras_se.export.conversion.lowering_config import COMMUTED, PRODUCTS
+from keras_se.export.manifest import form_of
+from keras_se.export.mixed_precision import export_searched
+from keras_se.export.qat import fake_quant
+from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
+from keras_se.export.runtimes.registry import find_engine, run_keras
+from keras_se.export.runtimes.tensors import each_images_tensors
+from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.constants import weight_error
+
+# Rounding in the middle between two steps goes either way; a hundredth of a step is float32's share.
+ONE_STEP = 1.01
+RNG = np.random.default_rng(0)
+
+
+class Tuned(NamedTuple):
+    """A quantization-aware model that was trained on for some updates."""
+
+    model: keras.Model
+    before: list[np.ndarray]
+    """Its weights before."""
+    losses: list[float]
+    """Of each epoch."""
+
+
+@pytest.fixture(scope="module")
+def tuned(trained) -> Tuned:
+    model = quantize_aware(trained.model, calibration=trained.images[:50])
+    before = [np.array(weight) for weight in model.get_weights()]
+    return Tuned(model, before, fit(model, trained.images).history["loss"])
+
+
+@pytest.fixture(scope="module")
+def aware(tuned) -> keras.Model:
+    """The trained network."""
+    return tuned.model
+
+
+def fit(model, images, epochs=2):
+    """Some updates towards the classes that the model gives already."""
+    labels = np.eye(model.output_shape[-1], dtype="float32")[model.predict(images, verbose=0).argmax(1)]
+    # With momentum, ten times the rate, the network in float rises and falls by the order of the batches.
+    model.compile(keras.optimizers.SGD(0.001), "categorical_crossentropy")
+    return model.fit(images, labels, batch_size=16, epochs=epochs, shuffle=False, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def int8(aware, tmp_path_factory):
+    [artifact] = export(aware, tmp_path_factory.mktemp("aware"), recipes=("static_wi8_ai8",))
+    return artifact
+
+
+def logits(path, images, engine):
+    return find_engine(engine).run(flatbuffer.without_softmax(flatbuffer.load(path)), images)
+
+
+def steps_apart(model, path, images, engine):
+    got = logits(path, images, engine)
+    return np.abs(got.values - run_keras(model, images).values) / got.lsb
+
+
+@pytest.mark.parametrize("engine", ["litert", "litert_reference", "tflm"])
+def test_logits_of_a_small_file_are_within_a_step(engine, randomise, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, use_bias=False)(x))
+    x = keras.layers.GlobalAveragePooling2D()(keras_se.SqueezeExcite(4)(keras.layers.ReLU()(x)))
+    model = keras.Model(inputs, keras.layers.Dense(10)(x))
+    randomise(model, 0)
+    images = RNG.random((64, 16, 16, 3)).astype("float32")
+    aware = quantize_aware(model, calibration=images)
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    assert steps_apart(aware, artifact.path, images, engine).max() <= ONE_STEP
+
+
+@pytest.mark.parametrize("engine", ["litert", "litert_reference", "tflm"])
+def test_a_deep_file_has_the_models_classes(aware, int8, trained, engine):
+    """A step more or less in one of 92 operations becomes up to 26 of the logits' steps here; in the median, one."""
+    got = logits(int8.path, trained.images, engine).values
+    chosen = run_keras(aware, trained.images).values.argmax(1)
+    assert np.mean(got[np.arange(len(got)), chosen] == got.max(1)) >= 0.995
+    assert np.median(steps_apart(aware, int8.path, trained.images, engine)) <= ONE_STEP
+
+
+def test_the_file_holds_integers_only(int8):
+    assert set(flatbuffer.dtypes(int8.path.read_bytes())) == {"INT8", "INT32"}
+    assert int8.manifest["xnnpack_partitions"] == 1
+
+
+def test_each_operation_is_within_a_step_on_the_same_inputs(aware, int8, trained):
+    compared = operations_apart(aware, int8.path.read_bytes(), trained.images[:3])
+    assert len(compared) == len(flatbuffer.operation_names(int8.path.read_bytes())) - 1  # the softmax is not rounded
+    assert {name: steps for name, steps in compared.items() if steps > ONE_STEP} == {}
+
+
+def operations_apart(model, content, images):
+    """By layer, the greatest difference in steps between the file's tensor and the model's, on the file's inputs."""
+    names = activations(content)
+    # Not what the quantizer rounds again for a concatenation.
+    tensors = {"input": names[0]} | {layer_of(name): name for name in names[1:] if not name.endswith("_quantized")}
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
+    rounded = [node.output_tensors[0] for node in nodes if isinstance(node.operation, FakeQuantize)]
+    parts = {}
+    for output in rounded:
+        layer, sources = rounded_layer(output), sources_of(entering(output))
+        taken = [rounded_layer(source) for source in sources]
+        if taken and {layer, *taken} <= tensors.keys():  # the converter gave some another name
+            parts[layer] = output, sources, taken
+    found = dict.fromkeys(parts, 0.0)
+    for values in each_images_tensors(content, images, list(tensors.values()), resolver="BUILTIN_REF"):
+        for layer, (output, sources, taken) in parts.items():
+            got = values[tensors[layer]]
+            known = {id(source): real(values[tensors[one]]) for source, one in zip(sources, taken, strict=True)}
+            expected = np.asarray(computed(output, known))
+            found[layer] = max(found[layer], float(np.abs(expected - real(got)).max() / got.scale))
+    return found
+
+
+def computed(tensor, known):
+    """A tensor of a model from the values, by id, of those that it is computed from."""
+    if id(tensor) in known:
+        return known[id(tensor)]
+    node = node_of(tensor)
+    args, kwargs = node.arguments.fill_in({id(one): computed(one, known) for one in node.input_tensors})
+    return node.operation(*args, **kwargs)
+
+
+def node_of(tensor):
+    """The call of a layer that gives a tensor."""
+    origin = tensor._keras_history
+    return origin.operation._inbound_nodes[origin.node_index]
+
+
+def entering(rounded):
+    """What a rounding makes a rounded tensor of."""
+    [tensor] = node_of(rounded).input_tensors
+    return tensor
+
+
+def rounded_layer(tensor):
+    """The layer that gives a rounded tensor; average pools share the rounding of what they read."""
+    origin = tensor._keras_history
+    if origin.node_index == 0:
+        return origin.operation.name.removesuffix("_range")
+    return entering(tensor)._keras_history.operation.name
+
+
+def activations(content):
+    graph = flatbuffer.unpack(content).subgraphs[0]
+    indices = [*graph.inputs, *(operator.outputs[0] for operator in graph.operators)]
+    return [graph.tensors[index].name.decode() for index in indices]
+
+
+def real(tensor):
+    return ((tensor.values.astype("float64") - tensor.zero) * tensor.scale).astype("float32")
+
+
+def layer_of(tensor):
+    """The layer whose name a tensor of a file has, `model_1/LAYER_1/Operation;…`; None of the input."""
+    parts = tensor.split(";")[0].split("/")
+    return parts[1].removesuffix("_1") if len(parts) > 1 else None
+
+
+def sources_of(tensor):
+    """The rounded tensors that a tensor is computed from, with no rounding between."""
+    layer = tensor._keras_history.operation
+    if isinstance(layer, FakeQuantize):
+        return [tensor]
+    found = [source for one in keras.tree.flatten(layer.input) for source in sources_of(one)]
+    return list({id(source): source for source in found}.values())
+
+
+def test_ranges_and_weights_go_through_a_file(aware, int8, trained, tmp_path):
+    aware.save(tmp_path / "aware.keras")
+    again = keras.models.load_model(tmp_path / "aware.keras")
+    np.testing.assert_array_equal(again(trained.images), aware(trained.images))
+    [after] = export(tmp_path / "aware.keras", tmp_path, recipes=("static_wi8_ai8",))
+    assert after.path.read_bytes() == int8.path.read_bytes()
+
+
+def test_training_lowers_the_loss_and_moves_weights_and_ranges(tuned):
+    model, before, losses = tuned
+    assert losses[-1] < losses[0]
+    ends = [layer.ends for layer in model.layers if isinstance(layer, FakeQuantize) and layer.learned]
+    assert len(ends) > 60
+    moved = [
+        variable.path
+        for variable, weight in zip(model.weights, before, strict=True)
+        if not np.array_equal(variable, weight)
+    ]
+    assert sum("range" in path for path in moved) > 10
+    assert sum("kernel" in path for path in moved) == sum("kernel" in variable.path for variable in model.weights)
+
+
+def test_frozen_ranges_are_those_of_the_calibration(trained):
+    model = quantize_aware(trained.model, calibration=trained.images[:20], learned=False)
+    assert not [weight.path for weight in model.weights if "range" in weight.path]
+    assert all(isinstance(layer, (FakeQuantize, RoundedWeights)) or not layer.weights for layer in model.layers)
+    exact = keras.Model(trained.model.input, trained.model.get_layer("stem_act").output)
+    assert model.get_layer("stem_act_range").range()[1] == pytest.approx(exact.predict(trained.images[:20]).max(), 1e-5)
+
+
+def test_the_gate_has_256_steps_to_one_and_the_mean_a_range_of_its_own(aware):
+    assert aware.get_layer("block1_se_expand_sigmoid_range").range() == (0.0, 255 / 256)
+    mean, before = aware.get_layer("block1_se_squeeze_range"), aware.get_layer("block1_pointwise_act_range")
+    assert mean.range()[1] < before.range()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_exports(policy, tmp_path):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=4, alpha=0.1, r=2)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    images = RNG.random((16, 32, 32, 3)).astype("float32")
+    aware = quantize_aware(model, calibration=images)
+    assert np.isfinite(fit(aware, images).history["loss"]).all()
+    computing = [layer.layer if isinstance(layer, RoundedWeights) else layer for layer in aware.layers]
+    computing = [layer for layer in computing if layer.name not in ("image", "input_range")]
+    assert {layer.compute_dtype for layer in computing} == {policy.removeprefix("mixed_")}
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+
+
+def block_of_every_form(x):
+    """Hard swishes with and without weights behind, hard and soft gates, which the forms write each in its way."""
+    y = keras.layers.Conv2D(16, 3, padding="same", activation="hard_swish", name="stem")(x)
+    y = keras_se.SqueezeExcite(4, gate="hard_sigmoid", name="hard_se")(y)
+    y = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(16, 3, 2, name="conv")(y))
+    y = keras.layers.Activation("hard_swish", name="swish")(y)
+    y = keras.layers.Add(name="sum")([y, keras_se.SqueezeExcite(4, name="se")(y)])
+    y = keras.layers.GlobalAveragePooling2D(name="mean")(y)
+    y = keras.layers.Dense(16, activation="hard_swish", name="hidden")(y)
+    y = keras.layers.Add(name="end")([y, keras.layers.Dense(16, name="other")(y)])
+    return keras.layers.Dense(10, activation="softmax", name="logits")(y)
+
+
+@pytest.mark.parametrize(("target", "form"), [("phone_cpu", PRODUCTS), ("ethos_u55_128", COMMUTED)])
+def test_each_operation_of_a_targets_form_is_within_a_step(target, form, randomise, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20, 20, 3))
+    model = keras.Model(inputs, block_of_every_form(inputs))
+    randomise(model, 0)
+    images = RNG.random((16, 20, 20, 3)).astype("float32")
+    quantize_aware(model, calibration=images, target=target).save(tmp_path / "aware.keras")
+    aware = keras.models.load_model(tmp_path / "aware.keras")
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))  # for another target than the second one
+    content = artifact.path.read_bytes()
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+    assert ("AVERAGE_POOL_2D" in flatbuffer.operations(content)) == (form == COMMUTED)
+    assert "HARD_SWISH" not in flatbuffer.operations(content)
+    compared = operations_apart(aware, content, images[:4])
+    assert compared.keys() == set(map(layer_of, activations(content))) - {None}  # of input and softmax
+    assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
+    # What parity and diagnose start from: the network in the form that the manifest tells has the file's tensors.
+    assert form_of(artifact.path) == form
+    original = to_tflite(lowered(model, form))
+    assert flatbuffer.activation_names(original) == activations(content)
+    assert weight_error(original, content).steps < 0.51  # each constant is rounded once
+
+
+def test_an_unknown_target_is_refused(trained):
+    with pytest.raises(InputError, match=r"target must be one of phone_cpu, .* got 'toaster'"):
+        quantize_aware(trained.model, calibration=trained.images[:2], target="toaster")
+
+
+NETWORKS = {
+    "mobilenet_v3_small": {},
+    "se_shufflenet": {},
+    "se_bn_inception": {},
+    "se_resnet20_cifar": {},
+    "se_resnet164_cifar": {},
+    "se_inception_resnet_v2": {"modules": (1, 1, 1)},
+    "se_resnext50_32x4d": {"se_stages": (2,)},
+    "se_vgg16": {},
+}
+PIXELS = {"se_inception_resnet_v2": 80}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_operation_of_other_networks_is_within_a_step(name, randomise, tmp_path):
+    keras.utils.set_random_seed(0)
+    size = PIXELS.get(name, 32)
+    model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10, **NETWORKS[name])
+    randomise(model, 0)
+    images = RNG.random((16, size, size, 3)).astype("float32")
+    aware = quantize_aware(model, calibration=images)
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    content = artifact.path.read_bytes()
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+    assert name != "mobilenet_v3_small" or artifact.manifest["xnnpack_partitions"] == 1
+    compared = operations_apart(aware, content, images[:2])
+    assert len(compared) > 0.6 * len(flatbuffer.operation_names(content))
+    assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
+
+
+def test_a_layer_without_an_int8_form_is_named():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.LayerNormalization(name="odd_one")(keras.layers.Conv2D(4, 3)(inputs)))
+    with pytest.raises(InputError, match="no int8 form of a LayerNormalization; got the layer odd_one"):
+        quantize_aware(model, calibration=RNG.random((2, 8, 8, 3)).astype("float32"))
+
+
+def on_images(*between, pixels=8):
+    """A model with layers between its input and a convolution with a dense layer behind."""
+    x = inputs = keras.Input((pixels, pixels, 3))
+    for layer in between:
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(keras.layers.Conv2D(4, 3, name="conv")(x))
+    return keras.Model(inputs, keras.layers.Dense(5, name="logits")(x))
+
+
+def images_of(pixels=8, number=8):
+    return np.random.default_rng(0).random((number, pixels, pixels, 3), "float32")
+
+
+def unrounded(aware, monkeypatch):
+    """The model with its parameters, which computes without any rounding."""
+    monkeypatch.setattr(fake_quant, "rounded_kernel", lambda layer, kernel: kernel)
+    for layer in aware.layers:
+        if isinstance(layer, FakeQuantize):
+            monkeypatch.setattr(layer, "call", lambda x: x)
+    return aware
+
+
+def after_steps(model, images, wanted, *, rate, steps=1):
+    """Outputs after steps of plain SGD on a squared error, batch normalisation as at inference."""
+    optimizer = keras.optimizers.SGD(rate)
+    for _ in range(steps):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(images, training=False) - wanted) ** 2)
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    return np.asarray(model(images, training=False))
+
+
+@pytest.mark.parametrize("target", ["phone_cpu", "ethos_u55_128"])
+def test_a_step_of_sgd_moves_the_function_as_far_as_the_original(target, randomise, monkeypatch):
+    """Hard swish's sixth in the next kernel made it move 36 times as far, and a normalisation by its own scale."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(2.0, -1.0, name="centre")(inputs)
+    x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="stem")(x)
+    x = keras.layers.Activation("hard_swish", name="swish")(keras.layers.BatchNormalization(name="stem_bn")(x))
+    x = keras.layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    x = keras.layers.Activation("hard_swish", name="swish2")(keras.layers.BatchNormalization(name="depthwise_bn")(x))
+    x = keras_se.SqueezeExcite(2, gate="hard_sigmoid", name="se")(x)
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(8, 1, name="project")(x))
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x))
+    randomise(model, 0)
+    images, wanted = images_of(16), np.random.default_rng(1).normal(size=(8, 4)).astype("float32")
+    aware = unrounded(quantize_aware(model, calibration=images, target=target, learned=False), monkeypatch)
+    before = np.asarray(model(images, training=False))
+    np.testing.assert_allclose(aware(images), before, atol=1e-5)
+    rate = 1e-2
+    moved = after_steps(model, images, wanted, rate=rate) - before
+    assert np.abs(moved).max() > 1e-3
+    got = after_steps(aware, images, wanted, rate=rate) - before
+    if target == "phone_cpu":
+        # Float32 knows outputs of about 1 to 1e-7, and so a step of some thousandths to 1e-4.
+        np.testing.assert_allclose(got, moved, rtol=0, atol=3e-4 * np.abs(moved).max())
+    else:  # a commuted squeeze is a kernel of its own, of two; it moves no further than these
+        assert np.linalg.norm(got) < 2 * np.linalg.norm(moved)
+
+
+def test_what_is_constant_stays_so_in_training(randomise, tmp_path):
+    """A Rescaling is a convolution by 1 in the file; it was trained as one."""
+    model = on_images(keras.layers.Rescaling([2.0, 3.0, 4.0], -1.0, name="centre"))
+    randomise(model, 0)
+    aware = quantize_aware(model, calibration=images_of())
+    [rescaling] = [layer for layer in aware.layers if layer.name == "centre"]
+    assert isinstance(rescaling, RoundedWeights)
+    assert rescaling.trainable_variables == []
+    aware.save(tmp_path / "aware.keras")
+    aware = keras.models.load_model(tmp_path / "aware.keras")
+    after_steps(aware, images_of(), np.ones((8, 5), "float32"), rate=0.1, steps=3)
+    kernel, bias = aware.get_layer("centre").folded()
+    np.testing.assert_array_equal(np.ravel(kernel), [2, 3, 4])
+    np.testing.assert_array_equal(bias, [-1, -1, -1])
+
+
+def test_what_was_frozen_stays_so_and_its_ranges_too(randomise):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, use_bias=False, name="frozen")(inputs)
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    x = keras.layers.Conv2D(4, 1, use_bias=False, name="free")(x)
+    x = keras.layers.BatchNormalization(name="frozen_norm")(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="mean")(x))
+    randomise(model, 0)
+
+    def trained_by(*frozen):
+        for name in ("frozen", "norm", "free", "frozen_norm"):
+            model.get_layer(name).trainable = name not in frozen
+        aware = quantize_aware(model, calibration=images_of())
+        # A kernel has the name of the normalisation that is folded into it.
+        return {variable.path.rpartition("/")[0].rpartition("/")[2] + "/" + variable.name
+                for variable in aware.trainable_variables}  # fmt: skip
+
+    assert trained_by("frozen", "norm", "frozen_norm") == {
+        "frozen_norm/kernel",
+        "frozen_norm_range/ends",
+        "mean_range/ends",
+    }
+    assert {"norm/gamma", "norm/beta", "relu_range/ends"} <= trained_by("frozen")
+    assert "norm/kernel" not in trained_by("frozen")
+    assert trained_by("frozen", "norm", "free", "frozen_norm") == set()
+
+
+TAKEN = {
+    "Dropout": keras.layers.Dropout(0.5, name="odd"),
+    "SpatialDropout2D": keras.layers.SpatialDropout2D(0.5, name="odd"),
+    "GaussianNoise": keras.layers.GaussianNoise(0.1, name="odd"),
+    "GaussianDropout": keras.layers.GaussianDropout(0.1, name="odd"),
+    "ActivityRegularization": keras.layers.ActivityRegularization(name="odd"),
+    "Identity": keras.layers.Identity(name="odd"),
+    "Cropping2D": keras.layers.Cropping2D(1, name="odd"),
+    "Rescaling": keras.layers.Rescaling(2.0, -1.0, name="odd"),
+}
+
+
+@pytest.mark.parametrize("layer", TAKEN.values(), ids=TAKEN)
+def test_layers_of_one_function_at_inference_are_taken(layer, randomise, tmp_path):
+    model = on_images(keras.layers.Conv2D(3, 3, padding="same", name="first"), layer)
+    randomise(model, 0)
+    images = images_of()
+    aware = quantize_aware(model, calibration=images)
+    [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
+    assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
+    assert artifact.manifest["xnnpack_partitions"] == 1
+    content = artifact.path.read_bytes()
+    assert {one: steps for one, steps in operations_apart(aware, content, images[:4]).items() if steps > ONE_STEP} == {}
+
+
+REFUSED = {
+    "RandomFlip": (keras.layers.RandomFlip(name="odd"), "apply it to the images before"),
+    "Resizing": (keras.layers.Resizing(8, 8, name="odd"), "apply it to the images before"),
+    "Normalization": (
+        keras.layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3], name="odd"),
+        "write it as Rescaling",
+    ),
+    "SeparableConv2D": (keras.layers.SeparableConv2D(4, 3, name="odd"), "write it as DepthwiseConv2D and Conv2D"),
+    "Conv1D": (keras.layers.Conv1D(4, 3, name="odd"), "write it as Conv2D with one row"),
+    "Lambda": (keras.layers.Lambda(lambda x: 2 * x, name="odd"), "write it in Keras's layers"),
+    "UpSampling2D": (keras.layers.UpSampling2D(2, name="odd"), "replace it, or quantize after training"),
+}
+
+
+@pytest.mark.parametrize(("layer", "remedy"), REFUSED.values(), ids=REFUSED)
+def test_a_layer_without_an_int8_form_is_refused_with_a_remedy(layer, remedy):
+    before, behind = [], []
+    if isinstance(layer, keras.layers.Conv1D):
+        before, behind = [keras.layers.Reshape((64, 3))], [keras.layers.Reshape((62, 4, 1))]
+    model = on_images(*before, layer, *behind)
+    kind = type(layer).__name__
+    with pytest.raises(InputError, match=f"no int8 form of a {kind}; got the layer odd: {remedy}"):
+        quantize_aware(model, calibration=images_of())
+
+
+def test_a_layer_that_is_called_twice_is_refused_by_name():
+    shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
+    with pytest.raises(InputError, match="called once; got shared, called 2 times: give each call a layer of its own"):
+        quantize_aware(on_images(shared, shared), calibration=images_of())
+
+
+def test_other_formats_are_refused(aware, tmp_path):
+    with pytest.raises(InputError, match="takes the recipe static_wi8_ai8 alone; got float32, float16"):
+        export(aware, tmp_path / "out", recipes=("float32", "static_wi8_ai8", "float16"))
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_search_from_it_is_refused(aware, trained, tmp_path):
+    with pytest.raises(InputError, match="a search starts from a float model"):
+        export_searched(
+            aware, tmp_path, calibration=trained.images, images=trained.images, labels=np.zeros(100, "int32")
+        )
+
+
+@pytest.mark.parametrize("images", [None, np.zeros((0, 32, 32, 3), "float32"), np.zeros((2, 8, 8, 3), "float32")])
+def test_unfit_calibration_images_are_refused(trained, images):
+    with pytest.raises(InputError, match="calibration images"):
+        quantize_aware(trained.model, calibration=images)
+
+
+def test_an_unknown_calibration_method_is_refused(trained):
+    with pytest.raises(InputError, match=r"calibration_method must be one of .* got 'entropy'"):
+        quantize_aware(trained.model, calibration=trained.images[:2], method="entropy")
+
+
+def test_an_unknown_engine_is_refused(trained):
+    with pytest.raises(InputError, match="engine must be one of keras, tfmot; got 'torch'"):
+        quantize_aware(trained.model, calibration=trained.images[:2], engine="torch")
+
+
+@pytest.mark.slow
+def test_the_engine_tfmot_is_a_model_of_tf_keras(trained):
+    """What it computes, and its file, tests/export/tfmot/test_tfmot.py holds to."""
+    model = quantize_aware(trained.model, calibration=trained.images[:8], engine="tfmot")
+    assert type(model).__module__.startswith("tf_keras")
+    assert model.output_shape == trained.model.output_shape
+
+
+def test_which_positions_a_shortcut_takes_is_not_trained():
+    """The pooling of one position that it is becomes a convolution by 1."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.MaxPooling2D(1, 2, name="every_other")(keras.layers.Conv2D(4, 3, padding="same")(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    aware = quantize_aware(model, calibration=np.random.default_rng(0).random((2, 8, 8, 3), "float32"))
+    [wrapped] = [layer for layer in aware.layers if layer.name == "every_other"]
+    assert isinstance(wrapped, RoundedWeights)
+    assert wrapped.trainable_variables == []
+    assert np.array_equal(wrapped.layer.kernel, np.ones((1, 1, 4, 1)))
