@@ -1,4 +1,4 @@
-"""What the forms of `keras_se.export.conversion.lowering` bring on a processor: latency ratios in int8, LiteRT with XNNPACK.
+"""Latency ratios in int8 of the forms of `keras_se.export.conversion.lowering`, by LiteRT with XNNPACK.
 
     python benchmarks/phone.py [--rounds 50] [--threads 1]
 

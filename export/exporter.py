@@ -41,8 +41,8 @@ from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.quantizer import MOST_FLOAT16, quantize
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.runtimes.registry import xnnpack_partitions
-from keras_se.export.targets.base import Content, Product
-from keras_se.export.targets.registry import Target, find_target
+from keras_se.export.targets.base import Content, Product, Target
+from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants
 from keras_se.export.tflite.layer_names import layer_path, layers_by_tensor
@@ -88,13 +88,14 @@ def export(
         recipes: names from `keras_se.export.RECIPES`.
         target: the device: a name from `keras_se.export.targets.registry.TARGETS`.
         calibration: float `(n, height, width, channels)`, as the network sees them; needed by static recipes.
-        calibration_method: how they give the ranges of the activations: a name from `keras_se.export.quantization.observers.METHODS`.
+        calibration_method: how they give the ranges of the activations: a name from
+            `keras_se.export.quantization.observers.METHODS`.
         bias_correction: correct the biases of files with 8-bit weights for the shift that rounding gives each layer's
             mean output on the calibration images.
         preprocessing: how an image becomes an input, which the manifests say and calibration images must fit. By
             default what `keras_se.preprocessing.find_preprocessing` finds.
-        score_calibration: of `keras_se.export.tflite.score_calibration.fit_scores`: how an app makes probabilities of the
-            outputs; for the target mediapipe.
+        score_calibration: how an app makes probabilities of the outputs, by
+            `keras_se.export.tflite.score_calibration.fit_scores`; for the target mediapipe.
     Raises:
         InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, the
             network lacks the part that a recipe treats apart, the model cannot be read or has another input, the

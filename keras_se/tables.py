@@ -66,7 +66,10 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
 
 
 def bench_rows(found: Sequence[Any], most: int) -> Rows:
-    """Measurements (`keras_se.export.evaluation.benchmark.Bench`), MB being the peak of memory; below, files, ratios, operations."""
+    """Measurements (`keras_se.export.evaluation.benchmark.Bench`), MB being the peak of memory.
+
+    Below them: files, ratios, operations.
+    """
     notes = [*dict.fromkeys(map(_file_note, found)), *(_ratio_note(row) for row in found if row.ratio)]
     return Rows(
         document=[row.to_dict() for row in found],

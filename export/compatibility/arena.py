@@ -11,8 +11,7 @@ from keras_se.errors import InputError
 from keras_se.export.compatibility.layer_ops import operations_of
 from keras_se.export.conversion.decompose import CONVOLUTIONS
 from keras_se.export.quantization.recipes import Recipe
-from keras_se.export.runtimes.registry import MOST_ARENA
-from keras_se.export.targets.registry import TARGETS, Target
+from keras_se.export.targets.base import Target
 from keras_se.preprocessing import image_shape
 
 _POOLS = (layers.AveragePooling2D, layers.MaxPooling2D)
@@ -25,15 +24,15 @@ def check_arena(model: keras.Model, target: Target, recipes: Sequence[Recipe]) -
         InputError: the input and output of one layer, which are in memory together, take more than the arena, or the
             model's input is not one image of known size.
     """
-    if target.finish != TARGETS["tflite_micro"].finish:
+    if target.arena is None:
         return
     shape = image_shape(model)
     for recipe in recipes:
         size = 2 if recipe.name == "static_wi8_ai16" else 1
         most, name = max(((size * _values(one), path) for path, one in operations_of(model)), default=(0, ""))
-        if most > MOST_ARENA:
+        if most > target.arena:
             raise InputError(
-                f"{target.name} has an arena of at most {MOST_ARENA >> 20} MiB; the input and output of {name} take "
+                f"{target.name} has an arena of at most {target.arena >> 20} MiB; the input and output of {name} take "
                 f"{most / 2**20:.0f} MiB in {recipe.name}; choose a smaller input than {shape}"
             )
 

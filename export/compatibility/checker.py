@@ -1,7 +1,6 @@
 """What a target would refuse or run slowly, told from the Keras model, before any conversion."""
 
 import dataclasses
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,14 @@ import keras
 from keras_se.errors import InputError
 from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.compatibility.layer_ops import becomes, operations_of
-from keras_se.export.compatibility.limits import LIMITS, tool
 from keras_se.export.conversion.converter import load_model
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering_config import PLAIN
 from keras_se.export.conversion.matching import avoided, needed
 from keras_se.export.qat.rewriting import is_quantization_aware
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
-from keras_se.export.targets.registry import Target, find_target
+from keras_se.export.targets.base import FORMAT_LIMITS, Target
+from keras_se.export.targets.registry import find_target
 from keras_se.preprocessing import image_shape
 
 
@@ -76,11 +75,10 @@ def check(
 def missing_tool(target: str) -> str | None:
     """What is not installed of what the target needs, and how to install it; None if all is there."""
     device = find_target(target)
-    if device.finish is None:
+    if device.check_tool is None:
         return None
-    module = importlib.import_module(device.finish.partition(":")[0])
     try:
-        getattr(module, "check_tool", lambda target: None)(device)
+        device.check_tool(device)
     except InputError as error:
         return str(error)
     return None
@@ -106,7 +104,7 @@ def alike(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
 def _of_the_input(model, shape, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     [image] = model.inputs
     given = image.name, "InputLayer", REFUSED, tuple(recipe.name for recipe in recipes)
-    if tool(device) in ("image_classifier", "browser") and shape[2] != 3:
+    if device.channels not in (None, shape[2]):
         reason = f"{device.name} gives networks three channels, red, green and blue; this one takes {shape[2]}"
         yield Finding(*given, reason, "repeat a grey image in an input of three channels")
     for recipe in recipes:
@@ -141,8 +139,8 @@ def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]
 
 def _limits(device: Target, recipe: Recipe, operations: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The verdict on some operations, and why: the first limit that one of them meets."""
-    for limit in LIMITS:
-        met = [name for name in operations if name in limit.operations] if limit.holds(device, recipe) else []
+    for limit in (*FORMAT_LIMITS, *device.limits):
+        met = [name for name in operations if name in limit.operations] if limit.holds(recipe) else []
         if met:
             yield limit.verdict, limit.reason.format(", ".join(met))
             return

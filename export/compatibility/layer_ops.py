@@ -11,27 +11,25 @@ from keras import activations, layers
 
 from keras_se.export.conversion.decompose import functional, is_graph
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
-from keras_se.squeeze_excite import SqueezeExcite
-
-DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXES, VECTORS, WIDE_POOL = USES = (
-    "a dilation that differs by direction",
-    "a tensor of more than 4 dimensions",
-    "SOFTMAX within a network",
-    "MEAN over the last axes",
-    "no operation of the schema",
-    "a resizing by this factor",
-    "SOFTMAX at each position",
-    "FULLY_CONNECTED on more than one vector",
-    "AVERAGE_POOL_2D of more than 8 padded positions",
+from keras_se.export.targets.base import (
+    DILATIONS,
+    DIMENSIONS,
+    INNER_SOFTMAX,
+    LAST_MEAN,
+    NO_OPERATION,
+    RESIZED,
+    SOFTMAXES,
+    VECTORS,
+    WIDE_POOL,
 )
-"""What is no operation's name: a use of one."""
+from keras_se.squeeze_excite import SqueezeExcite
 
 
 class Becomes(NamedTuple):
     """What stands for a layer in a file."""
 
     operations: tuple[str, ...] = ()
-    """Those that some device has trouble with: names of the schema, or of the uses above."""
+    """Those that some device has trouble with: names of the schema, or of USES in `keras_se.export.targets.base`."""
     instead: str = ""
     """What to write in its place."""
 

@@ -4,14 +4,14 @@ The rule of a verdict, for a file against Keras:
 
 1. Each constant is the model's own, rounded, and each operation, with its fused activation and bias, the model's own.
    A wrong network fails here, by name, however much noise its number format allows.
-2. The logits are within the recipe's tolerance (`keras_se.export.quantization.recipes`): error, decibels and agreement. Or, where a
-   network's depth, ranges and margins allow no such figures, they have at most twice the noise (6 dB, and twice the
-   error) that is predicted for the file: that of the float network with the file's weights and with each activation
-   that the file holds in 8 bits rounded to 8 bits, in the range that these images give it. The prediction runs in
-   float and takes no scale of an activation from the file, so that neither a wrong kernel nor a wrong range excuses
-   itself. Then the classes count too: with labels, the loss of accuracy must not be sure (its 95 % interval's lower
-   end) to exceed a point; without, nine classes of ten must be Keras's. Below 3 dB nothing passes: that format is none
-   for that network.
+2. The logits are within the recipe's tolerance (`keras_se.export.quantization.recipes`): error, decibels and
+   agreement. Or, where a network's depth, ranges and margins allow no such figures, they have at most twice the noise
+   (6 dB, and twice the error) that is predicted for the file: that of the float network with the file's weights and
+   with each activation that the file holds in 8 bits rounded to 8 bits, in the range that these images give it. The
+   prediction runs in float and takes no scale of an activation from the file, so that neither a wrong kernel nor a
+   wrong range excuses itself. Then the classes count too: with labels, the loss of accuracy must not be sure (its 95 %
+   interval's lower end) to exceed a point; without, nine classes of ten must be Keras's. Below 3 dB nothing passes:
+   that format is none for that network.
 
 Engines among each other are held by the second alone; where they compute alike, to steps of the output
 (`keras_se.export.runtimes.registry`).
@@ -39,15 +39,10 @@ from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.image_range import check_range
 from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.quantization.recipes import Tolerance
-from keras_se.export.runtimes.registry import (
-    ENGINES,
-    REFERENCE_KERNELS,
-    USUAL,
-    Outputs,
-    find_engine,
-    run_file,
-    run_keras,
-)
+from keras_se.export.runtimes.base import Outputs
+from keras_se.export.runtimes.keras_model import run_keras
+from keras_se.export.runtimes.litert import REFERENCE_KERNELS
+from keras_se.export.runtimes.registry import ENGINES, USUAL, find_engine, run_file
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import WeightError, other_operation, weight_error
 from keras_se.preprocessing import Origin

@@ -11,10 +11,9 @@ from keras import layers, ops
 
 from keras_se.export.conversion.lowering_config import Form
 from keras_se.export.quantization.observers import LEAST_RANGE, with_zero
+from keras_se.export.quantization.weight_rounding import filter_axes, rounded_kernel
 
 Tensor = Any
-
-_STEPS = 127  # of an int8 weight, on either side of zero
 
 
 @keras.saving.register_keras_serializable(package="keras_se")
@@ -93,27 +92,6 @@ class RoundedInput(FakeQuantize):
         return {**super().get_config(), "form": dataclasses.asdict(self.form)}
 
 
-def rounded_kernel(layer: Any, kernel: Tensor = None) -> Tensor:
-    """The kernel of a convolution or dense layer in the 255 steps of an int8 one, filter by filter.
-
-    A step is the filter's greatest magnitude over 127. The gradient is that of the kernel itself.
-
-    Args:
-        kernel: one to round in place of the layer's own.
-    """
-    if kernel is None:
-        kernel = layer.kernel.value
-    filters = _filter_axes(layer)
-    greatest: Any = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - filters)), keepdims=True)
-    step: Any = ops.stop_gradient(ops.where(greatest == 0, 1.0, greatest / _STEPS))
-    return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
-
-
-def _filter_axes(layer: Any) -> int:
-    """The number of a kernel's last axes that hold its filters: of a depthwise one, channels and multiplier."""
-    return 2 if isinstance(layer, layers.DepthwiseConv2D) else 1
-
-
 @keras.saving.register_keras_serializable(package="keras_se")
 class RoundedWeights(layers.Wrapper):
     """A convolution or dense layer that computes with its `rounded_kernel`, after what was folded into it.
@@ -151,7 +129,7 @@ class RoundedWeights(layers.Wrapper):
             bias = offset if bias is None else bias * each + offset
         kernel = self.layer.kernel.value
         if self.steps:
-            scale = ops.reshape(scale, kernel.shape[-_filter_axes(self.layer) :])
+            scale = ops.reshape(scale, kernel.shape[-filter_axes(self.layer) :])
         return kernel * (scale * self.factor), bias
 
     def call(self, x):

@@ -16,10 +16,11 @@ from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering import lowered_with_folds
 from keras_se.export.conversion.lowering_config import PLAIN, Form
 from keras_se.export.conversion.matching import needed
-from keras_se.export.qat.fake_quant import FakeQuantize, RoundedInput, RoundedWeights, rounded_kernel
+from keras_se.export.qat.fake_quant import FakeQuantize, RoundedInput, RoundedWeights
 from keras_se.export.quantization.calibration import check_calibration
 from keras_se.export.quantization.image_range import check_range, origin_of
 from keras_se.export.quantization.observers import find_method, with_zero
+from keras_se.export.quantization.weight_rounding import rounded_kernel
 from keras_se.export.targets.registry import find_target
 from keras_se.preprocessing import Preprocessing, bring_preprocessing, image_shape
 from keras_se.progress import track
@@ -99,7 +100,8 @@ def quantize_aware(
             `keras_se.export.targets.registry.TARGETS`; with "keras". Other targets take the file too, in this form.
         engine: "keras", for all that is said here; or "tfmot" (extra `[tfmot]`), for what
             `keras_se.export.tfmot.quantization.quantize_aware_tfmot` gives, a model of tf_keras.
-        method: how the images give the ranges: a name from `keras_se.export.quantization.observers.METHODS`; with "keras".
+        method: how the images give the ranges: a name from `keras_se.export.quantization.observers.METHODS`; with
+            "keras".
         learned: whether training moves the ranges; with "keras". Those that no trainable weight reaches stay.
         input_range: the least and greatest value of any image, between which pixels are spread; None for the model's
             preprocessing. The new model carries it to its file.

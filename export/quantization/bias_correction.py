@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.qat.fake_quant import rounded_kernel
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipes import RECIPES
+from keras_se.export.quantization.weight_rounding import rounded_kernel
 from keras_se.export.sandbox import runner
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants, dequantized

@@ -87,9 +87,9 @@ def calibrate(
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
         input_range: the range of every image that there could be, for the input itself; the images' own when None.
-        method: a name from `keras_se.export.quantization.observers.METHODS`. The least and greatest value of all images by default:
-            the quantizer's own rule, a moving average of each image's extremes, clips what few images reach, which
-            cost a trained SE-MobileNet 1.8 points of accuracy.
+        method: a name from `keras_se.export.quantization.observers.METHODS`. The least and greatest value of all
+            images by default: the quantizer's own rule, a moving average of each image's extremes, clips what few
+            images reach, which cost a trained SE-MobileNet 1.8 points of accuracy.
     Raises:
         InputError: there is no such method, the file has loops, or an activation is not finite.
     """

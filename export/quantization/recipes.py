@@ -11,7 +11,8 @@ from keras_se.export.quantization.quantizer_recipes import Rules, float16_weight
 class Tolerance:
     """How far a file's logits may be from its reference's, over all images together.
 
-    Most networks keep it; `keras_se.export.evaluation.parity` says what holds for those whose depth or margins do not allow it.
+    Most networks keep it; `keras_se.export.evaluation.parity` says what holds for those whose depth or margins do not
+    allow it.
     """
 
     error: float

@@ -1,19 +1,14 @@
-"""OpenVINO: its runtime on a .tflite file, and the file in its own format."""
+"""OpenVINO's runtime on a .tflite file."""
 
 import functools
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.sandbox import runner
-from keras_se.export.targets.base import Content, Product
 from keras_se.extras import import_extra
-
-if TYPE_CHECKING:
-    from keras_se.export.targets.registry import Target  # imports Keras
 
 # Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
 # in bfloat16 where the processor can: then what is measured is no more the file's.
@@ -74,26 +69,6 @@ def saturates() -> bool:
     sums = operations.convolution(greatest, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
     model = openvino.Core().compile_model(openvino.Model([sums], [image], "sums"), "CPU", _AS_THE_FILE_SAYS)
     return bool(np.any(model([np.ones((1, channels, 1, 1), np.float32)])[0] < channels - 0.5))
-
-
-def check_tool(target: "Target") -> None:
-    """Whether OpenVINO is there.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    import_extra("openvino", "openvino")
-
-
-def finish(content: Content, target: "Target") -> Product:
-    """The file as it is, and OpenVINO's own format beside it, which computes the same and is read several times faster.
-
-    Raises:
-        InputError: OpenVINO is not installed, or cannot read or compile the file.
-    """
-    check_tool(target)
-    files = runner.call(f"{__name__}:converted", by="OpenVINO", file="the file", content=content.content)
-    return Product(content.content, {"openvino": files.pop("version")}, files)
 
 
 def converted(content: bytes) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def stop() -> None:
 
 def _packages() -> dict[str, list[str]]:
     """The packages that this module is in, and where they are."""
-    outer, inner = __name__.split(".")[:-1]
+    outer, inner, *_ = __name__.split(".")
     return {name: list(sys.modules[name].__path__) for name in (outer, f"{outer}.{inner}")}
 
 

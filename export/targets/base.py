@@ -1,19 +1,37 @@
-"""What goes into a target's finish, and what comes out."""
+"""A device as a record: what it takes, what it cannot run, and how a quantized file becomes the file for it.
+
+In: a quantized .tflite file with what is known of it. Out: the device's file, and what belongs beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
+from keras_se.export.conversion.lowering_config import PLAIN, PRODUCTS, Form
+from keras_se.export.quantization.recipes import RECIPES, USUAL, Recipe
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.score_calibration import ScoreCalibration
+from keras_se.preprocessing import Preprocessing
 
-if TYPE_CHECKING:
-    from keras_se.export.quantization.recipes import Recipe
-    from keras_se.export.targets.registry import Target
-    from keras_se.export.tflite.score_calibration import ScoreCalibration
-    from keras_se.preprocessing import Preprocessing  # imports Keras, which a process that runs a file needs not
+DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXES, VECTORS, WIDE_POOL = USES = (
+    "a dilation that differs by direction",
+    "a tensor of more than 4 dimensions",
+    "SOFTMAX within a network",
+    "MEAN over the last axes",
+    "no operation of the schema",
+    "a resizing by this factor",
+    "SOFTMAX at each position",
+    "FULLY_CONNECTED on more than one vector",
+    "AVERAGE_POOL_2D of more than 8 padded positions",
+)
+"""Uses of an operation that some device refuses, where it takes the operation otherwise."""
+
+FLOAT_RECIPES = tuple(name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_")))
+"""Recipes whose files compute in floats somewhere, by the grammar of their names."""
 
 
 class Content(NamedTuple):
@@ -31,14 +49,115 @@ class Content(NamedTuple):
 
 
 class Product(NamedTuple):
-    """What a target's finish makes of a file."""
+    """The files that a target's tool makes of a quantized file."""
 
     content: bytes
     """The .tflite file."""
     manifest: Mapping[str, Any] = MappingProxyType({})
-    """What the manifest says further."""
+    """Fields that the manifest gets."""
     files: Mapping[str, bytes] = MappingProxyType({})
     """Further files, by what follows `NAME.RECIPE` in theirs."""
+
+
+class AllBut(frozenset):
+    """All operations but these; uses of an operation are not in it."""
+
+    def __contains__(self, name: object) -> bool:
+        return name not in USES and not super().__contains__(name)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Operations, or uses of one, that a device does not run, or runs slowly.
+
+    Each was seen: in the tool's own refusal, or as more than one partition of XNNPACK's.
+    """
+
+    operations: Container[str]
+    """Names of the schema, or of `USES`."""
+    reason: str
+    """Around the operations' names, which stand for `{}`."""
+    holds: Callable[[Recipe], bool] = lambda recipe: True
+    """The number formats that it holds for."""
+    verdict: str = "refused"
+    """ "refused" or "slow"."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device and the runtime on it."""
+
+    name: str
+    what: str
+    """The device, in words."""
+    lift: str = "fp32"
+    """What a search lifts an operation to, by default: a name from LIFTS of
+    `keras_se.export.quantization.quantizer_recipes`."""
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    """Recipes whose files it cannot run, each with the reason."""
+    float_form: Form = PLAIN
+    """How a network is written for recipes that compute in float."""
+    integer_form: Form = PRODUCTS
+    """And for those that compute in integers."""
+    limits: tuple[Limit, ...] = ()
+    """Operations that it does not run, beside those of `FORMAT_LIMITS`; the first that is met tells."""
+    channels: int | None = None
+    """Channels of the one image that its apps give; None for any."""
+    arena: int | None = None
+    """Bytes of activations that its tool is tried with at most; None for any."""
+    xnnpack: bool = False
+    """LiteRT runs its files there, with XNNPACK."""
+    computes_in_float16: bool = False
+    """It computes float32 files in float16 unless an app forbids it."""
+    calibrates_scores: bool = False
+    """Its apps apply a score calibration that the file brings."""
+    finish: Callable[[Content, Target], Product] | None = None
+    """Compiler, metadata, types of input and output; None where the device takes the file as it is. It raises
+    InputError where the device refuses."""
+    check_tool: Callable[[Target], None] | None = None
+    """Raises InputError where what `finish` needs is not installed; None where it needs nothing more."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What `finish` wants to know of this target."""
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The recipes that the command line makes unless told otherwise."""
+        return tuple(name for name in USUAL if name not in self.refuses)
+
+    def form(self, recipe: Recipe) -> Form:
+        """Return how a network is written for a recipe."""
+        return self.integer_form if recipe.calibrated else self.float_form
+
+    def finished(self, content: Content) -> Product:
+        """Return the file as the device takes it.
+
+        Raises:
+            InputError: the target's tool is missing, or it refuses the file.
+        """
+        return Product(content.content) if self.finish is None else self.finish(content, self)
+
+
+FORMAT_LIMITS = (
+    Limit({NO_OPERATION}, "it becomes {}"),
+    Limit({"WHILE"}, "a static recipe takes no loop", lambda recipe: recipe.calibrated),
+)
+"""Limits of the file format and of the quantizer, for every device."""
+
+NO_FLOATS = Limit(
+    frozenset(
+        {
+            *("ABS", "ELU", "EXP", "GREATER", "LEAKY_RELU", "LOG", "LOG_SOFTMAX", "MINIMUM", "NEG", "PRELU"),
+            *("REDUCE_MAX", "REVERSE_V2", "SELECT", "SELECT_V2", "SQUARE", "TILE", "TOPK_V2"),
+        }
+    ),
+    "{} has no integer form, and the target has no floats",
+)
+"""For devices without floats: what litert-quantizer 0.11 leaves in float in a static recipe."""
+
+
+def is_int16(recipe: Recipe) -> bool:
+    """Return True for a recipe whose activations have 16 bits."""
+    return recipe.name.endswith("_ai16") and "ai8" not in recipe.name
 
 
 def check_labels(content: Content, target: Target) -> None:

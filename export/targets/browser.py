@@ -7,8 +7,9 @@ import json
 from importlib.resources import files
 
 from keras_se.errors import InputError
-from keras_se.export.targets.base import Content, Product, check_labels
-from keras_se.export.targets.registry import Target
+from keras_se.export.conversion.lowering_config import ONE_PIECE
+from keras_se.export.targets.base import Content, Product, Target, check_labels
+from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.io_types import with_float_ends
 
@@ -52,3 +53,16 @@ def page(content: Content) -> str:
     template = files("keras_se.export.targets").joinpath("browser.html").read_text(encoding="utf-8")
     # In a script element "</script>" and "<!--" would be read as markup, even within a string.
     return template.replace(_PLACE, json.dumps(network).replace("<", "\\u003c"), 1)
+
+
+TARGETS = (
+    Target(
+        "browser",
+        "LiteRT.js in a web page",
+        integer_form=ONE_PIECE,
+        limits=XNNPACK_LIMITS,
+        channels=3,
+        xnnpack=True,
+        finish=finish,
+    ),
+)

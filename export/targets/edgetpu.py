@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from keras_se.errors import InputError
-from keras_se.export.targets.base import Content, Product
-from keras_se.export.targets.edgetpu_rules import lint, summary
-from keras_se.export.targets.registry import Target
+from keras_se.export.quantization.recipes import RECIPES
+from keras_se.export.targets.base import (
+    DILATIONS,
+    DIMENSIONS,
+    NO_FLOATS,
+    SOFTMAXES,
+    VECTORS,
+    AllBut,
+    Content,
+    Limit,
+    Product,
+    Target,
+)
+from keras_se.export.targets.edgetpu_rules import SUPPORTED, lint, summary
 from keras_se.export.tflite import flatbuffer
 
 COMPILER = "edgetpu_compiler"
@@ -67,3 +78,20 @@ _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 def _reported(said: str) -> dict[str, Any]:
     found = {name: (re.search(pattern, said), kind) for name, (pattern, kind) in _REPORTS.items()}
     return {name: kind(match[1]) for name, (match, kind) in found.items() if match}
+
+
+TARGETS = (
+    Target(
+        "edgetpu",
+        "Coral's Edge TPU: a file that keeps the published rules, compiled where edgetpu_compiler is on PATH",
+        refuses=dict.fromkeys(
+            (name for name in RECIPES if name != "static_wi8_ai8"), "it computes in 8-bit integers alone"
+        ),
+        limits=(
+            NO_FLOATS,
+            Limit(AllBut(SUPPORTED), "Coral does not list {}"),
+            Limit({DILATIONS, DIMENSIONS, SOFTMAXES, VECTORS}, "Coral's rules allow no {}"),
+        ),
+        finish=finish,
+    ),
+)

@@ -11,9 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
+from keras_se.export.conversion.lowering_config import COMMUTED
 from keras_se.export.sandbox.command import failure, run_python
-from keras_se.export.targets.base import Content, Product
-from keras_se.export.targets.registry import TARGETS, Target
+from keras_se.export.targets.base import (
+    FLOAT_RECIPES,
+    LAST_MEAN,
+    NO_FLOATS,
+    RESIZED,
+    WIDE_POOL,
+    Content,
+    Limit,
+    Product,
+    Target,
+    is_int16,
+)
 from keras_se.export.tflite import flatbuffer
 from keras_se.extras import import_extra
 
@@ -21,7 +32,6 @@ BEFORE = ".before_vela.tflite"
 """How the file that Vela was given ends. It is kept, because the compiled one runs on the NPU and nowhere else:
 parity, diagnosis and latency are measured on this one, of the same numbers."""
 
-_FINISH = f"{__name__}:finish"  # of the targets that this module is for
 _SYSTEMS = "Arm/vela.ini"  # packaged with Vela, and found by this name
 _KIB = 1024  # the unit of memory in Vela's summary
 _SHARE = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
@@ -91,10 +101,10 @@ def vela_summary(content: bytes, accelerator: str) -> Summary:
         InputError: there is no such accelerator, or Vela is not installed or fails.
     """
     name = accelerator.replace("-", "_")
-    names = [target.name for target in TARGETS.values() if target.finish == _FINISH]
-    if name not in names:
-        raise InputError(f"accelerator must be one of {', '.join(names)}; got {accelerator!r}")
-    return compile_for(content, TARGETS[name]).summary
+    targets = {target.name: target for target in TARGETS}
+    if name not in targets:
+        raise InputError(f"accelerator must be one of {', '.join(targets)}; got {accelerator!r}")
+    return compile_for(content, targets[name]).summary
 
 
 def check_tool(target: Target) -> None:
@@ -168,3 +178,48 @@ def _floats(content: bytes) -> str:
     """What to change: of floats, which it takes in few places, Vela's own message is silent."""
     found = flatbuffer.float_operations(content)
     return f"; replace what computes in float: {', '.join(found)}" if found else "; change the network"
+
+
+class Npu(NamedTuple):
+    """A family of NPUs, in the system that Vela takes for it unless told otherwise."""
+
+    macs: tuple[int, ...]
+    """Multiply-accumulates a cycle: its sizes."""
+    system_config: str
+    """Clock, memories and their bandwidths: a section of Vela's own `Arm/vela.ini`, as is the memory mode."""
+    memory_mode: str
+
+
+NPUS = {
+    "u55": Npu((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "u65": Npu((256, 512), "Ethos_U65_Client_Server", "Dedicated_Sram_384KB"),
+    "u85": Npu((128, 256, 512, 1024, 2048), "Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
+}
+
+_LIMITS = (
+    NO_FLOATS,
+    Limit({LAST_MEAN, RESIZED, WIDE_POOL}, "Vela leaves {} to the CPU"),
+    Limit({"GELU", "HARD_SWISH", "SQUARED_DIFFERENCE"}, "the NPU has no int16 form of {}", is_int16),
+)
+_NO_INT16_MATMUL = Limit({"BATCH_MATMUL"}, "the NPU has no int16 form of {}", is_int16)  # of the older two families
+
+
+def _target(family: str, npu: Npu, macs: int) -> Target:
+    return Target(
+        f"ethos_{family}_{macs}",
+        f"Arm Ethos-{family.upper()} with {macs} multiply-accumulates a cycle",
+        lift="ai16",
+        refuses=dict.fromkeys(FLOAT_RECIPES, "it computes on integers alone"),
+        integer_form=COMMUTED,
+        limits=_LIMITS if family == "u85" else (*_LIMITS, _NO_INT16_MATMUL),
+        finish=finish,
+        check_tool=check_tool,
+        options={
+            "accelerator": f"ethos-{family}-{macs}",
+            "system_config": npu.system_config,
+            "memory_mode": npu.memory_mode,
+        },
+    )
+
+
+TARGETS = tuple(_target(family, npu, macs) for family, npu in NPUS.items() for macs in npu.macs)

@@ -5,8 +5,9 @@ from dataclasses import asdict
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.targets.base import Content, Product, check_labels
-from keras_se.export.targets.registry import Target
+from keras_se.export.conversion.lowering_config import ONE_PIECE
+from keras_se.export.targets.base import Content, Product, Target, check_labels
+from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
 from keras_se.export.tflite.metadata import with_metadata
@@ -67,3 +68,17 @@ def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:
         np.isclose(scale * _PIXEL * std, 1, rtol=1e-5) and np.isclose(zero + 128, _PIXEL * mean, atol=1e-3)
         for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)
     )
+
+
+TARGETS = (
+    Target(
+        "mediapipe",
+        "MediaPipe's ImageClassifier in an app",
+        integer_form=ONE_PIECE,
+        limits=XNNPACK_LIMITS,
+        channels=3,
+        xnnpack=True,
+        calibrates_scores=True,
+        finish=finish,
+    ),
+)

@@ -7,8 +7,8 @@ The analyzer that comes with TensorFlow and LiteRT cannot tell: since version 2.
 from collections.abc import Mapping
 
 from keras_se.errors import InputError
-from keras_se.export.targets.base import Content, Product
-from keras_se.export.targets.registry import Target
+from keras_se.export.quantization.recipes import RECIPES
+from keras_se.export.targets.base import DIMENSIONS, AllBut, Content, Limit, Product, Target
 from keras_se.export.tflite import flatbuffer
 
 _PAGE = "developers.google.com/edge/litert/performance/gpu, the operations supported in 16-bit and 32-bit floats"
@@ -77,3 +77,18 @@ def finish(content: Content, target: Target) -> Product:
                 f"{len(tensor.shape)}; replace the layer that makes it, or choose phone_cpu"
             )
     return Product(content.content)
+
+
+TARGETS = (
+    Target(
+        "phone_gpu",
+        "LiteRT with its GPU delegate on a phone's graphics processor",
+        refuses=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, "a GPU computes in floats"),
+        limits=(
+            Limit(AllBut(OPERATIONS), "LiteRT's GPU delegate does not list {}"),
+            Limit({DIMENSIONS}, "LiteRT's GPU delegate takes no {}"),
+        ),
+        computes_in_float16=True,
+        finish=finish,
+    ),
+)

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.runtimes.registry import ample_arena
+from keras_se.export.runtimes.registry import MOST_ARENA, ample_arena
 from keras_se.export.sandbox.command import failure, run_python
-from keras_se.export.targets.base import Content, Product
-from keras_se.export.targets.registry import TARGETS, Target
+from keras_se.export.targets.base import FLOAT_RECIPES, NO_FLOATS, Content, Limit, Product, Target, is_int16
 from keras_se.export.tflite import flatbuffer
 from keras_se.extras import import_extra
 
@@ -70,7 +69,7 @@ def arena_bytes(content: bytes) -> int:
     Raises:
         InputError: TFLite Micro is not installed, or does not run the file.
     """
-    check_tool(TARGETS["tflite_micro"])
+    import_extra("tflite_micro", "edge")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "network.tflite")
         file.write_bytes(content)
@@ -223,3 +222,32 @@ int main() {
   return 0;
 }
 """)
+
+
+_HYBRID = "it has no kernels for int8 weights with float activations"
+
+TARGETS = (
+    Target(
+        "tflite_micro",
+        "TFLite Micro on a microcontroller",
+        lift="ai16",
+        refuses={
+            **dict.fromkeys(FLOAT_RECIPES, "it is to run where there are no fast floats"),
+            "float16": "it has no kernel that reads float16 weights",
+            "dynamic_wi8_afp32": _HYBRID,
+            "weight_only_wi8_afp32": _HYBRID,
+        },
+        limits=(
+            NO_FLOATS,
+            Limit({"GELU"}, "TFLite Micro has no kernel of {}"),
+            Limit(
+                {"HARD_SWISH", "RESIZE_BILINEAR", "SQUARED_DIFFERENCE"},
+                "TFLite Micro has no int16 kernel of {}",
+                is_int16,
+            ),
+        ),
+        arena=MOST_ARENA,
+        finish=finish,
+        check_tool=check_tool,
+    ),
+)

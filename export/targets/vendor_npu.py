@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.targets.base import Content, Product
-from keras_se.export.targets.registry import Target
+from keras_se.export.targets.base import Content, Product, Target
 from keras_se.extras import import_extra
 
 
 class Vendor(NamedTuple):
     """A vendor's part of `ai_edge_litert`."""
 
+    words: str
+    """The vendor, in words."""
     name: str
     """Of its package in `ai_edge_litert.aot.vendors`."""
     sdk: str
     """The distribution that brings its compiler, of LiteRT's own version; the module has underscores for hyphens."""
+    processors: str
+    """Those that LiteRT 2.3 compiles for ahead of time, as `ai_edge_litert.aot.vendors` names them."""
 
     def soc(self, model: str) -> Any:
         """LiteRT's target for one of its processors."""
@@ -33,10 +36,23 @@ class Vendor(NamedTuple):
 
 
 VENDORS: dict[str, Vendor] = {
-    "google_tensor": Vendor("google_tensor", "ai-edge-litert-sdk-google-tensor"),
-    "intel_npu": Vendor("intel_openvino", "ai-edge-litert-sdk-intel"),
-    "mediatek": Vendor("mediatek", "ai-edge-litert-sdk-mediatek"),
-    "qualcomm": Vendor("qualcomm", "ai-edge-litert-sdk-qualcomm"),
+    "google_tensor": Vendor(
+        "Google", "google_tensor", "ai-edge-litert-sdk-google-tensor", "Tensor_G3 Tensor_G4 Tensor_G5 Tensor_G6"
+    ),
+    "intel_npu": Vendor("Intel NPU", "intel_openvino", "ai-edge-litert-sdk-intel", "LNL PTL"),
+    "mediatek": Vendor(
+        "MediaTek",
+        "mediatek",
+        "ai-edge-litert-sdk-mediatek",
+        "MT6853 MT6877 MT6878 MT6879 MT6886 MT6893 MT6895 MT6897 MT6983 MT6985 MT6989 MT6991 MT6993 MT8171 MT8188 "
+        "MT8189",
+    ),
+    "qualcomm": Vendor(
+        "Qualcomm",
+        "qualcomm",
+        "ai-edge-litert-sdk-qualcomm",
+        "SA8255 SA8295 SM8350 SM8450 SM8475 SM8550 SM8650 SM8750 SM8845 SM8850",
+    ),
 }
 
 
@@ -92,3 +108,16 @@ def _compiled(content: bytes, soc: Any, name: str) -> Any:
         raise InputError(f"{name}: the vendor's compiler failed: {error}")
     [model] = result.models
     return model
+
+
+TARGETS = tuple(
+    Target(
+        f"{name}_{processor.lower().removeprefix('tensor_')}",
+        f"{vendor.words} {processor}, through its vendor's compiler; untested on hardware",
+        finish=finish,
+        check_tool=check_tool,
+        options={"vendor": name, "soc": processor},
+    )
+    for name, vendor in VENDORS.items()
+    for processor in vendor.processors.split()
+)

@@ -15,8 +15,7 @@ from keras_se import cli
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, check, export
 from keras_se.export.compatibility.checker import missing_tool
-from keras_se.export.compatibility.layer_ops import ACTIVATIONS, LAYERS, OPERATIONS, USES, becomes, operations_of
-from keras_se.export.compatibility.limits import LIMITS
+from keras_se.export.compatibility.layer_ops import ACTIVATIONS, LAYERS, OPERATIONS, becomes, operations_of
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lowered
 from keras_se.export.conversion.matching import needed
@@ -25,7 +24,7 @@ from keras_se.export.mixed_precision import export_searched
 from keras_se.export.qat.rewriting import quantize_aware
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.runtimes.registry import xnnpack_partitions
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import FORMAT_LIMITS, USES, Content
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
@@ -212,11 +211,12 @@ def test_every_row_has_a_case():
     assert kinds == {*LAYERS, *OPERATIONS} - _of_quantization_aware_models()
     functions = {getattr(one, name, None) for one in tried for name in ("activation", "gate")}
     assert set(ACTIVATIONS) <= functions
-    assert all(any(name in limit.operations for name in troublesome()) for limit in LIMITS)
+    limits = [limit for target in TARGETS.values() for limit in (*FORMAT_LIMITS, *target.limits)]
+    assert all(any(name in limit.operations for name in troublesome()) for limit in limits)
 
 
 def _of_quantization_aware_models():
-    return {kind for kind in LAYERS if kind.__module__.endswith("fake_quantization")}
+    return {kind for kind in LAYERS if kind.__module__.endswith("fake_quant")}
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_an_input_too_large_for_the_arena_is_refused_before_anything_is_converte
     inputs = keras.Input((1024, 1024, 3))
     x = layers.Conv2D(64, 1, name="second")(layers.Conv2D(64, 1, name="first")(inputs))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-    for module in ("artifacts", "search"):
+    for module in ("exporter", "mixed_precision"):
         monkeypatch.setattr(f"keras_se.export.{module}.to_tflite", None)
     line = (
         r"^tflite_micro has an arena of at most 64 MiB; the input and output of second take 128 MiB in static_wi8_ai8"

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights, rounded_kernel
+from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
+from keras_se.export.quantization.weight_rounding import rounded_kernel
 
 RNG = np.random.default_rng(0)
 
