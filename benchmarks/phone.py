@@ -21,7 +21,7 @@ from keras_se.export.evaluation.benchmark import latency_ratio
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipes import RECIPES
-from keras_se.export.runtimes.registry import xnnpack_partitions
+from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.registry import find_target
 
 IMAGES = np.random.default_rng(0).random((4, 224, 224, 3), "float32")

@@ -22,7 +22,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 import keras_se
-from keras_se.export.runtimes.registry import xnnpack_partitions
+from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tfmot.legacy_keras import to_tf_keras
 

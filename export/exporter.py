@@ -40,7 +40,7 @@ from keras_se.export.quantization.image_range import check_range, origin_of
 from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.quantizer import MOST_FLOAT16, quantize
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
-from keras_se.export.runtimes.registry import xnnpack_partitions
+from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.base import Content, Product, Target
 from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite import flatbuffer

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.runtimes.registry import REFERENCE_KERNELS
+from keras_se.export.runtimes.litert import REFERENCE_KERNELS
 from keras_se.export.runtimes.tensors import each_images_tensors
 from keras_se.export.sandbox import runner
 from keras_se.export.tflite import flatbuffer

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_se.export.runtimes.registry import micro_interpreter
+from keras_se.export.runtimes.tflite_micro import micro_interpreter
 
 _STATUS = Path("/proc/self/status")
 _TOTAL = re.compile(rb"Arena allocation total (\d+) bytes")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
+from keras_se.export.runtimes.base import Engine, Outputs, run_each
+from keras_se.export.tflite import flatbuffer
 from keras_se.extras import import_extra
 
 # Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
@@ -90,3 +92,16 @@ def converted(content: bytes) -> dict[str, Any]:
 
 def _last_line(error: RuntimeError) -> str:
     return str(error).strip().splitlines()[-1]
+
+
+def _openvino(content: bytes, images: np.ndarray) -> Outputs:
+    model = compiled(read(content))
+    [taken], [given] = flatbuffer.quantizations(content)
+    request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
+    outputs = run_each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
+    return outputs._replace(note=SATURATES if saturates() else "")
+
+
+ENGINES = {
+    "openvino": Engine(_openvino, extra="openvino"),
+}

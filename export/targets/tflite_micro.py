@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.runtimes.registry import MOST_ARENA, ample_arena
+from keras_se.export.runtimes.tflite_micro import MOST_ARENA, ample_arena
 from keras_se.export.sandbox.command import failure, run_python
 from keras_se.export.targets.base import FLOAT_RECIPES, NO_FLOATS, Content, Limit, Product, Target, is_int16
 from keras_se.export.tflite import flatbuffer

@@ -12,7 +12,8 @@ from keras_se.export.conversion.matching import needed
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipe_detection import recipe_of
-from keras_se.export.runtimes.registry import ENGINES, run_keras
+from keras_se.export.runtimes.keras_model import run_keras
+from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error

@@ -23,7 +23,7 @@ from keras_se.export.exporter import activation_ranges
 from keras_se.export.mixed_precision import export_searched
 from keras_se.export.qat.rewriting import quantize_aware
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.runtimes.registry import xnnpack_partitions
+from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, Content
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer

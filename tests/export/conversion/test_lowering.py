@@ -17,7 +17,8 @@ from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipes import RECIPES
-from keras_se.export.runtimes.registry import ENGINES, xnnpack_partitions
+from keras_se.export.runtimes.litert import xnnpack_partitions
+from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 

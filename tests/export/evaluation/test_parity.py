@@ -6,7 +6,7 @@ import pytest
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, compare
 from keras_se.export.evaluation import parity
-from keras_se.export.runtimes.registry import Outputs
+from keras_se.export.runtimes.base import Outputs
 
 
 @pytest.fixture

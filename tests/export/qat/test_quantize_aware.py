@@ -17,7 +17,8 @@ from keras_se.export.manifest import form_of
 from keras_se.export.mixed_precision import export_searched
 from keras_se.export.qat import fake_quant
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
-from keras_se.export.runtimes.registry import find_engine, run_keras
+from keras_se.export.runtimes.keras_model import run_keras
+from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.runtimes.tensors import each_images_tensors
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error

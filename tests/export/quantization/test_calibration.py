@@ -19,7 +19,7 @@ from keras_se.export import compare, diagnose, export
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.quantization.calibration import MOST_IMAGES, calibrate, check_calibration
 from keras_se.export.quantization.observers import LEAST_RANGE
-from keras_se.export.runtimes.registry import run_keras
+from keras_se.export.runtimes.keras_model import run_keras
 from keras_se.export.tflite import flatbuffer
 
 UPDATES = {"min_max": qsv_utils.min_max_update, "moving_average": qsv_utils.moving_average_update}

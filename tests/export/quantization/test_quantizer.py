@@ -10,7 +10,8 @@ from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipe_detection import recipe_of
-from keras_se.export.runtimes.registry import find_engine, xnnpack_partitions
+from keras_se.export.runtimes.litert import xnnpack_partitions
+from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants, weight_error
 from keras_se.preprocessing import Preprocessing

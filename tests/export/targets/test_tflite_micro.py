@@ -16,7 +16,8 @@ from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
 from keras_se.export.exporter import finished, write
 from keras_se.export.quantization.recipes import SEARCHED
-from keras_se.export.runtimes.registry import MICRO_STEPS, ample_arena, quantized_input
+from keras_se.export.runtimes.base import quantized_input
+from keras_se.export.runtimes.tflite_micro import MICRO_STEPS, ample_arena
 from keras_se.export.sandbox.command import run_python
 from keras_se.export.targets.base import Content
 from keras_se.export.targets.registry import TARGETS

@@ -1,0 +1,51 @@
+"""A runtime as a record, and the loop that all of them run images in. It imports no Keras."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_se.progress import track
+
+
+class Outputs(NamedTuple):
+    """What an engine computed.
+
+    `values`: float64 `(n, classes)`. `lsb`: the step of an integer output, None for a float one. `note`: how the
+    runtime computes otherwise on this processor than on others with int8 activations, and what to do about it.
+    """
+
+    values: np.ndarray
+    lsb: float | None
+    note: str = ""
+
+
+class Engine(NamedTuple):
+    """A runtime, and how its results relate to those of LiteRT's reference kernels on the same file."""
+
+    run: Callable[[bytes, np.ndarray], Outputs]
+    steps: Mapping[str, int] = {}
+    """Greatest difference from the reference kernels, in steps of the output, by recipe; where a recipe has none,
+    its own tolerance between engines holds."""
+    reason: str = ""
+    refuses: frozenset[str] = frozenset()
+    """Recipes whose files it cannot run."""
+    extra: str = "edge"
+    """What installs it."""
+
+
+def run_each(infer, images, dtype, taken, given) -> Outputs:
+    """The images one by one, quantized on the way in and dequantized on the way out; a scale of 0 means float."""
+    inputs = (quantized_input(image[None], dtype, *taken) for image in images)
+    rows = [np.array(infer(image)).reshape(-1) for image in track(inputs, "Running images", total=len(images))]
+    values = np.stack(rows).astype("float64")
+    scale, zero = given
+    return Outputs(values, None) if scale == 0 else Outputs((values - zero) * scale, scale)
+
+
+def quantized_input(image: np.ndarray, dtype: Any, scale: float, zero: int) -> np.ndarray:
+    """An image as an input of that type, scale and zero point takes it."""
+    if np.issubdtype(dtype, np.floating):
+        return image.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(image / scale) + zero, limits.min, limits.max).astype(dtype)
