@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_se.export import export, quantize_aware
 from keras_se.export.conversion.converter import load_model
-from keras_se.export.mixed_precision import export_searched
+from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.quantization.observers import METHODS
 from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.targets.ethos_u import BEFORE
@@ -120,7 +120,7 @@ def _files(
         images, labels = searched
         further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
         further["max_drop"] = options.max_drop
-        artifact, found = export_searched(model, folder, calibration=calibration, **further)
+        artifact, found = export_mixed_precision(model, folder, calibration=calibration, **further)
         yield f"search, {len(found.lifted)} lifted, {found.drop:.2f} lost on its own images", artifact.path
     steps = round(options.epochs * len(source.train) / BATCH)
     for how in options.training.split(",") if steps else ():

@@ -16,7 +16,7 @@ import numpy as np
 
 import keras_se
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
+from keras_se.export.conversion.lowering import lower
 from keras_se.export.evaluation.benchmark import latency_ratio
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
@@ -47,17 +47,21 @@ def pairs() -> Iterator[tuple[str, bytes, bytes]]:
         theirs = getattr(keras.applications, f"MobileNetV3{size}")(
             input_shape=(224, 224, 3), weights=None, include_preprocessing=False
         )
-        yield f"MobileNetV3-{size} over keras.applications', as it is", ours, int8(theirs, lower=False)
-        yield f"keras.applications' MobileNetV3-{size}, lowered, over as it is", int8(theirs), int8(theirs, lower=False)
+        yield f"MobileNetV3-{size} over keras.applications', as it is", ours, int8(theirs, lowered=False)
+        yield (
+            f"keras.applications' MobileNetV3-{size}, lowered, over as it is",
+            int8(theirs),
+            int8(theirs, lowered=False),
+        )
     for name, words in (("se_bn_inception", "SE-BN-Inception"), ("se_shufflenet", "SE-ShuffleNet")):
         model = keras_se.create_model(name)
-        yield f"{words} over {words}, as it is", int8(model), int8(model, lower=False)
+        yield f"{words} over {words}, as it is", int8(model), int8(model, lowered=False)
     for name, words in (("se_mobilenet", "MobileNet"), ("se_resnet50", "ResNet-50")):
         plain = int8(keras_se.create_model(name, placement="none"))
         yield f"SE-{words} over {words}", int8(keras_se.create_model(name)), plain
 
 
-def int8(model: keras.Model, *, lower: bool = True) -> bytes:
+def int8(model: keras.Model, *, lowered: bool = True) -> bytes:
     """The model's int8 file; calibrated on noise."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
@@ -66,8 +70,8 @@ def int8(model: keras.Model, *, lower: bool = True) -> bytes:
             layer.beta.assign(rng.normal(0, 0.2, shape))
             layer.moving_mean.assign(rng.normal(0, 0.2, shape))
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
-    form = find_target("phone_cpu").integer_form
-    content = to_tflite(lowered(model, form) if lower else model)
+    lowering = find_target("phone_cpu").integer_config
+    content = to_tflite(lower(model, lowering) if lowered else model)
     return quantize(content, RECIPES["static_wi8_ai8"], calibrate(content, IMAGES, (0, 1)))
 
 

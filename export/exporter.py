@@ -20,13 +20,13 @@ from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.compatibility.checker import check, named
 from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.conversion.finite_weights import check_weights
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.lowering_config import Form
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.lowering_config import LoweringConfig
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.conversion.model_names import check_names
 from keras_se.export.manifest import labels_of
-from keras_se.export.qat.rewriting import deployed, form_of_aware, is_quantization_aware
-from keras_se.export.qat.strip_fake_quant import take_ranges
+from keras_se.export.qat.rewriting import freeze_ranges, is_quantization_aware, lowering_of_aware
+from keras_se.export.qat.strip_fake_quant import strip_fake_quant
 from keras_se.export.quantization.bias_correction import correct_biases
 from keras_se.export.quantization.calibration import (
     Ranges,
@@ -41,7 +41,7 @@ from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.quantizer import MOST_FLOAT16, quantize
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.runtimes.litert import xnnpack_partitions
-from keras_se.export.targets.base import Content, Product, Target
+from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
 from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants
@@ -127,12 +127,12 @@ def export(
     labels = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
 
     @functools.cache
-    def converted(form: Form) -> Converted:
+    def converted(lowering: LoweringConfig) -> Converted:
         if aware:
-            found = Converted(*take_ranges(to_tflite(deployed(model))))
+            found = Converted(*strip_fake_quant(to_tflite(freeze_ranges(model))))
             magnitudes(found.content, noise(found.content, *origin.preprocessing.input_range))
             return found
-        content = to_tflite(lowered(model, form))
+        content = to_tflite(lower(model, lowering))
         if images is None:
             return Converted(content, None, magnitudes(content, noise(content, *origin.preprocessing.input_range)))
         ranges = activation_ranges(content, images, origin.preprocessing, calibration_method)
@@ -140,25 +140,25 @@ def export(
         return Converted(content, ranges, greatest)
 
     @functools.cache
-    def float_file(form: Form, correcting: bool) -> bytes:
-        content = converted(form).content
+    def float_file(lowering: LoweringConfig, correcting: bool) -> bytes:
+        content = converted(lowering).content
         return correct_biases(content, images) if correcting and images is not None else content
 
     made, overflows = [], {}
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
-        form = form_of_aware(model) if aware else needed(model, device.form(recipe))
+        lowering = lowering_of_aware(model) if aware else effective_config(model, device.lowering(recipe))
         correcting = bias_correction and recipe.rounds_weights
-        content = quantize(float_file(form, correcting), recipe, converted(form).ranges)
+        content = quantize(float_file(lowering, correcting), recipe, converted(lowering).ranges)
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
-        part = Content(content, recipe, model.name, origin.preprocessing, labels, score_calibration)
-        further: dict[str, Any] = {"form": dataclasses.asdict(form), "bias_correction": correcting}
+        part = QuantizedModel(content, recipe, model.name, origin.preprocessing, labels, score_calibration)
+        further: dict[str, Any] = {"lowering": dataclasses.asdict(lowering), "bias_correction": correcting}
         if device.computes_in_float16:
-            further["beyond_float16"] = beyond = converted(form).beyond_float16
+            further["beyond_float16"] = beyond = converted(lowering).beyond_float16
             overflows |= beyond
         try:
-            made.append(finished(part, device, source=source, calibration=calibrated_on, **further))
+            made.append(build_artifact(part, device, source=source, calibration=calibrated_on, **further))
         except InputError as error:
             layers = named(check(model, target, recipes=(recipe.name,)))
             raise InputError(f"{error}; in the Keras model: {layers}" if layers else str(error)) from None
@@ -198,22 +198,22 @@ class Converted(NamedTuple):
         return found
 
 
-class Finished(NamedTuple):
+class BuiltArtifact(NamedTuple):
     """A file as its target takes it, not yet on disk."""
 
-    of: Content
+    of: QuantizedModel
     target: str
-    product: Product
+    product: Deliverable
     manifest: dict[str, Any]
 
 
-def finished(content: Content, target: Target, *, source, calibration, **further) -> Finished:
+def build_artifact(content: QuantizedModel, target: Target, *, source, calibration, **further) -> BuiltArtifact:
     """A quantized file as its target takes it, with its manifest; `further` are fields of that.
 
     Raises:
         InputError: the target's tool is missing, or it refuses the file.
     """
-    product = target.finished(content)
+    product = target.package_for_target(content)
     manifest = {
         "model": content.name,
         "model_sha256": source,
@@ -231,10 +231,10 @@ def finished(content: Content, target: Target, *, source, calibration, **further
         **further,
         **product.manifest,
     }
-    return Finished(content, target.name, product, manifest)
+    return BuiltArtifact(content, target.name, product, manifest)
 
 
-def write(made: Finished, folder: Path) -> Artifact:
+def write(made: BuiltArtifact, folder: Path) -> Artifact:
     """`NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder.
 
     Raises:
@@ -243,7 +243,7 @@ def write(made: Finished, folder: Path) -> Artifact:
     return write_all([made], folder)[0]
 
 
-def write_all(made: Sequence[Finished], folder: Path) -> list[Artifact]:
+def write_all(made: Sequence[BuiltArtifact], folder: Path) -> list[Artifact]:
     """`write` for several files, of which a full disk or Ctrl-C leaves none.
 
     Raises:

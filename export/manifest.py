@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_se.atomic import read_object
 from keras_se.errors import InputError
-from keras_se.export.conversion.lowering_config import PLAIN, Form
+from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import RECORD, Preprocessing, read_record
 
@@ -33,7 +33,7 @@ def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
     return tuple(classes)
 
 
-def form_of(file: Path | str) -> Form:
+def lowering_of(file: Path | str) -> LoweringConfig:
     """The form that an exported file's network is written in; the plain one where no manifest tells.
 
     Raises:
@@ -42,13 +42,13 @@ def form_of(file: Path | str) -> Form:
     return form_of_manifest(file) or PLAIN
 
 
-def form_of_manifest(file: Path | str) -> Form | None:
+def form_of_manifest(file: Path | str) -> LoweringConfig | None:
     """The form that the manifest beside an exported file tells; None without one.
 
     Raises:
         InputError: the manifest is damaged.
     """
-    return _from_manifest(file, lambda manifest: Form(**manifest.get("form", {})))
+    return _from_manifest(file, lambda manifest: LoweringConfig(**manifest.get("lowering", {})))
 
 
 def preprocessing_of_file(file: Path | str) -> Preprocessing:

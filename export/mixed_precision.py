@@ -13,15 +13,15 @@ from keras_se.atomic import writable_folder
 from keras_se.errors import InputError
 from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.layer_errors import diagnose_contents
 from keras_se.export.evaluation.paired_interval import METHOD, Loss, loss
 from keras_se.export.exporter import (
     Artifact,
     activation_ranges,
+    build_artifact,
     calibration_record,
-    finished,
     model_and_hash,
     write,
 )
@@ -30,12 +30,12 @@ from keras_se.export.qat.rewriting import is_quantization_aware
 from keras_se.export.quantization.calibration import Ranges, check_calibration
 from keras_se.export.quantization.image_range import check_accuracy, check_range, origin_of
 from keras_se.export.quantization.observers import find_method
-from keras_se.export.quantization.op_scopes import neighbours
+from keras_se.export.quantization.op_scopes import adjacent_ops
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.quantization.quantizer_recipes import LIFTS, lifted
-from keras_se.export.quantization.recipes import RECIPES, SEARCHED
+from keras_se.export.quantization.quantizer_recipes import PRECISIONS, with_higher_precision
+from keras_se.export.quantization.recipes import MIXED_PRECISION, RECIPES
 from keras_se.export.runtimes.registry import run_file
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing, image_shape
@@ -50,7 +50,7 @@ class Step:
     """One file that was tried."""
 
     lifted: int
-    """How many of the ranked operations are out of int8, with their neighbours."""
+    """How many of the ranked operations are out of int8, with their adjacent_ops."""
     accuracy: float
     """Share of the images that the file classifies right, on LiteRT."""
     drop: float
@@ -69,7 +69,7 @@ class Search:
     float_accuracy: float
     max_drop: float
     """Percentage points."""
-    lift: str
+    higher_precision: str
     lifted: tuple[str, ...]
     """The operations that are not int8, as scopes (see `keras_se.export.quantization.op_scopes`)."""
     steps: tuple[Step, ...]
@@ -113,12 +113,12 @@ def search(
     labels: np.ndarray,
     *,
     max_drop: float = 0.5,
-    lift: str = "fp32",
+    higher_precision: str = "fp32",
 ) -> Search:
     """Lift as few operations out of int8 as the bound asks for.
 
     Operations are ranked by the decibels that are lost in what they give. One is lifted together with its
-    neighbours: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
+    adjacent_ops: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
     differ by much, its noise comes from the operation before, whose own output the widest channel makes look right. The
     number of ranked operations is doubled until the bound holds and then bisected. It holds where the upper end of the
     drop's 95 % interval is within it: what these images lose, others lose more or less. The bound is known to hold for
@@ -131,21 +131,21 @@ def search(
         images: float32 `(n, height, width, channels)`, as the network sees them, other than those of the calibration.
         labels: int `(n,)`.
         max_drop: percentage points of top-1; at least 0.
-        lift: "fp32", or "ai16" for int16 activations.
+        higher_precision: "fp32", or "ai16" for int16 activations.
     Returns:
         If not even all of them keep the bound, the file with the least drop.
     Raises:
-        InputError: `max_drop` is negative, `lift` is unknown, there are no images or not a label for each, or too few
-            to show the bound even for a file that gives each image the class of the float file.
+        InputError: `max_drop` is negative, `higher_precision` is unknown, there are no images or not a label for each,
+            or too few to show the bound even for a file that gives each image the class of the float file.
     """
-    _check(max_drop, lift, images, labels)
+    _check(max_drop, higher_precision, images, labels)
     right = _right(float_file, images, labels)
     ranked: list[list[str]] = []
     tried: dict[int, tuple[Step, Loss, bytes]] = {}
 
     def holds(count: int) -> bool:
         if count not in tried:
-            content = quantize(float_file, _recipe(lift, _union(ranked[:count])), ranges)
+            content = quantize(float_file, _recipe(higher_precision, _union(ranked[:count])), ranges)
             found = _right(content, images, labels)
             lost = loss(right, found)
             tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, content
@@ -163,10 +163,10 @@ def search(
     best = min(within) if within else min(tried, key=lambda count: tried[count][0].drop)
     _, lost, content = tried[best]
     steps = tuple(step for step, *_ in tried.values())
-    return Search(content, float(right.mean()), max_drop, lift, tuple(_union(ranked[:best])), steps, lost)
+    return Search(content, float(right.mean()), max_drop, higher_precision, tuple(_union(ranked[:best])), steps, lost)
 
 
-def export_searched(
+def export_mixed_precision(
     model_or_path: keras.Model | Path | str,
     out: Path | str,
     *,
@@ -174,26 +174,26 @@ def export_searched(
     images: np.ndarray,
     labels: np.ndarray,
     max_drop: float = 0.5,
-    lift: str | None = None,
+    higher_precision: str | None = None,
     target: str = "phone_cpu",
     calibration_method: str = "min_max",
     preprocessing: Preprocessing | None = None,
 ) -> tuple[Artifact, Search]:
-    """Convert a model, search, and write `NAME.static_wi8_ai8_searched.tflite` with its manifest into `out`.
+    """Convert a model, search, and write `NAME.static_wi8_ai8_mixed.tflite` with its manifest into `out`.
 
     The file is written also when the bound was not reached; `Search.reached` and the manifest tell.
 
     Args:
-        lift: what operations are lifted to; None for the target's own choice.
+        higher_precision: what operations are lifted to; None for the target's own choice.
         model_or_path, out, calibration, target, calibration_method, preprocessing: as for `export`.
         images, labels, max_drop: as for `search`.
     Raises:
         InputError: as for `export` and `search`.
     """
     device = find_target(target, [RECIPES["static_wi8_ai8"]])
-    lift = lift or device.lift
+    higher_precision = higher_precision or device.higher_precision
     find_method(calibration_method)
-    _check(max_drop, lift, images, labels)
+    _check(max_drop, higher_precision, images, labels)
     folder = writable_folder(out)
     model, source = model_and_hash(model_or_path)
     if is_quantization_aware(model):
@@ -205,23 +205,23 @@ def export_searched(
     check_range(images, origin, what="images")
     check_accuracy(model, images, labels, origin)
     preprocessing = origin.preprocessing
-    form = needed(model, device.integer_form)
-    float_file = to_tflite(lowered(model, form))
+    lowering = effective_config(model, device.integer_config)
+    float_file = to_tflite(lower(model, lowering))
     ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
-    found = search(float_file, ranges, images, labels, max_drop=max_drop, lift=lift)
+    found = search(float_file, ranges, images, labels, max_drop=max_drop, higher_precision=higher_precision)
     record = calibration_record(calibration, calibration_method)
     labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
-    content = Content(found.content, SEARCHED, model.name, preprocessing, labelled)
+    content = QuantizedModel(found.content, MIXED_PRECISION, model.name, preprocessing, labelled)
     notes = {**found.to_dict(), "images": len(images)}
-    further = {"form": dataclasses.asdict(form), "search": notes}
-    return write(finished(content, device, source=source, calibration=record, **further), folder), found
+    further = {"lowering": dataclasses.asdict(lowering), "search": notes}
+    return write(build_artifact(content, device, source=source, calibration=record, **further), folder), found
 
 
-def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -> None:
+def _check(max_drop: float, higher_precision: str, images: np.ndarray, labels: np.ndarray) -> None:
     if not max_drop >= 0:
         raise InputError(f"max_drop must be at least 0 percentage points; got {max_drop}")
-    if lift not in LIFTS:
-        raise InputError(f"lift must be one of {', '.join(LIFTS)}; got {lift!r}")
+    if higher_precision not in PRECISIONS:
+        raise InputError(f"higher_precision must be one of {', '.join(PRECISIONS)}; got {higher_precision!r}")
     if len(images) == 0 or np.shape(labels) != (len(images),):
         raise InputError(f"a search needs images with a label each; got {len(images)} and labels {np.shape(labels)}")
     alike = np.ones(len(images), bool)
@@ -234,8 +234,8 @@ def _check(max_drop: float, lift: str, images: np.ndarray, labels: np.ndarray) -
         )
 
 
-def _recipe(lift: str, scopes: list[str]):
-    return dataclasses.replace(SEARCHED, rules=lifted(lift, lambda _: scopes))
+def _recipe(higher_precision: str, scopes: list[str]):
+    return dataclasses.replace(MIXED_PRECISION, rules=with_higher_precision(higher_precision, lambda _: scopes))
 
 
 def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -248,8 +248,8 @@ def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:
-    """Each operation with its neighbours, that of the greatest harm first."""
-    around = neighbours(float_file)
+    """Each operation with its adjacent_ops, that of the greatest harm first."""
+    around = adjacent_ops(float_file)
     found = diagnose_contents(flatbuffer.without_softmax(float_file), flatbuffer.without_softmax(int8_file), images)
     before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
     harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}

@@ -245,7 +245,7 @@ class Export(_OfPixels):
     recipes: tuple[str, ...] | None = None
     """Number formats: float32, float16, dynamic_wi8_afp32, static_wi8_ai8 and static_wi8_ai16 (these five by default,
     but for what the target refuses), weight_only_wi8_afp32, static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32,
-    static_wi8_ai8_ends_fp32."""
+    static_wi8_ai8_first_last_fp32."""
     bias_correction: bool = False
     """Correct the biases of files with 8-bit weights for the shift that rounding gives each layer's mean output."""
     search: bool = False
@@ -253,7 +253,7 @@ class Export(_OfPixels):
     even all of them suffice; the best file is written all the same."""
     max_drop: float = 0.5
     """Of the search: percentage points of top-1 that may be lost against the float file."""
-    lift: str | None = None
+    higher_precision: str | None = None
     """Of the search: the format of the operations that are not int8, fp32 or ai16 (int16 activations); by default
     fp32, and ai16 for tflite_micro."""
     test_images: int = 1000
@@ -292,7 +292,7 @@ class Export(_OfPixels):
                 "--calibrate-scores is for --target mediapipe and needs labelled images in --data; got "
                 f"--target {self.target} and {'no ' if self.data is None else ''}--data"
             )
-        recipes = device.usual if self.recipes is None else self.recipes
+        recipes = device.default_recipes if self.recipes is None else self.recipes
         model = load_model(self.model)
         check_arena(model, device, [find_recipe(name) for name in recipes])  # before so large images
         origin = self.origin(model, self.model)
@@ -326,7 +326,7 @@ class Export(_OfPixels):
     def _searched(self) -> Rows:
         from keras_se.export.conversion.converter import load_model
         from keras_se.export.evaluation.paired_interval import METHOD
-        from keras_se.export.mixed_precision import export_searched
+        from keras_se.export.mixed_precision import export_mixed_precision
 
         if self.bias_correction or self.calibrate_scores:
             raise InputError("--search makes plain files; leave out --bias-correction and --calibrate-scores")
@@ -339,14 +339,14 @@ class Export(_OfPixels):
         origin = self.origin(load_model(self.model), self.model)
         calibration, _ = _images(self, origin.preprocessing, "train")
         images, labels = _images(dataclasses.replace(self, images=self.test_images), origin.preprocessing, "test")
-        artifact, found = export_searched(
+        artifact, found = export_mixed_precision(
             self.model,
             self.out,
             calibration=calibration,
             images=images,
             labels=labels,
             max_drop=self.max_drop,
-            lift=self.lift,
+            higher_precision=self.higher_precision,
             target=self.target,
             calibration_method=self.calibration_method,
             preprocessing=origin.preprocessing if self.asked else None,
@@ -361,7 +361,8 @@ class Export(_OfPixels):
                 for one in found.steps
             ],
             notes=(
-                f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; {len(found.lifted)} operations in {found.lift}",
+                f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; {len(found.lifted)} operations in "
+                f"{found.higher_precision}",
                 f"interval: {METHOD}; a step is accepted by its upper end",
                 *_images_needed(found),
                 _pixels_taken(origin),
@@ -435,23 +436,23 @@ class Diagnose(_OfPixels):
 
     def run(self) -> Rows:
         from keras_se.export.conversion.converter import load_model, to_tflite
-        from keras_se.export.conversion.lowering import lowered
+        from keras_se.export.conversion.lowering import lower
         from keras_se.export.evaluation.layer_errors import diagnose
         from keras_se.export.evaluation.plots import plot
-        from keras_se.export.manifest import form_of, preprocessing_of_file
+        from keras_se.export.manifest import lowering_of, preprocessing_of_file
         from keras_se.export.tflite import flatbuffer
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
         flatbuffer.load(self.quantized_file)
-        form = form_of(self.quantized_file)
+        lowering = lowering_of(self.quantized_file)
         with tempfile.TemporaryDirectory() as folder:
             float_file = self.float_file
             if float_file.suffix == ".keras":
                 float_file = Path(folder) / "float32.tflite"
-                float_file.write_bytes(to_tflite(lowered(load_model(self.float_file), form)))
+                float_file.write_bytes(to_tflite(lower(load_model(self.float_file), lowering)))
             flatbuffer.load(float_file)
-            if float_file == self.float_file and form_of(float_file) != form:
+            if float_file == self.float_file and lowering_of(float_file) != lowering:
                 raise InputError(
                     f"{self.quantized_file} is written in another form than {float_file}; give the .keras file instead"
                 )

@@ -19,7 +19,7 @@ def quickstart(out: Path) -> Rows:
     from keras_se.export import export
     from keras_se.export.evaluation.parity import compare_all
     from keras_se.export.exporter import check_replaceable
-    from keras_se.export.quantization.recipes import USUAL
+    from keras_se.export.quantization.recipes import DEFAULT_RECIPES
     from keras_se.preprocessing import preprocessing_of
     from keras_se.training import PRESETS, train
     from keras_se.training.data import load_source
@@ -28,13 +28,13 @@ def quickstart(out: Path) -> Rows:
     writable_folder(out)
     recipe = dataclasses.replace(PRESETS["digits"], out=str(out / "run"))
     _check_report(out / "report.md")
-    for name in USUAL:
+    for name in DEFAULT_RECIPES:
         check_replaceable(out, f"{recipe.model}.{name}")
     run = train(recipe, overwrite=True)
     source, model_file = load_source(recipe.data), run.folder / "model.keras"
     preprocessing = preprocessing_of(run.model, model_file)
     calibration, _ = sample(source.train, preprocessing, 500)
-    artifacts = export(model_file, out, recipes=USUAL, calibration=calibration)
+    artifacts = export(model_file, out, recipes=DEFAULT_RECIPES, calibration=calibration)
     images, labels = sample(source.test, preprocessing, len(source.test))
     rows = compare_all(run.model, [artifact.path for artifact in artifacts], images, labels=labels)
     measured = {row.file: row for row in rows if (row.engine, row.reference) == ("litert", "keras")}

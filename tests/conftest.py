@@ -14,10 +14,10 @@ import pytest
 
 import keras_se
 from keras_se.export import RECIPES, export
-from keras_se.export.exporter import calibration_record, finished, write
+from keras_se.export.exporter import build_artifact, calibration_record, write
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data import load_source
@@ -63,8 +63,10 @@ class _Files(dict):
         images, _ = sample(load_source("digits").train, preprocessing, 200)  # as make_trained.py
         ranges = calibrate(content, images, preprocessing.input_range)
         quantized = quantize(content, RECIPES[recipe], ranges)
-        part = Content(quantized, RECIPES[recipe], "se_mobilenet", preprocessing, None)
-        made = finished(part, TARGETS["phone_cpu"], source=None, calibration=calibration_record(images, "min_max"))
+        part = QuantizedModel(quantized, RECIPES[recipe], "se_mobilenet", preprocessing, None)
+        made = build_artifact(
+            part, TARGETS["phone_cpu"], source=None, calibration=calibration_record(images, "min_max")
+        )
         self[recipe] = write(made, self._others).path
         return self[recipe]
 

@@ -474,8 +474,8 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("export", "--search", "--data", "digits", "--max-drop", "-1"): (
         "max_drop must be at least 0 percentage points; got -1.0",
     ),
-    ("export", "--search", "--data", "digits", "--lift", "bf16", "--images", "2", "--test-images", "2"): (
-        "lift must be one of fp32, ai16; got 'bf16'",
+    ("export", "--search", "--data", "digits", "--higher-precision", "bf16", "--images", "2", "--test-images", "2"): (
+        "higher_precision must be one of fp32, ai16; got 'bf16'",
     ),
     ("export", "--search", "--data", "digits", "--bias-correction"): ("leave out --bias-correction",),
     ("export", "--search", "--data", "digits", "--calibrate-scores"): ("leave out", "--calibrate-scores"),

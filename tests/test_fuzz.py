@@ -26,7 +26,7 @@ from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.evaluation.memory import peak_bytes, resident_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.exporter import check_replaceable
-from keras_se.export.manifest import form_of, labels_of, preprocessing_of_file, preprocessing_of_manifest
+from keras_se.export.manifest import labels_of, lowering_of, preprocessing_of_file, preprocessing_of_manifest
 from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.edgetpu_rules import lint
@@ -185,7 +185,7 @@ def read_tflite(path: Path) -> None:
     """Everything that the commands do with a file that they have not made."""
     content = flatbuffer.load(path)
     for read in (
-        flatbuffer.custom_operations, flatbuffer.dtypes, flatbuffer.end_types, flatbuffer.ends,
+        flatbuffer.custom_operations, flatbuffer.dtypes, flatbuffer.input_and_output_types, flatbuffer.ends,
         flatbuffer.float_operations, flatbuffer.inlined, flatbuffer.input_name, flatbuffer.activation_names,
         flatbuffer.operations, flatbuffer.quantizations, flatbuffer.without_softmax, recipe_of, lint,
     ):  # fmt: skip
@@ -209,14 +209,14 @@ def manifest_in(folder: Path) -> Path:
         "files": ["small.float32.h"],
     }
     form = {"hard_swish": "product", "squeeze": "mean"}
-    path.write_text(json.dumps({**fields, "preprocessing": Preprocessing(16, 16).to_dict(), "form": form}))
+    path.write_text(json.dumps({**fields, "preprocessing": Preprocessing(16, 16).to_dict(), "lowering": form}))
     return path
 
 
 def read_manifest(path: Path) -> None:
     file = path.with_suffix("")
     check_replaceable(path.parent, file.stem, [f"{file.stem}.h"])
-    for read in (form_of, preprocessing_of_manifest):
+    for read in (lowering_of, preprocessing_of_manifest):
         read(file)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_se import cli
-from keras_se.export.quantization.recipes import USUAL
+from keras_se.export.quantization.recipes import DEFAULT_RECIPES
 from keras_se.export.tflite import flatbuffer
 
 
@@ -26,7 +26,9 @@ def quickstart(tmp_path_factory) -> tuple[Path, dict]:
 def test_its_network_has_learned_and_every_file_passes(quickstart):
     folder, document = quickstart
     assert document["float_accuracy"] > 0.9  # 0.97 to 0.99 with the seeds that were tried
-    assert {(one["recipe"], one["verdict"]) for one in document["artifacts"]} == {(name, "pass") for name in USUAL}
+    assert {(one["recipe"], one["verdict"]) for one in document["artifacts"]} == {
+        (name, "pass") for name in DEFAULT_RECIPES
+    }
     report = (folder / "report.md").read_text()
     assert all(Path(one["path"]).name in report for one in document["artifacts"])
 

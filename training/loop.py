@@ -21,7 +21,7 @@ from keras_se.training.distribution import Devices, make_devices
 from keras_se.training.optimization import compile_for
 from keras_se.training.recipes import Recipe
 from keras_se.training.run_folder import Run
-from keras_se.training.survival import Survival
+from keras_se.training.survival import CheckpointCallback
 from keras_se.training.worker_batches import WorkerBatches, worker_batches
 
 
@@ -82,7 +82,7 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
         if not progress.step:
             checkpoints.inventory = files = inventory.begin(folder)
     best = folder / inventory.BEST
-    survival = Survival(
+    survival = CheckpointCallback(
         checkpoints,
         progress,
         devices,
@@ -111,7 +111,7 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     return run
 
 
-def _fit(trained: keras.Model, survival: Survival, batches: WorkerBatches, epochs: int, steps: int) -> None:
+def _fit(trained: keras.Model, survival: CheckpointCallback, batches: WorkerBatches, epochs: int, steps: int) -> None:
     """The epochs that are left, the first of which may have begun."""
     progress = survival.progress
     bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
@@ -140,7 +140,7 @@ def _fit(trained: keras.Model, survival: Survival, batches: WorkerBatches, epoch
         )
 
 
-def _callbacks(survival: Survival) -> list[Any]:
+def _callbacks(survival: CheckpointCallback) -> list[Any]:
     board = keras.callbacks.TensorBoard(str(survival.history.with_name(inventory.TENSORBOARD)))
     # At the end of an epoch all of its writers have begun their files.
     listing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: survival.checkpoints.list_events())

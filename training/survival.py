@@ -21,7 +21,7 @@ TERMINATED = 128 + signal.SIGTERM
 _ASK_EVERY = 10  # steps between the questions whether another worker has been told to stop
 
 
-class Survival(keras.callbacks.Callback):
+class CheckpointCallback(keras.callbacks.Callback):
     """Keeps a run's progress on disk: a checkpoint at the end of an epoch, every `every` updates and upon SIGTERM.
 
     The chief alone writes. At the end of an epoch `best`, the weights of the epoch with the best test accuracy, is

@@ -13,7 +13,7 @@ from keras_se.export.compatibility.layer_ops import becomes, operations_of
 from keras_se.export.conversion.converter import load_model
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering_config import PLAIN
-from keras_se.export.conversion.matching import avoided, needed
+from keras_se.export.conversion.matching import effective_config, ops_removed_by
 from keras_se.export.qat.rewriting import is_quantization_aware
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.targets.base import FORMAT_LIMITS, Target
@@ -65,7 +65,7 @@ def check(
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")
     chosen = [find_recipe(name) for name in recipes] if recipes is not None else None
     device = find_target(target, chosen or ())
-    chosen = [RECIPES[name] for name in device.usual] if chosen is None else chosen
+    chosen = [RECIPES[name] for name in device.default_recipes] if chosen is None else chosen
     model = model_or_path if isinstance(model_or_path, keras.Model) else load_model(model_or_path)
     shape = image_shape(model)
     check_weights(model)
@@ -116,7 +116,7 @@ def _of_the_input(model, shape, device: Target, recipes: Sequence[Recipe]) -> It
 
 def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     aware = is_quantization_aware(model)
-    forms = [(recipe, PLAIN if aware else needed(model, device.form(recipe))) for recipe in recipes]
+    lowerings = [(recipe, PLAIN if aware else effective_config(model, device.lowering(recipe))) for recipe in recipes]
     for path, operation in operations_of(model):
         known = becomes(operation)
         what = path, type(operation).__name__
@@ -125,8 +125,8 @@ def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]
             yield Finding(*what, UNKNOWN, tuple(recipe.name for recipe in recipes), reason, "export tells")
             continue
         found: dict[tuple[str, str, str], list[str]] = {}
-        for recipe, form in forms:
-            gone = avoided(operation, form)
+        for recipe, lowering in lowerings:
+            gone = ops_removed_by(operation, lowering)
             for one in known:
                 stay = [name for name in one.operations if name not in gone]
                 for verdict, reason in _limits(device, recipe, stay):

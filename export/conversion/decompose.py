@@ -34,7 +34,7 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
     return keras.models.clone_model(
         functional(model),
         clone_function=lambda layer: layer,
-        call_function=Writer(fold),
+        call_function=GraphRewriter(fold),
     )
 
 
@@ -121,7 +121,7 @@ class Fold(NamedTuple):
     """`BatchNormalization`, as at inference, and constants as `Rescaling`."""
 
 
-class Writer:
+class GraphRewriter:
     """Writes one layer of a model at a time, on the tensors that the layers before it have become."""
 
     def __init__(self, fold: bool):

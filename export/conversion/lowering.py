@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_se.export.conversion.decompose import Fold, Tensor, Writer, copied, fresh, functional, is_known
+from keras_se.export.conversion.decompose import Fold, GraphRewriter, Tensor, copied, fresh, functional, is_known
 from keras_se.export.conversion.gate_statistics import mean_gate
-from keras_se.export.conversion.lowering_config import Form
+from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.conversion.matching import (
     averages,
     cuts_off_a_concatenation,
@@ -20,7 +20,7 @@ from keras_se.export.conversion.matching import (
 from keras_se.squeeze_excite import SqueezeExcite
 
 
-def lowered(model: keras.Model, form: Form) -> keras.Model:
+def lower(model: keras.Model, lowering: LoweringConfig) -> keras.Model:
     """The same function in a form; in every form without what no target wants.
 
     Batch normalisation is folded, behind no weights into a depthwise convolution of 1x1; the sixth of a hard sigmoid is
@@ -36,23 +36,23 @@ def lowered(model: keras.Model, form: Form) -> keras.Model:
         or a model of a class of its own, all of which is left as it is. Layers of other classes than Keras's and ours
         are kept in any case.
     """
-    return _written(model, _Lowerer(form)) if is_rewritten(model, form) else model
+    return _written(model, _Lowerer(lowering)) if is_rewritten(model, lowering) else model
 
 
-def lowered_with_folds(model: keras.Model, form: Form) -> tuple[keras.Model, dict[str, Fold]]:
-    """The model of `lowered`, and by a layer's name what its weights were folded from, to be trained in.
+def lower_with_folds(model: keras.Model, lowering: LoweringConfig) -> tuple[keras.Model, dict[str, Fold]]:
+    """The model of `lower`, and by a layer's name what its weights were folded from, to be trained in.
 
-    A model that `lowered` leaves as it is is written out and folded.
+    A model that `lower` leaves as it is is written out and folded.
     """
-    writer = _Lowerer(form) if is_rewritten(model, form) else Writer(fold=True)
+    writer = _Lowerer(lowering) if is_rewritten(model, lowering) else GraphRewriter(fold=True)
     return _written(model, writer), writer.folds
 
 
-def _written(model: keras.Model, writer: Writer) -> keras.Model:
+def _written(model: keras.Model, writer: GraphRewriter) -> keras.Model:
     new: Any = keras.models.clone_model(functional(model), clone_function=lambda layer: layer, call_function=writer)
     if not isinstance(writer, _Lowerer):
         return new
-    outputs = [writer.settled(output) for output in new.outputs]
+    outputs = [writer.apply_pending_scale(output) for output in new.outputs]
     return keras.Model(new.input, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
 
 
@@ -79,14 +79,14 @@ _LEAST_GATE = 1 / 16
 """A gate that is hardly open in the mean may be wide open for an image, and all gates would share its range."""
 
 
-class _Lowerer(Writer):
+class _Lowerer(GraphRewriter):
     """Writes a model in a form. A tensor may be owed a constant factor, which the weights that follow pay."""
 
-    def __init__(self, form: Form):
+    def __init__(self, lowering: LoweringConfig):
         super().__init__(fold=True)
-        self._form = form
-        self._factors: dict[int, float] = {}
-        self._settled: dict[int, Tensor] = {}
+        self._lowering = lowering
+        self._pending_scales: dict[int, float] = {}
+        self._scaled_tensors: dict[int, Tensor] = {}
         self._padded: dict[int, tuple[Tensor, tuple]] = {}  # by a padded tensor, what was padded and how
         self._joined: dict[int, tuple[layers.Layer, list[Tensor]]] = {}  # by a concatenation, its layer and its parts
         # By SE's output, what it rescaled, and by what: the gate, and its mean. The same of what was rescaled later.
@@ -95,14 +95,14 @@ class _Lowerer(Writer):
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         if not is_known(layer):
-            return self._of_settled(layer, args, kwargs)
+            return self._of_scaled(layer, args, kwargs)
         if leaves_out(layer):
             layer = _by_1(layer, *args)
         if isinstance(layer, _HOMOGENEOUS):
-            factor = math.prod(self._factor(one) for one in keras.tree.flatten((args, kwargs)))
-            convolved = self._form.pooling == "convolution" and averages(layer)
+            factor = math.prod(self._pending_scale(one) for one in keras.tree.flatten((args, kwargs)))
+            convolved = self._lowering.pooling == "convolution" and averages(layer)
             write = _averaged if convolved else super().__call__
-            output = self._owed(write(layer, *args, **kwargs), factor)
+            output = self._with_pending_scale(write(layer, *args, **kwargs), factor)
             if isinstance(layer, layers.ZeroPadding2D):
                 self._padded[id(output)] = args[0], tuple(map(tuple, layer.padding))
             return output
@@ -112,37 +112,37 @@ class _Lowerer(Writer):
             return copied(_named(joined, layer.name), parts)[1]
         if isinstance(layer, tuple(self._RULES)):
             return super().__call__(layer, *args, **kwargs)
-        output = self._of_settled(layer, args, kwargs)
+        output = self._of_scaled(layer, args, kwargs)
         if isinstance(layer, layers.Concatenate):
-            self._joined[id(self._owed(output, 1.0))] = layer, args[0]
+            self._joined[id(self._with_pending_scale(output, 1.0))] = layer, args[0]
         return output
 
-    def _of_settled(self, layer: Any, args: Any, kwargs: Any) -> Tensor:
-        settled: Any = keras.tree.map_structure(self.settled, (args, kwargs))
+    def _of_scaled(self, layer: Any, args: Any, kwargs: Any) -> Tensor:
+        settled: Any = keras.tree.map_structure(self.apply_pending_scale, (args, kwargs))
         args, kwargs = settled
         return super().__call__(layer, *args, **kwargs)
 
-    def settled(self, x: Tensor) -> Tensor:
+    def apply_pending_scale(self, x: Tensor) -> Tensor:
         """A tensor that is owed nothing, of the same value."""
-        factor = self._factor(x)
+        factor = self._pending_scale(x)
         if factor == 1.0:
             return x
-        if id(x) not in self._settled:
+        if id(x) not in self._scaled_tensors:
             name = f"{x._keras_history.operation.name}_scale"
-            self._settled[id(x)] = self._affine(x, np.array(factor), np.array(0.0), name)
-        return self._settled[id(x)]
+            self._scaled_tensors[id(x)] = self._affine(x, np.array(factor), np.array(0.0), name)
+        return self._scaled_tensors[id(x)]
 
-    def _factor(self, x: Any) -> float:
-        return self._factors.get(id(x), 1.0)
+    def _pending_scale(self, x: Any) -> float:
+        return self._pending_scales.get(id(x), 1.0)
 
-    def _owed(self, x: Tensor, factor: float) -> Tensor:
+    def _with_pending_scale(self, x: Tensor, factor: float) -> Tensor:
         self._outputs.append(x)  # lives as long as its id is used
         if factor != 1.0:
-            self._factors[id(x)] = factor
+            self._pending_scales[id(x)] = factor
         return x
 
     def _linear(self, layer: layers.Layer, kind: type, name: str, x: Tensor, **changes: Any) -> Tensor:
-        factor = self._factor(x)
+        factor = self._pending_scale(x)
         inner, padding = self._padded.get(id(x), (x, None))
         if padding is not None and _is_same(layer, inner.shape[1:3], padding):
             x, changes = inner, {"padding": "same"}
@@ -167,16 +167,16 @@ class _Lowerer(Writer):
     def _rescaled_late(self, x: Tensor, gate: Tensor, mean: np.ndarray | None, name: str) -> Tensor:
         output = layers.Multiply(dtype=self._dtype, name=f"{name}_rescaled")([x, gate])
         self._late[id(output)] = x, (gate, mean)
-        return self._owed(output, 1.0)
+        return self._with_pending_scale(output, 1.0)
 
     def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
-        return self._owed(super()._squeezed(layer, x), self._factor(x))
+        return self._with_pending_scale(super()._squeezed(layer, x), self._pending_scale(x))
 
     def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
-        if self._form.squeeze != "commuted" or not is_squeezed(layer):
+        if self._lowering.squeeze != "conv_before_pool" or not is_squeezed(layer):
             return super()._reduced(layer, name, x)
         kernel, bias = _matrix(layer.reduce)
-        factor = self._factor(x)
+        factor = self._pending_scale(x)
         before, source = self._convolutions.get(id(x), (None, x))
         if _widens(before):
             first, offset = _matrix(before)
@@ -202,31 +202,33 @@ class _Lowerer(Writer):
 
     def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:
         output = super()._rescaled(layer, x, gate)
-        if self._form.rescaling == "late" and layer.squeeze != "none":  # one number a channel, wherever in the map
+        if (
+            self._lowering.rescaling == "after_downsampling" and layer.squeeze != "none"
+        ):  # one number a channel, wherever in the map
             mean = mean_gate(layer)
             self._rescalings[id(output)] = x, (gate, mean if mean is None else np.maximum(mean, _LEAST_GATE))
-        return self._owed(output, self._factor(x) * self._factor(gate))
+        return self._with_pending_scale(output, self._pending_scale(x) * self._pending_scale(gate))
 
     def _normalisation(self, layer: layers.Layer, x: Tensor) -> Tensor:
-        return super()._normalisation(layer, self.settled(x))
+        return super()._normalisation(layer, self.apply_pending_scale(x))
 
     def _rescaling(self, layer: layers.Layer, x: Tensor) -> Tensor:
-        return super()._rescaling(layer, self.settled(x))
+        return super()._rescaling(layer, self.apply_pending_scale(x))
 
     def _model(self, model: keras.Model, x: Tensor) -> Tensor:
-        return super()._model(model, self.settled(x))
+        return super()._model(model, self.apply_pending_scale(x))
 
     def _activated(self, x: Tensor, function: Any, label: str, name: str | None = None) -> Tensor:
-        x = self.settled(x)
+        x = self.apply_pending_scale(x)
         name = name or f"{label}_{function.__name__}"
         if function is keras.activations.hard_sigmoid:
-            return self._owed(
+            return self._with_pending_scale(
                 self._clipped(self._affine(x, np.array(1.0), np.array(3.0), f"{label}_shift"), name), 1 / 6
             )
-        if function is keras.activations.hard_swish and self._form.hard_swish == "product":
+        if function is keras.activations.hard_swish and self._lowering.hard_swish == "decomposed":
             shifted = layers.Rescaling(1.0, 3.0, dtype=self._dtype, name=f"{label}_shift")(x)
             clipped = self._clipped(shifted, f"{label}_relu6")
-            return self._owed(layers.Multiply(dtype=self._dtype, name=name)([x, clipped]), 1 / 6)
+            return self._with_pending_scale(layers.Multiply(dtype=self._dtype, name=name)([x, clipped]), 1 / 6)
         return super()._activated(x, function, label, name)
 
     def _clipped(self, x: Tensor, name: str) -> Tensor:

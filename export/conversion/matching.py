@@ -8,36 +8,36 @@ import keras
 from keras import layers
 
 from keras_se.export.conversion.decompose import is_graph, taken
-from keras_se.export.conversion.lowering_config import PLAIN, Form
+from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.squeeze_excite import SqueezeExcite
 
 
-def is_rewritten(model: keras.Model, form: Form) -> bool:
+def is_rewritten(model: keras.Model, lowering: LoweringConfig) -> bool:
     """Whether a layer of the model is written otherwise in the form, and may be."""
-    return _writable(model) and any(_rewritten(layer, form) for layer in _layers(model))
+    return _writable(model) and any(_rewritten(layer, lowering) for layer in _layers(model))
 
 
-def needed(model: keras.Model, form: Form) -> Form:
+def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringConfig:
     """The form without what makes no difference to this model: forms that come out equal give one file."""
     if not _writable(model):
         return PLAIN
     if not any(keras.activations.hard_swish in _activations(layer) for layer in _layers(model)):
-        form = dataclasses.replace(form, hard_swish="whole")
+        lowering = dataclasses.replace(lowering, hard_swish="fused")
     if not any(is_squeezed(layer) for layer in _layers(model)):
-        form = dataclasses.replace(form, squeeze="mean")
+        lowering = dataclasses.replace(lowering, squeeze="mean")
     if not any(isinstance(layer, SqueezeExcite) for layer in _layers(model)):
-        form = dataclasses.replace(form, rescaling="in_place")
+        lowering = dataclasses.replace(lowering, rescaling="in_place")
     if not any(averages(layer) for layer in _layers(model)):
-        form = dataclasses.replace(form, pooling="whole")
-    return form
+        lowering = dataclasses.replace(lowering, pooling="fused")
+    return lowering
 
 
-def avoided(layer: Any, form: Form) -> set[str]:
+def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
     """Operations that the converter would make of a layer and that do not occur in the form."""
     found = set()
-    if isinstance(layer, layers.Layer) and form.hard_swish == "product":
+    if isinstance(layer, layers.Layer) and lowering.hard_swish == "decomposed":
         found.add("HARD_SWISH")
-    if averages(layer) and form.pooling == "convolution":
+    if averages(layer) and lowering.pooling == "convolution":
         found.add("AVERAGE_POOL_2D")
     return found
 
@@ -62,16 +62,16 @@ def _writable(model: keras.Model) -> bool:
     return once and channels_last and len({layer.name for layer in every}) == len(every)
 
 
-def _rewritten(layer: layers.Layer, form: Form) -> bool:
+def _rewritten(layer: layers.Layer, lowering: LoweringConfig) -> bool:
     used = _activations(layer)
     return (
         keras.activations.hard_sigmoid in used
-        or (keras.activations.hard_swish in used and form.hard_swish == "product")
-        or (is_squeezed(layer) and form.squeeze == "commuted")
-        or (isinstance(layer, SqueezeExcite) and form.rescaling == "late")
+        or (keras.activations.hard_swish in used and lowering.hard_swish == "decomposed")
+        or (is_squeezed(layer) and lowering.squeeze == "conv_before_pool")
+        or (isinstance(layer, SqueezeExcite) and lowering.rescaling == "after_downsampling")
         or isinstance(layer, layers.ZeroPadding2D)
         or leaves_out(layer)
-        or (averages(layer) and form.pooling == "convolution")
+        or (averages(layer) and lowering.pooling == "convolution")
         or _normalises_alone(layer)
         or cuts_off_a_concatenation(layer)
     )

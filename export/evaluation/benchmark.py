@@ -141,7 +141,7 @@ def _content(file: Path | str, engines: Sequence[str]) -> bytes:
     content = flatbuffer.load(file)
     recipe = recipe_of(content).name
     for name in engines:
-        if recipe in ENGINES[name].refuses:
+        if recipe in ENGINES[name].unsupported_recipes:
             raise InputError(f"engine {name} cannot run {recipe} files; got {file}")
     return content
 

@@ -27,14 +27,14 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import in_float32, load_model, to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.lowering_config import FORMS, Form
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.lowering_config import LOWERINGS, LoweringConfig
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.noise_prediction import with_roundings
 from keras_se.export.evaluation.paired_interval import Loss, loss
-from keras_se.export.manifest import form_of, form_of_manifest, preprocessing_of_manifest
-from keras_se.export.qat.rewriting import deployed, is_quantization_aware
-from keras_se.export.qat.strip_fake_quant import take_ranges
+from keras_se.export.manifest import form_of_manifest, lowering_of, preprocessing_of_manifest
+from keras_se.export.qat.rewriting import freeze_ranges, is_quantization_aware
+from keras_se.export.qat.strip_fake_quant import strip_fake_quant
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.image_range import check_range
 from keras_se.export.quantization.recipe_detection import recipe_of
@@ -42,7 +42,7 @@ from keras_se.export.quantization.recipes import Tolerance
 from keras_se.export.runtimes.base import Outputs
 from keras_se.export.runtimes.keras_model import run_keras
 from keras_se.export.runtimes.litert import REFERENCE_KERNELS
-from keras_se.export.runtimes.registry import ENGINES, USUAL, find_engine, run_file
+from keras_se.export.runtimes.registry import DEFAULT_ENGINES, ENGINES, find_engine, run_file
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import WeightError, other_operation, weight_error
 from keras_se.preprocessing import Origin
@@ -160,7 +160,7 @@ def compare_all(
     The constants and operations of each file are held to those of the model in the file's form.
 
     Args:
-        engines: names; None for each of `keras_se.export.runtimes.registry.USUAL` that can run the file.
+        engines: names; None for each of `keras_se.export.runtimes.registry.DEFAULT_ENGINES` that can run the file.
     Raises:
         InputError: as `compare`.
     """
@@ -173,7 +173,7 @@ def compare_all(
     for file in recipes:
         _check_range(images, file)
     for file, recipe in recipes.items():
-        names = engines or [name for name in USUAL if recipe not in ENGINES[name].refuses]
+        names = engines or [name for name in DEFAULT_ENGINES if recipe not in ENGINES[name].unsupported_recipes]
         outputs = {name: _run_file(file, images, name) for name in names}
         against = _Reference("keras", originals.outputs)
         rows += [_parity(against, got, file, name, labels, originals, hold=True) for name, got in outputs.items()]
@@ -220,8 +220,8 @@ class _Originals:
     ):
         self.outputs: Any = outputs
         self._model, self._images = model, images
-        self._given = None if float_file is None else (form_of(float_file), flatbuffer.load(float_file))
-        self._converted: dict[Form, bytes] = {}
+        self._given = None if float_file is None else (lowering_of(float_file), flatbuffer.load(float_file))
+        self._converted: dict[LoweringConfig, bytes] = {}
         self._found: dict[Path, _Original | None] = {}
         self._predicted: dict[Path, _Figures | None] = {}
         self.notes = () if model is None else _precision(model)
@@ -233,34 +233,36 @@ class _Originals:
         return self._found[file]
 
     def _sought(self, file: Path) -> _Original | None:
-        form, best = form_of_manifest(file), None
-        for content in self._candidates(form):
+        lowering, best = form_of_manifest(file), None
+        for content in self._candidates(lowering):
             found = _held(content, flatbuffer.load(file))
             if not found.failures:
                 return found
             if best is None or found.weights.compared > best.weights.compared:
                 best = found
-        foreign = form is None and self._given is None
+        foreign = lowering is None and self._given is None
         return None if best is None or (foreign and best.weights.compared == 0) else best
 
-    def _candidates(self, form: Form | None) -> Iterator[bytes]:
+    def _candidates(self, lowering: LoweringConfig | None) -> Iterator[bytes]:
         """Float files of the form; of any, where it is not known: a wrong constant is wrong in each."""
-        if self._given is not None and form in (None, self._given[0]):
+        if self._given is not None and lowering in (None, self._given[0]):
             yield self._given[1]
-            if form is not None:
+            if lowering is not None:
                 return
         if self._model is not None:
-            for one in dict.fromkeys(needed(self._model, one) for one in (FORMS if form is None else (form,))):
+            for one in dict.fromkeys(
+                effective_config(self._model, one) for one in (LOWERINGS if lowering is None else (lowering,))
+            ):
                 yield self._own(one)
 
-    def _own(self, form: Form) -> bytes:
+    def _own(self, lowering: LoweringConfig) -> bytes:
         model: Any = self._model
-        if form not in self._converted:
+        if lowering not in self._converted:
             if is_quantization_aware(model):
-                self._converted[form] = take_ranges(to_tflite(deployed(model)))[0]
+                self._converted[lowering] = strip_fake_quant(to_tflite(freeze_ranges(model)))[0]
             else:
-                self._converted[form] = to_tflite(lowered(model, form))
-        return self._converted[form]
+                self._converted[lowering] = to_tflite(lower(model, lowering))
+        return self._converted[lowering]
 
     def predicted(self, file: Path) -> _Figures | None:
         """How far the float network with the file's roundings is from the model; None where that is not known."""
@@ -319,7 +321,7 @@ def _run_model(model: keras.Model, images: np.ndarray) -> Outputs:
 
 def _run_file(path: Path, images: np.ndarray, name: str) -> Outputs:
     engine, content = find_engine(name), flatbuffer.load(path)
-    if (recipe := recipe_of(content).name) in engine.refuses:
+    if (recipe := recipe_of(content).name) in engine.unsupported_recipes:
         raise InputError(f"engine {name} cannot run {recipe} files; got {path}")
     if (ends := flatbuffer.ends(content)) != (1, 1):
         raise InputError(f"{path} must take one image and give one output; it has {ends[0]} and {ends[1]}")
@@ -344,8 +346,8 @@ def _parity(
         right = got.values.argmax(1) == labels
         lost = loss(expected.values.argmax(1) == labels, right)
     row = find_engine(engine)
-    if against.name == REFERENCE_KERNELS and max_lsb is not None and recipe.name in row.steps:
-        stated, failures = _hold_steps(row.steps[recipe.name], row.reason, max_lsb)
+    if against.name == REFERENCE_KERNELS and max_lsb is not None and recipe.name in row.max_lsb:
+        stated, failures = _hold_steps(row.max_lsb[recipe.name], row.reason, max_lsb)
     else:
         tolerance = recipe.tolerance if against.name == "keras" else recipe.between_engines
         stated, failures = _hold(tolerance, figures)

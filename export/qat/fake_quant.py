@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_se.export.conversion.lowering_config import Form
+from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.quantization.observers import LEAST_RANGE, with_zero
 from keras_se.export.quantization.weight_rounding import filter_axes, rounded_kernel
 
@@ -81,15 +81,15 @@ class RoundedInput(FakeQuantize):
     A .keras file has a configuration for each layer and no room for one of the model's own.
 
     Args:
-        form: a `keras_se.export.conversion.lowering_config.Form`, or its fields.
+        form: a `keras_se.export.conversion.lowering_config.LoweringConfig`, or its fields.
     """
 
-    def __init__(self, low: float, high: float, form: Form | Mapping[str, str], **kwargs):
+    def __init__(self, low: float, high: float, lowering: LoweringConfig | Mapping[str, str], **kwargs):
         super().__init__(low, high, **{"name": "input_range", **kwargs})
-        self.form = form if isinstance(form, Form) else Form(**form)
+        self.lowering = lowering if isinstance(lowering, LoweringConfig) else LoweringConfig(**lowering)
 
     def get_config(self):
-        return {**super().get_config(), "form": dataclasses.asdict(self.form)}
+        return {**super().get_config(), "lowering": dataclasses.asdict(self.lowering)}
 
 
 @keras.saving.register_keras_serializable(package="keras_se")

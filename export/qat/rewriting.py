@@ -13,9 +13,9 @@ from keras import layers
 from keras_se.errors import InputError
 from keras_se.export.conversion.decompose import CONVOLUTIONS, Fold, copied, functional, is_graph
 from keras_se.export.conversion.finite_weights import check_weights
-from keras_se.export.conversion.lowering import lowered_with_folds
-from keras_se.export.conversion.lowering_config import PLAIN, Form
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower_with_folds
+from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedInput, RoundedWeights
 from keras_se.export.quantization.calibration import check_calibration
 from keras_se.export.quantization.image_range import check_range, origin_of
@@ -123,8 +123,8 @@ def quantize_aware(
     check_range(images, origin)
     _check_layers(model)
     # The factors at a pooled map's border are no int8 constants to the last bit.
-    form = needed(model, replace(find_target(target).integer_form, pooling="whole"))
-    plain, folds = lowered_with_folds(model, form)
+    lowering = effective_config(model, replace(find_target(target).integer_config, pooling="fused"))
+    plain, folds = lower_with_folds(model, lowering)
     ranges = _observed(plain, images, method)
     low, high = origin.preprocessing.input_range
     aware = keras.models.clone_model(
@@ -135,7 +135,7 @@ def quantize_aware(
             folds,
             ranges,
             _trained(plain, folds) if learned else (),
-            RoundedInput(*with_zero(low, high), form),
+            RoundedInput(*with_zero(low, high), lowering),
         ),
     )
     return bring_preprocessing(aware, origin.preprocessing)
@@ -146,12 +146,12 @@ def is_quantization_aware(model: keras.Model) -> bool:
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
 
 
-def form_of_aware(model: keras.Model) -> Form:
+def lowering_of_aware(model: keras.Model) -> LoweringConfig:
     """The form that a model of `quantize_aware` is written in."""
-    return next((layer.form for layer in model.layers if isinstance(layer, RoundedInput)), PLAIN)
+    return next((layer.lowering for layer in model.layers if isinstance(layer, RoundedInput)), PLAIN)
 
 
-def deployed(model: keras.Model) -> keras.Model:
+def freeze_ranges(model: keras.Model) -> keras.Model:
     """A model of `quantize_aware` with kernels that are rounded for good and ranges that are constants."""
     new: dict[int, layers.Layer] = {}  # a range may stand in two places
 

@@ -14,7 +14,7 @@ _SAME_SCALE = frozenset(
 _FIXED = {"SOFTMAX": (0.0, 255 / 256), "LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
 
 
-def take_ranges(content: bytes) -> tuple[bytes, Ranges]:
+def strip_fake_quant(content: bytes) -> tuple[bytes, Ranges]:
     """A float file without its fake quantizations, and the range of each activation.
 
     The converter writes a fake quantization as QUANTIZE and DEQUANTIZE. Both go, and what the pair's scale and zero

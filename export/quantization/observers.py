@@ -25,7 +25,7 @@ class Observer(Protocol):
         ...
 
 
-class Extremes:
+class MinMaxObserver:
     """The least and the greatest of all values."""
 
     def __init__(self):
@@ -40,7 +40,7 @@ class Extremes:
         return (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
 
 
-class MovingAverage:
+class MovingAverageObserver:
     """An average of each call's extremes that keeps 0.95 of itself: the rule of the quantizer's own calibration."""
 
     _KEPT = 0.95
@@ -65,7 +65,7 @@ class Histogram:
     """
 
     def __init__(self):
-        self._extremes = Extremes()
+        self._extremes = MinMaxObserver()
         self._exponent = -126  # of the least normal float32
         self._first = 0
         self._counts = np.zeros(0, "int64")
@@ -108,7 +108,7 @@ class Histogram:
         return np.ldexp(np.arange(self._counts.size + 1.0) + self._first, self._exponent)
 
 
-class Percentile(Histogram):
+class PercentileObserver(Histogram):
     """The range that leaves out the same share of the values at either end, 0.01 % in all."""
 
     KEPT = 0.9999
@@ -126,7 +126,7 @@ class Percentile(Histogram):
         return tuple(float(np.clip(end, low, high)) for end in ends)  # pyright: ignore[reportReturnType]
 
 
-class LeastSquares(Histogram):
+class MSEObserver(Histogram):
     """The range with zero in it whose 8-bit quantizer has the least expected squared error.
 
     A value outside the range is off by its distance to the range's end; one that is rounded to zero, by itself; any
@@ -183,10 +183,10 @@ class Method(NamedTuple):
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("min_max", Extremes),
-        Method("percentile", Percentile),
-        Method("mse", LeastSquares),
-        Method("moving_average", MovingAverage),
+        Method("min_max", MinMaxObserver),
+        Method("percentile", PercentileObserver),
+        Method("mse", MSEObserver),
+        Method("moving_average", MovingAverageObserver),
     )
 }
 

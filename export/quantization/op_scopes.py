@@ -10,7 +10,7 @@ from keras_se.errors import InputError
 from keras_se.export.tflite.flatbuffer import WEIGHTED, activations, operation_names, unpack
 
 
-def excitation(content: bytes) -> list[str]:
+def se_branch_ops(content: bytes) -> list[str]:
     """The operations of every SE branch, in the graph's order: the squeeze, the two layers, and the gate.
 
     The branch is what computes one factor of a MUL from the other with a convolution on the way, which sets it apart
@@ -37,10 +37,10 @@ def excitation(content: bytes) -> list[str]:
                     found |= chain
     if not found:
         raise InputError("the network has no SE: nothing in it is scaled by what a convolution makes of it")
-    return [scope(graph, graph.operators[number]) for number in sorted(found)]
+    return [op_scope(graph, graph.operators[number]) for number in sorted(found)]
 
 
-def ends(content: bytes) -> list[str]:
+def first_and_last(content: bytes) -> list[str]:
     """The input and what follows up to the first convolution; the last layer with weights and what follows.
 
     Raises:
@@ -51,20 +51,20 @@ def ends(content: bytes) -> list[str]:
     if len(layers) < 2:
         raise InputError(f"there must be a first and a last layer with weights; the network has {len(layers)} of them")
     outer = [*graph.operators[: layers[0] + 1], *graph.operators[layers[-1] :]]
-    return [f"{graph.tensors[graph.inputs[0]].name.decode()};", *(scope(graph, op) for op in outer)]
+    return [f"{graph.tensors[graph.inputs[0]].name.decode()};", *(op_scope(graph, op) for op in outer)]
 
 
-def neighbours(content: bytes) -> dict[str, list[str]]:
+def adjacent_ops(content: bytes) -> dict[str, list[str]]:
     """By the name of the tensor that an operation writes: that operation, those it reads from, those that read it."""
     graph = unpack(content).subgraphs[0]
     writer = {int(index): op for op in graph.operators for index in op.outputs}
-    found = {index: [scope(graph, op)] for index, op in writer.items()}
+    found = {index: [op_scope(graph, op)] for index, op in writer.items()}
     for op in graph.operators:
         for index in map(int, op.inputs):
             if index in writer:
-                found[index].append(scope(graph, op))
+                found[index].append(op_scope(graph, op))
                 for output in map(int, op.outputs):
-                    found[output].append(scope(graph, writer[index]))
+                    found[output].append(op_scope(graph, writer[index]))
     return {graph.tensors[index].name.decode(): scopes for index, scopes in found.items()}
 
 
@@ -88,6 +88,6 @@ def _between(graph, writer: dict[int, int], moving: set[int], start: int, end: i
     return chain
 
 
-def scope(graph: Any, op: Any) -> str:
+def op_scope(graph: Any, op: Any) -> str:
     """An operation of a subgraph as the quantizer knows it."""
     return "".join(f"{graph.tensors[index].name.decode()};" for index in op.outputs)

@@ -24,11 +24,11 @@ def float16_weights(float_file: bytes) -> Any:
     return manager.get_quantization_recipe()
 
 
-def lifted(lift: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
+def with_higher_precision(higher_precision: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
     """Int8 with some operations in more bits.
 
     Args:
-        lift: "ai16" for int16 activations, "fp32" for float.
+        higher_precision: "ai16" for int16 activations, "fp32" for float.
         role: which operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`).
     """
 
@@ -37,7 +37,7 @@ def lifted(lift: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
         manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
         manager.load_quantization_recipe(uniform("static_wi8_ai8")(float_file))
         if scopes:
-            LIFTS[lift](manager, f"^(?:{'|'.join(map(re.escape, scopes))})$")
+            PRECISIONS[higher_precision](manager, f"^(?:{'|'.join(map(re.escape, scopes))})$")
         return manager.get_quantization_recipe()
 
     return rules
@@ -54,4 +54,4 @@ def _in_float(manager: Any, pattern: str) -> None:
     manager.add_quantization_config(pattern, every, algorithm_key=untouched)
 
 
-LIFTS: dict[str, Callable[[Any, str], None]] = {"fp32": _in_float, "ai16": _in_int16}
+PRECISIONS: dict[str, Callable[[Any, str], None]] = {"fp32": _in_float, "ai16": _in_int16}

@@ -3,14 +3,14 @@
 from typing import Any
 
 from keras_se.errors import InputError
-from keras_se.export.quantization.op_scopes import ends, excitation, scope
-from keras_se.export.quantization.recipes import RECIPES, SEARCHED, Recipe
+from keras_se.export.quantization.op_scopes import first_and_last, op_scope, se_branch_ops
+from keras_se.export.quantization.recipes import MIXED_PRECISION, RECIPES, Recipe
 from keras_se.export.tflite.flatbuffer import activations, operation_names, tensor_types, unpack
 
 _PARTS = {
-    "static_wi8_ai8_se_ai16": ("INT16", excitation),
-    "static_wi8_ai8_se_fp32": ("FLOAT32", excitation),
-    "static_wi8_ai8_ends_fp32": ("FLOAT32", ends),
+    "static_wi8_ai8_se_ai16": ("INT16", se_branch_ops),
+    "static_wi8_ai8_se_fp32": ("FLOAT32", se_branch_ops),
+    "static_wi8_ai8_first_last_fp32": ("FLOAT32", first_and_last),
 }
 
 
@@ -30,7 +30,7 @@ def _computed_types(content: bytes, graph: Any) -> dict[str, str]:
     """The type of what each operation gives that depends on the input and is more than a change of type, by scope."""
     moving, names = activations(graph), tensor_types()
     return {
-        scope(graph, op): names[graph.tensors[op.outputs[0]].type]
+        op_scope(graph, op): names[graph.tensors[op.outputs[0]].type]
         for op, name in zip(graph.operators, operation_names(content), strict=False)  # behind them, those of loops
         if name not in ("QUANTIZE", "DEQUANTIZE") and int(op.outputs[0]) in moving
     }
@@ -41,7 +41,7 @@ def _mixed(content: bytes, types: dict[str, str]) -> Recipe:
     for name, (kind, role) in _PARTS.items():
         if {types[scope] for scope in lifted} == {kind} and lifted == _of_role(role, content) & types.keys():
             return RECIPES[name]
-    return SEARCHED
+    return MIXED_PRECISION
 
 
 def _of_role(role, content: bytes) -> set[str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from keras_se.errors import InputError
-from keras_se.export.quantization.op_scopes import ends, excitation
-from keras_se.export.quantization.quantizer_recipes import Rules, float16_weights, lifted, uniform
+from keras_se.export.quantization.op_scopes import first_and_last, se_branch_ops
+from keras_se.export.quantization.quantizer_recipes import Rules, float16_weights, uniform, with_higher_precision
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Recipe:
     tolerance: Tolerance
     """From the float Keras model."""
     between_engines: Tolerance
-    """The same file on two engines, where `Engine.steps` holds them to nothing closer."""
+    """The same file on two engines, where `Engine.max_lsb` holds them to nothing closer."""
 
     @property
     def rounds_weights(self) -> bool:
@@ -114,21 +114,21 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "static_wi8_ai8_se_ai16",
-            rules=lifted("ai16", excitation),
+            rules=with_higher_precision("ai16", se_branch_ops),
             calibrated=True,
             tolerance=_MIXED,
             between_engines=_ROUNDINGS,
         ),
         Recipe(
             "static_wi8_ai8_se_fp32",
-            rules=lifted("fp32", excitation),
+            rules=with_higher_precision("fp32", se_branch_ops),
             calibrated=True,
             tolerance=_MIXED,
             between_engines=_MIXED_ROUNDINGS,
         ),
         Recipe(
-            "static_wi8_ai8_ends_fp32",
-            rules=lifted("fp32", ends),
+            "static_wi8_ai8_first_last_fp32",
+            rules=with_higher_precision("fp32", first_and_last),
             calibrated=True,
             tolerance=_MIXED,
             between_engines=_MIXED_ROUNDINGS,
@@ -136,11 +136,11 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-USUAL = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
+DEFAULT_RECIPES = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
 """What the command line makes unless told otherwise."""
 
-SEARCHED = Recipe(
-    "static_wi8_ai8_searched",
+MIXED_PRECISION = Recipe(
+    "static_wi8_ai8_mixed",
     rules=None,  # those of the search
     calibrated=True,
     tolerance=_MIXED,

@@ -24,11 +24,11 @@ class Engine(NamedTuple):
     """A runtime, and how its results relate to those of LiteRT's reference kernels on the same file."""
 
     run: Callable[[bytes, np.ndarray], Outputs]
-    steps: Mapping[str, int] = {}
+    max_lsb: Mapping[str, int] = {}
     """Greatest difference from the reference kernels, in steps of the output, by recipe; where a recipe has none,
     its own tolerance between engines holds."""
     reason: str = ""
-    refuses: frozenset[str] = frozenset()
+    unsupported_recipes: frozenset[str] = frozenset()
     """Recipes whose files it cannot run."""
     extra: str = "edge"
     """What installs it."""

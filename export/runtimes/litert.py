@@ -55,7 +55,7 @@ def partitions(content: bytes) -> dict[str, int]:
 ENGINES = {
     "litert": Engine(
         lambda content, images: _litert(content, images, resolver="AUTO"),
-        steps={"static_wi8_ai16": 32},
+        max_lsb={"static_wi8_ai16": 32},
         reason="XNNPACK takes no int16; LiteRT's optimised kernels round a step of 65,536 otherwise, which adds up",
     ),
     REFERENCE_KERNELS: Engine(lambda content, images: _litert(content, images, resolver="BUILTIN_REF")),

@@ -14,7 +14,7 @@ from keras_se.export.tflite import flatbuffer
 ENGINES: dict[str, Engine] = {**litert.ENGINES, **tflite_micro.ENGINES, **openvino.ENGINES}
 
 
-USUAL = tuple(name for name, engine in ENGINES.items() if engine.extra == "edge")
+DEFAULT_ENGINES = tuple(name for name, engine in ENGINES.items() if engine.extra == "edge")
 """What compares files unless told otherwise: the same in every installation."""
 
 

@@ -62,8 +62,8 @@ def _named(operations: Iterable[tuple[str, str]]) -> str:
 ENGINES = {
     "tflm": Engine(
         _tflm,
-        steps={"static_wi8_ai8": 1, "static_wi8_ai16": 32},
+        max_lsb={"static_wi8_ai8": 1, "static_wi8_ai16": 32},
         reason=f"{_named(MICRO_STEPS)} round a step otherwise; of 65,536 steps, many, which add up",
-        refuses=frozenset({"float16", "dynamic_wi8_afp32", "weight_only_wi8_afp32"}),
+        unsupported_recipes=frozenset({"float16", "dynamic_wi8_afp32", "weight_only_wi8_afp32"}),
     ),
 }

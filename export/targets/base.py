@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.lowering_config import PLAIN, PRODUCTS, Form
-from keras_se.export.quantization.recipes import RECIPES, USUAL, Recipe
+from keras_se.export.conversion.lowering_config import DECOMPOSED, PLAIN, LoweringConfig
+from keras_se.export.quantization.recipes import DEFAULT_RECIPES, RECIPES, Recipe
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.preprocessing import Preprocessing
@@ -34,7 +34,7 @@ FLOAT_RECIPES = tuple(name for name in RECIPES if {"float32", "float16", "afp32"
 """Recipes whose files compute in floats somewhere, by the grammar of their names."""
 
 
-class Content(NamedTuple):
+class QuantizedModel(NamedTuple):
     """A quantized file on its way to a target, and what is known of it."""
 
     content: bytes
@@ -48,7 +48,7 @@ class Content(NamedTuple):
     """How the outputs become probabilities, where that is known."""
 
 
-class Product(NamedTuple):
+class Deliverable(NamedTuple):
     """The files that a target's tool makes of a quantized file."""
 
     content: bytes
@@ -90,14 +90,14 @@ class Target:
     name: str
     what: str
     """The device, in words."""
-    lift: str = "fp32"
-    """What a search lifts an operation to, by default: a name from LIFTS of
+    higher_precision: str = "fp32"
+    """What a search lifts an operation to, by default: a name from PRECISIONS of
     `keras_se.export.quantization.quantizer_recipes`."""
-    refuses: Mapping[str, str] = field(default_factory=dict)
+    unsupported_recipes: Mapping[str, str] = field(default_factory=dict)
     """Recipes whose files it cannot run, each with the reason."""
-    float_form: Form = PLAIN
+    float_config: LoweringConfig = PLAIN
     """How a network is written for recipes that compute in float."""
-    integer_form: Form = PRODUCTS
+    integer_config: LoweringConfig = DECOMPOSED
     """And for those that compute in integers."""
     limits: tuple[Limit, ...] = ()
     """Operations that it does not run, beside those of `FORMAT_LIMITS`; the first that is met tells."""
@@ -111,30 +111,30 @@ class Target:
     """It computes float32 files in float16 unless an app forbids it."""
     calibrates_scores: bool = False
     """Its apps apply a score calibration that the file brings."""
-    finish: Callable[[Content, Target], Product] | None = None
+    package: Callable[[QuantizedModel, Target], Deliverable] | None = None
     """Compiler, metadata, types of input and output; None where the device takes the file as it is. It raises
     InputError where the device refuses."""
     check_tool: Callable[[Target], None] | None = None
-    """Raises InputError where what `finish` needs is not installed; None where it needs nothing more."""
+    """Raises InputError where what `package` needs is not installed; None where it needs nothing more."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What `finish` wants to know of this target."""
+    """What `package` wants to know of this target."""
 
     @property
-    def usual(self) -> tuple[str, ...]:
+    def default_recipes(self) -> tuple[str, ...]:
         """The recipes that the command line makes unless told otherwise."""
-        return tuple(name for name in USUAL if name not in self.refuses)
+        return tuple(name for name in DEFAULT_RECIPES if name not in self.unsupported_recipes)
 
-    def form(self, recipe: Recipe) -> Form:
+    def lowering(self, recipe: Recipe) -> LoweringConfig:
         """Return how a network is written for a recipe."""
-        return self.integer_form if recipe.calibrated else self.float_form
+        return self.integer_config if recipe.calibrated else self.float_config
 
-    def finished(self, content: Content) -> Product:
+    def package_for_target(self, content: QuantizedModel) -> Deliverable:
         """Return the file as the device takes it.
 
         Raises:
             InputError: the target's tool is missing, or it refuses the file.
         """
-        return Product(content.content) if self.finish is None else self.finish(content, self)
+        return Deliverable(content.content) if self.package is None else self.package(content, self)
 
 
 FORMAT_LIMITS = (
@@ -160,7 +160,7 @@ def is_int16(recipe: Recipe) -> bool:
     return recipe.name.endswith("_ai16") and "ai8" not in recipe.name
 
 
-def check_labels(content: Content, target: Target) -> None:
+def check_labels(content: QuantizedModel, target: Target) -> None:
     """Refuse labels of another number than that of the classes.
 
     Raises:

@@ -7,11 +7,11 @@ import json
 from importlib.resources import files
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.lowering_config import ONE_PIECE
-from keras_se.export.targets.base import Content, Product, Target, check_labels
+from keras_se.export.conversion.lowering_config import ONE_PARTITION
+from keras_se.export.targets.base import Deliverable, QuantizedModel, Target, check_labels
 from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
 from keras_se.export.tflite import flatbuffer
-from keras_se.export.tflite.io_types import with_float_ends
+from keras_se.export.tflite.io_types import with_float_io
 
 _PLACE = "NETWORK"
 _PROBABILITIES = {"SOFTMAX", "LOGISTIC"}
@@ -19,7 +19,7 @@ INTERPOLATIONS = ("bilinear", "bicubic", "lanczos3")
 """How the page can resize."""
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file with float32 ends, and `NAME.RECIPE.html`, which classifies images with it.
 
     Raises:
@@ -36,10 +36,10 @@ def finish(content: Content, target: Target) -> Product:
             f"{content.preprocessing.interpolation!r}; give the preprocessing one of these"
         )
     check_labels(content, target)
-    return Product(with_float_ends(content.content), files={".html": page(content).encode()})
+    return Deliverable(with_float_io(content.content), files={".html": page(content).encode()})
 
 
-def page(content: Content) -> str:
+def page(content: QuantizedModel) -> str:
     """The page, with what it needs to know of the network inside."""
     last = [name for name in flatbuffer.operation_names(content.content) if name not in flatbuffer.CASTS][-1]
     network = {
@@ -59,10 +59,10 @@ TARGETS = (
     Target(
         "browser",
         "LiteRT.js in a web page",
-        integer_form=ONE_PIECE,
+        integer_config=ONE_PARTITION,
         limits=XNNPACK_LIMITS,
         channels=3,
         xnnpack=True,
-        finish=finish,
+        package=package,
     ),
 )

@@ -17,9 +17,9 @@ from keras_se.export.targets.base import (
     SOFTMAXES,
     VECTORS,
     AllBut,
-    Content,
+    Deliverable,
     Limit,
-    Product,
+    QuantizedModel,
     Target,
 )
 from keras_se.export.targets.edgetpu_rules import SUPPORTED, lint, summary
@@ -29,7 +29,7 @@ COMPILER = "edgetpu_compiler"
 _SECONDS = 600  # the compiler's own limit is 180; beyond this it hangs
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file, compiled where `edgetpu_compiler` is on PATH; the manifest says whether it was.
 
     Raises:
@@ -46,11 +46,11 @@ def finish(content: Content, target: Target) -> Product:
         raise InputError(f"{target.name} wants {summary(found)}")
     compiler = shutil.which(COMPILER)
     if compiler is None:
-        return Product(content.content, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
+        return Deliverable(content.content, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
     return _compiled(content.content, compiler)
 
 
-def _compiled(content: bytes, compiler: str) -> Product:
+def _compiled(content: bytes, compiler: str) -> Deliverable:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
@@ -65,7 +65,7 @@ def _compiled(content: bytes, compiler: str) -> Product:
         if run.returncode or not made.is_file():
             last = said.splitlines()[-1] if said else "it said nothing"
             raise InputError(f"{COMPILER} failed with status {run.returncode} ({last}); run it by hand on the file")
-        return Product(made.read_bytes(), {"edgetpu": {"compiled": True, **_reported(said)}})
+        return Deliverable(made.read_bytes(), {"edgetpu": {"compiled": True, **_reported(said)}})
 
 
 _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -84,7 +84,7 @@ TARGETS = (
     Target(
         "edgetpu",
         "Coral's Edge TPU: a file that keeps the published rules, compiled where edgetpu_compiler is on PATH",
-        refuses=dict.fromkeys(
+        unsupported_recipes=dict.fromkeys(
             (name for name in RECIPES if name != "static_wi8_ai8"), "it computes in 8-bit integers alone"
         ),
         limits=(
@@ -92,6 +92,6 @@ TARGETS = (
             Limit(AllBut(SUPPORTED), "Coral does not list {}"),
             Limit({DILATIONS, DIMENSIONS, SOFTMAXES, VECTORS}, "Coral's rules allow no {}"),
         ),
-        finish=finish,
+        package=package,
     ),
 )

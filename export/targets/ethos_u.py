@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.lowering_config import COMMUTED
+from keras_se.export.conversion.lowering_config import CONV_BEFORE_POOL
 from keras_se.export.sandbox.command import failure, run_python
 from keras_se.export.targets.base import (
     FLOAT_RECIPES,
@@ -19,9 +19,9 @@ from keras_se.export.targets.base import (
     NO_FLOATS,
     RESIZED,
     WIDE_POOL,
-    Content,
+    Deliverable,
     Limit,
-    Product,
+    QuantizedModel,
     Target,
     is_int16,
 )
@@ -65,7 +65,7 @@ class Compiled(NamedTuple):
     """Operations that stay on the CPU, by their name in the schema, each with a reason of Vela's."""
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file compiled for the target's NPU, every operation of it.
 
     Raises:
@@ -88,7 +88,7 @@ def finish(content: Content, target: Target) -> Product:
         "npu_share": compiled.summary.npu_share,
         "estimates": estimates(compiled.summary),
     }
-    return Product(compiled.content, {"vela": manifest}, {BEFORE: content.content})
+    return Deliverable(compiled.content, {"vela": manifest}, {BEFORE: content.content})
 
 
 def vela_summary(content: bytes, accelerator: str) -> Summary:
@@ -208,11 +208,11 @@ def _target(family: str, npu: Npu, macs: int) -> Target:
     return Target(
         f"ethos_{family}_{macs}",
         f"Arm Ethos-{family.upper()} with {macs} multiply-accumulates a cycle",
-        lift="ai16",
-        refuses=dict.fromkeys(FLOAT_RECIPES, "it computes on integers alone"),
-        integer_form=COMMUTED,
+        higher_precision="ai16",
+        unsupported_recipes=dict.fromkeys(FLOAT_RECIPES, "it computes on integers alone"),
+        integer_config=CONV_BEFORE_POOL,
         limits=_LIMITS if family == "u85" else (*_LIMITS, _NO_INT16_MATMUL),
-        finish=finish,
+        package=package,
         check_tool=check_tool,
         options={
             "accelerator": f"ethos-{family}-{macs}",

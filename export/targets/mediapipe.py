@@ -5,8 +5,8 @@ from dataclasses import asdict
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.lowering_config import ONE_PIECE
-from keras_se.export.targets.base import Content, Product, Target, check_labels
+from keras_se.export.conversion.lowering_config import ONE_PARTITION
+from keras_se.export.targets.base import Deliverable, QuantizedModel, Target, check_labels
 from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
@@ -18,7 +18,7 @@ _SCORES = {"SOFTMAX", "LOGISTIC"}
 _CASTS = {"QUANTIZE", "DEQUANTIZE"}
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file with the types, normalisation, labels and calibrated scores that an app's `ImageClassifier` reads.
 
     The input is uint8 where an integer input's step is a pixel's, else float32. MediaPipe normalises a float input,
@@ -44,10 +44,10 @@ def finish(content: Content, target: Target) -> Product:
             mean, std = (0.0,), (1.0,)
     described = {"labels": content.labels, "scores": content.scores}
     whole = with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described)
-    return Product(whole, {} if content.scores is None else {"score_calibration": asdict(content.scores)})
+    return Deliverable(whole, {} if content.scores is None else {"score_calibration": asdict(content.scores)})
 
 
-def _check_scores(content: Content, target: Target) -> None:
+def _check_scores(content: QuantizedModel, target: Target) -> None:
     shape = flatbuffer.output_shape(content.content)
     if len(shape) != 2:
         raise InputError(f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}")
@@ -63,7 +63,7 @@ def _check_scores(content: Content, target: Target) -> None:
 def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:
     """Whether an input of int8 is a pixel less 128: an integer file that loses nothing when it takes raw pixels."""
     [(scale, zero)], _ = flatbuffer.quantizations(content)
-    [kind], _ = flatbuffer.end_types(content)
+    [kind], _ = flatbuffer.input_and_output_types(content)
     return kind == "INT8" and all(
         np.isclose(scale * _PIXEL * std, 1, rtol=1e-5) and np.isclose(zero + 128, _PIXEL * mean, atol=1e-3)
         for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)
@@ -74,11 +74,11 @@ TARGETS = (
     Target(
         "mediapipe",
         "MediaPipe's ImageClassifier in an app",
-        integer_form=ONE_PIECE,
+        integer_config=ONE_PARTITION,
         limits=XNNPACK_LIMITS,
         channels=3,
         xnnpack=True,
         calibrates_scores=True,
-        finish=finish,
+        package=package,
     ),
 )

@@ -1,11 +1,11 @@
 """OpenVINO on an Intel processor: the file, and OpenVINO's own format beside it."""
 
 from keras_se.export.sandbox import runner
-from keras_se.export.targets.base import Content, Product, Target
+from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
 from keras_se.extras import import_extra
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """Return the file as it is, with OpenVINO's own format, which computes the same and is read several times faster.
 
     Raises:
@@ -15,7 +15,7 @@ def finish(content: Content, target: Target) -> Product:
     files = runner.call(
         "keras_se.export.runtimes.openvino:converted", by="OpenVINO", file="the file", content=content.content
     )
-    return Product(content.content, {"openvino": files.pop("version")}, files)
+    return Deliverable(content.content, {"openvino": files.pop("version")}, files)
 
 
 def check_tool(target: Target) -> None:
@@ -27,7 +27,7 @@ TARGETS = (
     Target(
         "openvino",
         "OpenVINO on an Intel processor; int8 is exact on one with VNNI or AMX",
-        finish=finish,
+        package=package,
         check_tool=check_tool,
     ),
 )

@@ -1,6 +1,6 @@
 """A phone's processor: LiteRT with XNNPACK, which takes the quantized file as it is."""
 
-from keras_se.export.conversion.lowering_config import ONE_PIECE
+from keras_se.export.conversion.lowering_config import ONE_PARTITION
 from keras_se.export.targets.base import Target
 from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
 
@@ -8,7 +8,7 @@ TARGETS = (
     Target(
         "phone_cpu",
         "LiteRT with XNNPACK on a phone's processor",
-        integer_form=ONE_PIECE,
+        integer_config=ONE_PARTITION,
         limits=XNNPACK_LIMITS,
         xnnpack=True,
     ),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from keras_se.errors import InputError
 from keras_se.export.quantization.recipes import RECIPES
-from keras_se.export.targets.base import DIMENSIONS, AllBut, Content, Limit, Product, Target
+from keras_se.export.targets.base import DIMENSIONS, AllBut, Deliverable, Limit, QuantizedModel, Target
 from keras_se.export.tflite import flatbuffer
 
 _PAGE = "developers.google.com/edge/litert/performance/gpu, the operations supported in 16-bit and 32-bit floats"
@@ -51,7 +51,7 @@ _FLOATS = {"FLOAT32", "FLOAT16"}
 _DIMENSIONS = 4  # batch, height, width, channels: tensorflow/lite/delegates/gpu/common/model_builder_helper.cc
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file as it is, when the delegate runs the whole of it.
 
     Raises:
@@ -76,19 +76,19 @@ def finish(content: Content, target: Target) -> Product:
                 f"{target.name} takes tensors of at most {_DIMENSIONS} dimensions; in {content.name} {name} gives "
                 f"{len(tensor.shape)}; replace the layer that makes it, or choose phone_cpu"
             )
-    return Product(content.content)
+    return Deliverable(content.content)
 
 
 TARGETS = (
     Target(
         "phone_gpu",
         "LiteRT with its GPU delegate on a phone's graphics processor",
-        refuses=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, "a GPU computes in floats"),
+        unsupported_recipes=dict.fromkeys(RECIPES.keys() - {"float32", "float16"}, "a GPU computes in floats"),
         limits=(
             Limit(AllBut(OPERATIONS), "LiteRT's GPU delegate does not list {}"),
             Limit({DIMENSIONS}, "LiteRT's GPU delegate takes no {}"),
         ),
         computes_in_float16=True,
-        finish=finish,
+        package=package,
     ),
 )

@@ -42,6 +42,8 @@ def find_target(name: str, recipes: Sequence[Recipe] = ()) -> Target:
         raise InputError(f"target must be one of {', '.join(TARGETS)}; got {name!r}")
     target = TARGETS[name]
     for recipe in recipes:
-        if recipe.name in target.refuses:
-            raise InputError(f"{name} cannot run {recipe.name}: {target.refuses[recipe.name]}; leave it out")
+        if recipe.name in target.unsupported_recipes:
+            raise InputError(
+                f"{name} cannot run {recipe.name}: {target.unsupported_recipes[recipe.name]}; leave it out"
+            )
     return target

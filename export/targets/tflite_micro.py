@@ -15,7 +15,7 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export.runtimes.tflite_micro import MOST_ARENA, ample_arena
 from keras_se.export.sandbox.command import failure, run_python
-from keras_se.export.targets.base import FLOAT_RECIPES, NO_FLOATS, Content, Limit, Product, Target, is_int16
+from keras_se.export.targets.base import FLOAT_RECIPES, NO_FLOATS, Deliverable, Limit, QuantizedModel, Target, is_int16
 from keras_se.export.tflite import flatbuffer
 from keras_se.extras import import_extra
 
@@ -27,7 +27,7 @@ _C_TYPES = {"INT8": ("int8_t", "int8"), "INT16": ("int16_t", "i16")}
 """A tensor's type in C++, and its member of TFLite Micro's union of pointers."""
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file with its arena's size, as a C++ array and in a program that runs it once.
 
     Raises:
@@ -45,7 +45,7 @@ def finish(content: Content, target: Target) -> Product:
     }
     # Pointers are part of what an arena holds; the optimised kernels of some processors ask for more.
     manifest = {"arena_bytes": arena, "pointer_bits": 64, "kernels": "reference"}
-    return Product(
+    return Deliverable(
         content.content,
         {"tflite_micro": manifest},
         {suffix: source.encode() for suffix, source in sources.items()},
@@ -116,7 +116,7 @@ def _array(stem: str, content: bytes) -> str:
     return _ARRAY.substitute(stem=stem, id=_identifier(stem), bytes=",\n".join(lines))
 
 
-def _example(stem: str, content: Content) -> str:
+def _example(stem: str, content: QuantizedModel) -> str:
     graph = flatbuffer.unpack(content.content).subgraphs[0]
     taken, given = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     (kind, member), (given_kind, given_member) = _c_type(taken), _c_type(given)
@@ -230,8 +230,8 @@ TARGETS = (
     Target(
         "tflite_micro",
         "TFLite Micro on a microcontroller",
-        lift="ai16",
-        refuses={
+        higher_precision="ai16",
+        unsupported_recipes={
             **dict.fromkeys(FLOAT_RECIPES, "it is to run where there are no fast floats"),
             "float16": "it has no kernel that reads float16 weights",
             "dynamic_wi8_afp32": _HYBRID,
@@ -247,7 +247,7 @@ TARGETS = (
             ),
         ),
         arena=MOST_ARENA,
-        finish=finish,
+        package=package,
         check_tool=check_tool,
     ),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
-from keras_se.export.targets.base import Content, Product, Target
+from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
 from keras_se.extras import import_extra
 
 
@@ -56,7 +56,7 @@ VENDORS: dict[str, Vendor] = {
 }
 
 
-def finish(content: Content, target: Target) -> Product:
+def package(content: QuantizedModel, target: Target) -> Deliverable:
     """The file compiled for the target's processor; the manifest says how many of its operations that runs.
 
     Raises:
@@ -75,7 +75,7 @@ def finish(content: Content, target: Target) -> Product:
         raise InputError(
             f"{target.name} takes none of the operations of a {content.recipe.name} file; try another recipe"
         )
-    return Product(compiled.model_bytes, {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}})
+    return Deliverable(compiled.model_bytes, {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}})
 
 
 def check_tool(target: Target) -> None:
@@ -114,7 +114,7 @@ TARGETS = tuple(
     Target(
         f"{name}_{processor.lower().removeprefix('tensor_')}",
         f"{vendor.words} {processor}, through its vendor's compiler; untested on hardware",
-        finish=finish,
+        package=package,
         check_tool=check_tool,
         options={"vendor": name, "soc": processor},
     )

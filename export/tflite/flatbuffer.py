@@ -39,7 +39,7 @@ def load(path: Path | str) -> bytes:
     if content[4:8] != _IDENTIFIER:
         raise InputError(f"{path} is not a .tflite file; export one with keras-se export")
     if hash(content) not in _whole:
-        found = runner.call("keras_se.export.tflite.verifier:problem_of", by="LiteRT", file=path, content=content)
+        found = runner.call("keras_se.export.tflite.verifier:find_problem", by="LiteRT", file=path, content=content)
         if found["problem"]:
             raise InputError(
                 f"{path} is damaged or cut short, or newer than LiteRT here ({found['problem']}); export it again"
@@ -121,7 +121,7 @@ def ends(content: bytes) -> tuple[int, int]:
     return len(graph.inputs), len(graph.outputs)
 
 
-def end_types(content: bytes) -> tuple[list[str], list[str]]:
+def input_and_output_types(content: bytes) -> tuple[list[str], list[str]]:
     """The type of each input and of each output, by its name in the schema."""
     graph, names = unpack(content).subgraphs[0], tensor_types()
     inputs, outputs = ([names[graph.tensors[index].type] for index in ends] for ends in (graph.inputs, graph.outputs))

@@ -11,7 +11,7 @@ from keras_se.export.tflite.flatbuffer import add_constant, new_operation, pack,
 _Types = schema.TensorType
 
 
-def with_float_ends(content: bytes) -> bytes:
+def with_float_io(content: bytes) -> bytes:
     """The file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
 
     A file that has them already stays as it is.

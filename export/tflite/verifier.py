@@ -8,7 +8,7 @@ from keras_se.export.tflite import flatbuffer
 from keras_se.extras import import_extra
 
 
-def problem_of(content: bytes) -> dict[str, str | None]:
+def find_problem(content: bytes) -> dict[str, str | None]:
     """Under "problem" what is wrong with the file, or None; to be run in a child process.
 
     LiteRT verifies the flatbuffer itself; whatever points to nothing is looked for here. What an operation makes of

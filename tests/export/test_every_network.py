@@ -7,8 +7,8 @@ import pytest
 import keras_se
 from keras_se.export import RECIPES
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipe_detection import recipe_of
@@ -47,18 +47,18 @@ def test_every_file_runs_and_is_near(name, randomise):
     converted = {}
     failures = []
     for recipe in RECIPES.values():
-        form = needed(model, TARGETS["phone_cpu"].form(recipe))
-        if form not in converted:
-            float_file = to_tflite(lowered(model, form))
-            converted[form] = float_file, calibrate(float_file, calibration, (0.0, 1.0))
-        float_file, ranges = converted[form]
+        lowering = effective_config(model, TARGETS["phone_cpu"].lowering(recipe))
+        if lowering not in converted:
+            float_file = to_tflite(lower(model, lowering))
+            converted[lowering] = float_file, calibrate(float_file, calibration, (0.0, 1.0))
+        float_file, ranges = converted[lowering]
         content = quantize(float_file, recipe, ranges if recipe.calibrated else None)
         assert recipe_of(content) == recipe
         assert weight_error(float_file, content).steps <= 0.51  # each constant is its original, rounded
         if recipe.name in INTEGERS:
             assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
         logits = flatbuffer.without_softmax(content)
-        names = [one for one, engine in ENGINES.items() if recipe.name not in engine.refuses]
+        names = [one for one, engine in ENGINES.items() if recipe.name not in engine.unsupported_recipes]
         outputs = {one: ENGINES[one].run(logits, tested).values for one in names}
         for one, got in outputs.items():
             sqnr = decibels(expected, got)

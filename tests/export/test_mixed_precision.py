@@ -9,7 +9,7 @@ import pytest
 from keras_se import cli
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.mixed_precision import export_searched, search
+from keras_se.export.mixed_precision import export_mixed_precision, search
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.tflite import flatbuffer
@@ -69,10 +69,10 @@ def prepared(case):
     return float_file, calibrate(float_file, calibration, (0.0, 1.0))
 
 
-@pytest.mark.parametrize("lift", ["fp32", "ai16"])
-def test_it_lifts_the_operations_around_the_bad_tensor_only(case, prepared, lift):
+@pytest.mark.parametrize("higher_precision", ["fp32", "ai16"])
+def test_it_lifts_the_operations_around_the_bad_tensor_only(case, prepared, higher_precision):
     _, _, images, labels = case
-    found = search(*prepared, images, labels, max_drop=3.0, lift=lift)
+    found = search(*prepared, images, labels, max_drop=3.0, higher_precision=higher_precision)
     assert found.float_accuracy > 0.97
     assert found.steps[0].lifted == 0
     assert found.steps[0].drop > 20, "plain int8 is bad"
@@ -84,7 +84,7 @@ def test_it_lifts_the_operations_around_the_bad_tensor_only(case, prepared, lift
     assert f"{graph.tensors[depthwise.outputs[0]].name.decode()};" in found.lifted
     assert len(found.lifted) <= 3, "of seven"
     dtypes = flatbuffer.dtypes(found.content)
-    assert ("FLOAT32" in dtypes, "INT16" in dtypes) == (lift == "fp32", lift == "ai16")
+    assert ("FLOAT32" in dtypes, "INT16" in dtypes) == (higher_precision == "fp32", higher_precision == "ai16")
 
 
 def test_a_loose_bound_leaves_int8_alone(case, prepared):
@@ -108,7 +108,7 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
     monkeypatch.setattr("keras_se.commands._images", lambda command, model_file, split: given[split])
     monkeypatch.setattr("keras_se.export.mixed_precision._right", right)
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
-    assert cli.run([*arguments, "--lift", "ai16", "--max-drop", "1", "--json"]) == 1
+    assert cli.run([*arguments, "--higher-precision", "ai16", "--max-drop", "1", "--json"]) == 1
     [document] = json.loads(capsys.readouterr().out)
     found = document["search"]
     assert found["reached"] is False
@@ -131,7 +131,7 @@ def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
     monkeypatch.setattr("keras_se.export.mixed_precision.run_file", run)
     float_file = to_tflite(model)
     ranges = calibrate(float_file, calibration, (0.0, 1.0))
-    found = search(float_file, ranges, images[:100], labels[:100], max_drop=3.0, lift="fp32")
+    found = search(float_file, ranges, images[:100], labels[:100], max_drop=3.0, higher_precision="fp32")
     assert found.steps[0].accuracy == 0.0
     assert found.steps[1].accuracy > 0.5
     assert found.reached
@@ -139,10 +139,10 @@ def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
 
 def test_the_manifest_tells_the_steps(case, tmp_path):
     model, calibration, images, labels = case
-    artifact, found = export_searched(
+    artifact, found = export_mixed_precision(
         model, tmp_path, calibration=calibration, images=images, labels=labels, max_drop=3.0
     )
-    assert artifact.path.name == "uneven.static_wi8_ai8_searched.tflite"
+    assert artifact.path.name == "uneven.static_wi8_ai8_mixed.tflite"
     assert artifact.path.read_bytes() == found.content
     manifest = json.loads(artifact.path.with_name(f"{artifact.path.name}.json").read_text())
     assert manifest["search"]["lifted"] == list(found.lifted)
@@ -156,7 +156,7 @@ def test_the_manifest_tells_the_steps(case, tmp_path):
     [
         ({"max_drop": -0.1}, "max_drop must be at least 0 percentage points; got -0.1"),
         ({"max_drop": float("nan")}, "max_drop must be at least 0 percentage points; got nan"),
-        ({"lift": "fp16"}, "lift must be one of fp32, ai16; got 'fp16'"),
+        ({"higher_precision": "fp16"}, "higher_precision must be one of fp32, ai16; got 'fp16'"),
         ({"labels": np.zeros(3)}, r"images with a label each; got 200 and labels \(3,\)"),
     ],
 )

@@ -13,7 +13,7 @@ from keras_se.errors import InputError
 from keras_se.training import loop, train
 from keras_se.training.checkpoint import Checkpoints, Progress
 from keras_se.training.distribution import make_devices
-from keras_se.training.survival import Survival
+from keras_se.training.survival import CheckpointCallback
 
 
 class Fall(keras.callbacks.Callback):
@@ -117,7 +117,7 @@ def test_resuming_nothing_begins_and_resuming_a_finished_run_reads_it(recipe):
 
 def test_sigterm_is_python_s_own_again_after_the_run(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    survival = Survival(
+    survival = CheckpointCallback(
         Checkpoints(tmp_path),
         Progress(),
         make_devices("none"),

@@ -17,14 +17,14 @@ from keras_se.export import RECIPES, check, export
 from keras_se.export.compatibility.checker import missing_tool
 from keras_se.export.compatibility.layer_ops import ACTIVATIONS, LAYERS, OPERATIONS, becomes, operations_of
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.exporter import activation_ranges
-from keras_se.export.mixed_precision import export_searched
+from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.qat.rewriting import quantize_aware
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.runtimes.litert import xnnpack_partitions
-from keras_se.export.targets.base import FORMAT_LIMITS, USES, Content
+from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
@@ -151,23 +151,23 @@ class Tools:
         try:
             content = self._file(target, RECIPES[recipe])
             size = Preprocessing(*self._model.input_shape[1:3])
-            TARGETS[target].finished(Content(content, RECIPES[recipe], "net", size, None))
+            TARGETS[target].package_for_target(QuantizedModel(content, RECIPES[recipe], "net", size, None))
         except InputError:
             return "refused"
         on_xnnpack = TARGETS[target].xnnpack and recipe != "static_wi8_ai16"
         return "slow" if on_xnnpack and xnnpack_partitions(content) > 1 else None
 
     def _file(self, target, recipe):
-        form = needed(self._model, TARGETS[target].form(recipe))
-        if (form, recipe.name) not in self._files:
+        lowering = effective_config(self._model, TARGETS[target].lowering(recipe))
+        if (lowering, recipe.name) not in self._files:
             size = self._model.input_shape[1:]
-            content = to_tflite(lowered(self._model, form))
+            content = to_tflite(lower(self._model, lowering))
             images = np.random.default_rng(0).random((2, *size), "float32")
             ranges = None
             if recipe.calibrated:
                 ranges = activation_ranges(content, images, Preprocessing(*size[:2]), "min_max")
-            self._files[form, recipe.name] = quantize(content, recipe, ranges)
-        return self._files[form, recipe.name]
+            self._files[lowering, recipe.name] = quantize(content, recipe, ranges)
+        return self._files[lowering, recipe.name]
 
 
 def said(model, target, recipe):
@@ -180,7 +180,9 @@ def said(model, target, recipe):
 def test_check_says_what_the_tools_say(case):
     model = network(case)
     tools = Tools(model)
-    pairs = [(target, recipe) for target in TRIED for recipe in FORMATS if recipe not in TARGETS[target].refuses]
+    pairs = [
+        (target, recipe) for target in TRIED for recipe in FORMATS if recipe not in TARGETS[target].unsupported_recipes
+    ]
     expected = {pair: tools.verdict(*pair) for pair in pairs}
     assert {pair: said(model, *pair) for pair in pairs} == expected
 
@@ -238,7 +240,7 @@ def test_our_networks_run_on_every_target(name, target, randomise):
     randomise(model, 0)
     tools = Tools(model)
     for recipe in FORMATS:
-        if recipe not in TARGETS[target].refuses:
+        if recipe not in TARGETS[target].unsupported_recipes:
             assert tools.verdict(target, recipe) == said(model, target, recipe)
 
 
@@ -303,7 +305,7 @@ def test_an_input_too_large_for_the_arena_is_refused_before_anything_is_converte
         export(model, tmp_path, recipes=["static_wi8_ai8"], target="tflite_micro")
     images = np.zeros((1, 1024, 1024, 3), "float32")
     with pytest.raises(InputError, match=line):
-        export_searched(
+        export_mixed_precision(
             model,
             tmp_path,
             calibration=images,

@@ -10,9 +10,15 @@ import keras_se
 from keras_se import cli
 from keras_se.export import export
 from keras_se.export.conversion.converter import load_model, to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.lowering_config import COMMUTED, ONE_PIECE, PLAIN, PRODUCTS, Form
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.lowering_config import (
+    CONV_BEFORE_POOL,
+    DECOMPOSED,
+    ONE_PARTITION,
+    PLAIN,
+    LoweringConfig,
+)
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
@@ -22,18 +28,18 @@ from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 
-FORMS = [PLAIN, PRODUCTS, ONE_PIECE, Form(squeeze="commuted"), COMMUTED]
+LOWERINGS = [PLAIN, DECOMPOSED, ONE_PARTITION, LoweringConfig(squeeze="conv_before_pool"), CONV_BEFORE_POOL]
 # Random weights magnify the last bit of a float64 layer by layer: 2e-6 is left of it behind 152 of them.
 DEEP = {"se_inception_resnet_v2", "se_resnet152", "se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"}
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
 SMALL = ("se_mobilenet", "mobilenet_v3_small", "se_shufflenet", "se_resnet20_cifar", "se_wrn16_8")
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("lowering", LOWERINGS, ids=str)
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.usefixtures("float64")
-def test_a_network_in_a_form_is_the_same_function(name, form, rewritten):
-    _, got, expected = rewritten(name, lambda model: lowered(model, form))
+def test_a_network_in_a_form_is_the_same_function(name, lowering, rewritten):
+    _, got, expected = rewritten(name, lambda model: lower(model, lowering))
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
@@ -41,7 +47,7 @@ def test_a_network_in_a_form_is_the_same_function(name, form, rewritten):
 @pytest.mark.parametrize("name", sorted(set(keras_se.list_models()) - set(FAST)))
 @pytest.mark.usefixtures("float64")
 def test_every_other_network_in_the_furthest_form_is_the_same_function(name, rewritten):
-    _, got, expected = rewritten(name, lambda model: lowered(model, FORMS[-1]))
+    _, got, expected = rewritten(name, lambda model: lower(model, LOWERINGS[-1]))
     np.testing.assert_allclose(got, expected, rtol=0, atol=(1e-5 if name in DEEP else 1e-9) * np.abs(expected).max())
 
 
@@ -159,17 +165,17 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("lowering", LOWERINGS, ids=str)
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
 @pytest.mark.usefixtures("float64")
-def test_a_block_in_a_form_is_the_same_function(block, form, randomise):
+def test_a_block_in_a_form_is_the_same_function(block, lowering, randomise):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((12, 10, 4))
     model = keras.Model(inputs, block(inputs))
     randomise(model, 1)
     images = np.random.default_rng(1).normal(0, 3, (2, 12, 10, 4))
     expected = model.predict_on_batch(images)
-    np.testing.assert_allclose(lowered(model, form).predict_on_batch(images), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(lower(model, lowering).predict_on_batch(images), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("padding", "size", "left"), [(((0, 1), (0, 1)), 8, 0), (1, 9, 0), (1, 8, 1)])
@@ -177,7 +183,7 @@ def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
     model = keras.Sequential(
         [keras.Input((size, size, 3)), keras.layers.ZeroPadding2D(padding), keras.layers.Conv2D(4, 3, 2)]
     )
-    assert flatbuffer.operations(to_tflite(lowered(model, Form()))).get("PAD", 0) == left
+    assert flatbuffer.operations(to_tflite(lower(model, LoweringConfig()))).get("PAD", 0) == left
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,7 @@ def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
 )
 def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours(name):
     model = keras_se.create_model(name, input_shape=(64, 64, 3), classes=10)
-    assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lowered(model, FORMS[-1]))).keys()
+    assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lower(model, LOWERINGS[-1]))).keys()
 
 
 @pytest.fixture(scope="module")
@@ -201,18 +207,18 @@ def float_file(randomise):
         return model
 
     @functools.lru_cache(1)
-    def made(name, form):
+    def made(name, lowering):
         model = model_of(name)
-        content = to_tflite(lowered(model, form))
+        content = to_tflite(lower(model, lowering))
         images = np.random.default_rng(0).random((2, *model.input_shape[1:]), "float32")
         return content, calibrate(content, images, (0.0, 1.0))
 
-    return lambda name, form: made(name, needed(model_of(name), form))
+    return lambda name, lowering: made(name, effective_config(model_of(name), lowering))
 
 
-def pieces(name, form, recipe, float_file):
+def pieces(name, lowering, recipe, float_file):
     """Into how many XNNPACK cuts a network's file."""
-    content, ranges = float_file(name, form)
+    content, ranges = float_file(name, lowering)
     return xnnpack_partitions(quantize(content, RECIPES[recipe], ranges if RECIPES[recipe].calibrated else None))
 
 
@@ -222,7 +228,7 @@ def pieces(name, form, recipe, float_file):
     [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models()],
 )
 def test_every_network_is_one_piece_on_a_phone(name, recipe, float_file):
-    assert pieces(name, TARGETS["phone_cpu"].form(RECIPES[recipe]), recipe, float_file) == 1
+    assert pieces(name, TARGETS["phone_cpu"].lowering(RECIPES[recipe]), recipe, float_file) == 1
 
 
 def test_as_it_is_mobilenet_v3_is_not_one_piece_in_int8(float_file):
@@ -240,7 +246,7 @@ def outputs(content):
 def test_a_commuted_squeeze_pools_the_hidden_channels_only():
     inputs = keras.Input((24, 24, 32))
     model = keras.Model(inputs, keras_se.SqueezeExcite(16)(inputs))
-    content = to_tflite(lowered(model, Form(squeeze="commuted")))
+    content = to_tflite(lower(model, LoweringConfig(squeeze="conv_before_pool")))
     pooled = [shape for name, shape in outputs(content) if name == "AVERAGE_POOL_2D"]
     assert pooled == [[1, 12, 12, 2], [1, 6, 6, 2], [1, 1, 1, 2]]
     assert "MEAN" not in flatbuffer.operations(content)
@@ -251,7 +257,7 @@ def test_on_a_wide_map_the_first_step_of_a_commuted_squeeze_is_the_convolution(r
     inputs = keras.Input((57, 112, 4))
     model = keras.Model(inputs, keras_se.SqueezeExcite(2)(keras.layers.Activation("hard_swish")(inputs)))
     randomise(model, 1)
-    written = lowered(model, COMMUTED)
+    written = lower(model, CONV_BEFORE_POOL)
     [reduce] = [layer for layer in written.layers if layer.name.endswith("_reduce")]
     assert reduce.kernel.shape[:2] == reduce.strides == (3, 2)
     images = np.random.default_rng(1).normal(0, 3, (2, 57, 112, 4))
@@ -261,7 +267,7 @@ def test_on_a_wide_map_the_first_step_of_a_commuted_squeeze_is_the_convolution(r
 @pytest.mark.parametrize("side", [65, 59])
 def test_a_wide_map_of_a_side_that_no_step_divides_keeps_its_kernel(side):
     inputs = keras.Input((side, side, 4))
-    written = lowered(keras.Model(inputs, keras_se.SqueezeExcite(2)(inputs)), COMMUTED)
+    written = lower(keras.Model(inputs, keras_se.SqueezeExcite(2)(inputs)), CONV_BEFORE_POOL)
     [reduce] = [layer for layer in written.layers if layer.name.endswith("_reduce")]
     assert reduce.kernel_size == (1, 1)
 
@@ -282,38 +288,38 @@ def test_late_rescaling_costs_int8_little_when_a_gate_is_nearly_closed():
     images = np.random.default_rng(0).normal(size=(64, 16, 16, 8)).astype("float32")
     expected = model.predict_on_batch(images).reshape(len(images), -1)
 
-    def decibels(form):
-        float_file = to_tflite(lowered(model, form))
+    def decibels(lowering):
+        float_file = to_tflite(lower(model, lowering))
         content = quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images))
         got = ENGINES["litert_reference"].run(content, images).values
         return 10 * np.log10((expected**2).sum() / ((got - expected) ** 2).sum())
 
     # The late form rounds twice behind the convolution and not once: 3 dB if all roundings were alike.
-    assert decibels(COMMUTED) > decibels(PRODUCTS) - 3
+    assert decibels(CONV_BEFORE_POOL) > decibels(DECOMPOSED) - 3
 
 
 def test_a_late_rescaling_is_of_a_quarter():
     inputs = keras.Input((24, 24, 32))
     model = keras.Model(inputs, se_before_a_stride(padding="same")(inputs))
     multiplied = {
-        form: [shape for name, shape in outputs(to_tflite(lowered(model, form))) if name == "MUL"]
-        for form in (PRODUCTS, COMMUTED)
+        lowering: [shape for name, shape in outputs(to_tflite(lower(model, lowering))) if name == "MUL"]
+        for lowering in (DECOMPOSED, CONV_BEFORE_POOL)
     }
-    assert multiplied == {PRODUCTS: [[1, 24, 24, 32]], COMMUTED: [[1, 12, 12, 32]]}
+    assert multiplied == {DECOMPOSED: [[1, 24, 24, 32]], CONV_BEFORE_POOL: [[1, 12, 12, 32]]}
 
 
 def test_a_squeeze_behind_a_wide_convolution_reads_what_that_reads():
     inputs = keras.Input((24, 24, 4))
     model = keras.Model(inputs, se_behind_a_wide_convolution(inputs))
-    written = lowered(model, COMMUTED)
+    written = lower(model, CONV_BEFORE_POOL)
     [reduce] = [layer for layer in written.layers if layer.name.endswith("_reduce")]
     assert tuple(reduce.kernel.shape) == (1, 1, 4, 4)
 
 
 def test_a_form_that_makes_no_difference_is_not_needed():
     plain = keras_se.create_model("se_mobilenet", placement="none", input_shape=(32, 32, 3), classes=10)
-    assert {needed(plain, form) for form in FORMS} == {Form()}
-    assert lowered(plain, Form()) is plain
+    assert {effective_config(plain, lowering) for lowering in LOWERINGS} == {LoweringConfig()}
+    assert lower(plain, LoweringConfig()) is plain
 
 
 class Normalised(keras.Model):
@@ -338,7 +344,7 @@ def test_a_sequential_model_from_a_file_is_rewritten(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = load_model(tmp_path / "model.keras")
     images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
-    written = lowered(loaded, ONE_PIECE)
+    written = lower(loaded, ONE_PARTITION)
     assert not {"HARD_SWISH", "AVERAGE_POOL_2D"} & flatbuffer.operations(to_tflite(written)).keys()
     np.testing.assert_allclose(written.predict_on_batch(images), model.predict_on_batch(images), rtol=1e-5, atol=1e-6)
 
@@ -361,8 +367,8 @@ def test_what_cannot_be_rewritten_stays(kind):
     else:
         parts = [keras.Sequential([keras.layers.Conv2D(4, 1, name="same")]) for _ in range(2)]
         model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(parts[0](parts[1](inputs))))
-    assert lowered(model, FORMS[-1]) is model
-    assert needed(model, FORMS[-1]) == Form()
+    assert lower(model, LOWERINGS[-1]) is model
+    assert effective_config(model, LOWERINGS[-1]) == LoweringConfig()
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from keras_se.export import RECIPES, compare
-from keras_se.export.runtimes.registry import ENGINES, USUAL
+from keras_se.export.runtimes.registry import DEFAULT_ENGINES, ENGINES
 from keras_se.export.tflite import flatbuffer
 
 
 def row(network, recipe, *engine):
     """The larger network in every format takes minutes, and so does an engine that compiles each file for seconds."""
-    costs = (network != "trained", recipe not in ("float32", "static_wi8_ai8"), not set(engine) <= set(USUAL))
+    costs = (network != "trained", recipe not in ("float32", "static_wi8_ai8"), not set(engine) <= set(DEFAULT_ENGINES))
     return pytest.param(network, recipe, *engine, marks=pytest.mark.slow if sum(costs) > 1 else ())
 
 
@@ -20,7 +20,7 @@ RUNS = [
     for network in ("trained", "wide")
     for recipe in RECIPES
     for name, engine in ENGINES.items()
-    if recipe not in engine.refuses
+    if recipe not in engine.unsupported_recipes
 ]
 
 

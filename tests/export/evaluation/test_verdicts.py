@@ -11,13 +11,13 @@ import pytest
 import keras_se
 from keras_se.export import RECIPES, compare, export
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
+from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import PLAIN
-from keras_se.export.conversion.matching import needed
+from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.parity import PREDICTED_NOISE, compare_all
-from keras_se.export.exporter import activation_ranges, finished, write
+from keras_se.export.exporter import activation_ranges, build_artifact, write
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
@@ -157,24 +157,26 @@ def edited(path, edit):
 def converted(ending):
     """A network, its float file and the ranges of its activations, which are the same for every target and recipe."""
     model = network(ending)
-    content = to_tflite(lowered(model, PLAIN))
+    content = to_tflite(lower(model, PLAIN))
     return model, content, activation_ranges(content, coloured(60, seed=3)[0], Preprocessing(8, 8), "min_max")
 
 
 def written(ending, target, recipe, folder):
     """A network, its float file, and the file that a target takes."""
     model, content, ranges = converted(ending)
-    assert needed(model, TARGETS[target].form(RECIPES[recipe])) == PLAIN
+    assert effective_config(model, TARGETS[target].lowering(RECIPES[recipe])) == PLAIN
     float_file = folder / "float32.tflite"
     float_file.write_bytes(content)
-    part = Content(quantize(content, RECIPES[recipe], ranges), RECIPES[recipe], model.name, Preprocessing(8, 8), None)
-    made = finished(part, TARGETS[target], source=None, calibration=None, form=dataclasses.asdict(PLAIN))
+    part = QuantizedModel(
+        quantize(content, RECIPES[recipe], ranges), RECIPES[recipe], model.name, Preprocessing(8, 8), None
+    )
+    made = build_artifact(part, TARGETS[target], source=None, calibration=None, lowering=dataclasses.asdict(PLAIN))
     return model, float_file, write(made, folder).path
 
 
 def cases():
     for ending, target, recipe in itertools.product(ENDINGS, REACHED, RECIPES):
-        if recipe not in TARGETS[target].refuses and (target != "mediapipe" or ending in SCORES):
+        if recipe not in TARGETS[target].unsupported_recipes and (target != "mediapipe" or ending in SCORES):
             quick = (ending, target) in QUICK and recipe == "static_wi8_ai8"
             yield pytest.param(ending, target, recipe, marks=() if quick else pytest.mark.slow)
 
@@ -250,7 +252,7 @@ def uneven(factor):
     se = model.get_layer("se")
     se.set_weights([0 * weight for weight in se.get_weights()])  # gates of a half
     fitted(model.get_layer("logits"), model, *coloured(300, seed=1))
-    return model, to_tflite(lowered(model, PLAIN))
+    return model, to_tflite(lower(model, PLAIN))
 
 
 def int8_of(factor, calibration, folder):

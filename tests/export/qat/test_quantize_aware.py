@@ -11,10 +11,10 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export import export, quantize_aware
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.lowering_config import COMMUTED, PRODUCTS
-from keras_se.export.manifest import form_of
-from keras_se.export.mixed_precision import export_searched
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.lowering_config import CONV_BEFORE_POOL, DECOMPOSED
+from keras_se.export.manifest import lowering_of
+from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.qat import fake_quant
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
 from keras_se.export.runtimes.keras_model import run_keras
@@ -253,8 +253,8 @@ def block_of_every_form(x):
     return keras.layers.Dense(10, activation="softmax", name="logits")(y)
 
 
-@pytest.mark.parametrize(("target", "form"), [("phone_cpu", PRODUCTS), ("ethos_u55_128", COMMUTED)])
-def test_each_operation_of_a_targets_form_is_within_a_step(target, form, randomise, tmp_path):
+@pytest.mark.parametrize(("target", "lowering"), [("phone_cpu", DECOMPOSED), ("ethos_u55_128", CONV_BEFORE_POOL)])
+def test_each_operation_of_a_targets_form_is_within_a_step(target, lowering, randomise, tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((20, 20, 3))
     model = keras.Model(inputs, block_of_every_form(inputs))
@@ -265,14 +265,14 @@ def test_each_operation_of_a_targets_form_is_within_a_step(target, form, randomi
     [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))  # for another target than the second one
     content = artifact.path.read_bytes()
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
-    assert ("AVERAGE_POOL_2D" in flatbuffer.operations(content)) == (form == COMMUTED)
+    assert ("AVERAGE_POOL_2D" in flatbuffer.operations(content)) == (lowering == CONV_BEFORE_POOL)
     assert "HARD_SWISH" not in flatbuffer.operations(content)
     compared = operations_apart(aware, content, images[:4])
     assert compared.keys() == set(map(layer_of, activations(content))) - {None}  # of input and softmax
     assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
     # What parity and diagnose start from: the network in the form that the manifest tells has the file's tensors.
-    assert form_of(artifact.path) == form
-    original = to_tflite(lowered(model, form))
+    assert lowering_of(artifact.path) == lowering
+    original = to_tflite(lower(model, lowering))
     assert flatbuffer.activation_names(original) == activations(content)
     assert weight_error(original, content).steps < 0.51  # each constant is rounded once
 
@@ -490,7 +490,7 @@ def test_other_formats_are_refused(aware, tmp_path):
 
 def test_a_search_from_it_is_refused(aware, trained, tmp_path):
     with pytest.raises(InputError, match="a search starts from a float model"):
-        export_searched(
+        export_mixed_precision(
             aware, tmp_path, calibration=trained.images, images=trained.images, labels=np.zeros(100, "int32")
         )
 

@@ -1,4 +1,4 @@
-"""Which operations are SE's and which are the ends, on graphs whose parts are known."""
+"""Which operations are SE's and which are the first and the last layer, on graphs whose parts are known."""
 
 import re
 
@@ -8,9 +8,9 @@ import pytest
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lowered
-from keras_se.export.conversion.lowering_config import COMMUTED
-from keras_se.export.quantization.op_scopes import ends, excitation
+from keras_se.export.conversion.lowering import lower
+from keras_se.export.conversion.lowering_config import CONV_BEFORE_POOL
+from keras_se.export.quantization.op_scopes import first_and_last, se_branch_ops
 from keras_se.export.tflite import flatbuffer
 
 SMALL = {
@@ -35,14 +35,14 @@ def test_se_is_what_the_layers_names_say(float_file):
     written = [graph.tensors[op.outputs[0]].name.decode() for op in graph.operators]
     named = [f"{name};" for name in written if re.search(r"_se_1/(?!mul$)", name)]
     assert len(named) >= 3 * 9
-    assert excitation(float_file) == named
+    assert se_branch_ops(float_file) == named
 
 
 def test_the_ends_are_the_first_convolution_and_the_classifier(float_file):
     graph, names = flatbuffer.unpack(float_file).subgraphs[0], flatbuffer.operation_names(float_file)
     written = [f"{graph.tensors[op.outputs[0]].name.decode()};" for op in graph.operators]
     assert (names[0], *names[-2:]) == ("CONV_2D", "FULLY_CONNECTED", "SOFTMAX")
-    assert ends(float_file) == [f"{flatbuffer.input_name(float_file)};", written[0], *written[-2:]]
+    assert first_and_last(float_file) == [f"{flatbuffer.input_name(float_file)};", written[0], *written[-2:]]
 
 
 def small(layer):
@@ -64,7 +64,7 @@ def small(layer):
 )
 def test_every_form_of_se(arguments, operations):
     """Squeeze, reduce, expand and gate; the layer's own silu is two more, fused into no convolution."""
-    assert len(excitation(small(keras_se.SqueezeExcite(hidden=2, **arguments)))) == operations
+    assert len(se_branch_ops(small(keras_se.SqueezeExcite(hidden=2, **arguments)))) == operations
 
 
 def test_se_is_found_where_its_gate_does_not_come_from_what_it_rescales():
@@ -73,8 +73,8 @@ def test_se_is_found_where_its_gate_does_not_come_from_what_it_rescales():
     x = keras_se.SqueezeExcite(2, name="first_se")(keras.layers.Conv2D(8, 1)(image))
     x = keras_se.SqueezeExcite(2, name="second_se")(keras.layers.ReLU()(x))
     x = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, 2, use_bias=False)(x))
-    content = to_tflite(lowered(keras.Model(image, keras.layers.ReLU()(x)), COMMUTED))
-    found = excitation(content)
+    content = to_tflite(lower(keras.Model(image, keras.layers.ReLU()(x)), CONV_BEFORE_POOL))
+    found = se_branch_ops(content)
     graph = flatbuffer.unpack(content).subgraphs[0]
     written = [f"{graph.tensors[op.outputs[0]].name.decode()};" for op in graph.operators]
     assert found == [name for name in written if re.search(r"_se_(reduce|squeeze|expand)", name)]
@@ -84,10 +84,10 @@ def test_se_is_found_where_its_gate_does_not_come_from_what_it_rescales():
 @pytest.mark.parametrize("layer", [keras.layers.Activation("silu"), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
 def test_swish_and_plain_networks_have_no_se(layer):
     with pytest.raises(InputError, match="the network has no SE: nothing in it is scaled"):
-        excitation(small(layer))
+        se_branch_ops(small(layer))
 
 
 def test_one_layer_has_no_two_ends():
     image = keras.Input((8, 8, 3))
     with pytest.raises(InputError, match="a first and a last layer with weights; the network has 1 of them"):
-        ends(to_tflite(keras.Model(image, keras.layers.Conv2D(4, 3)(image))))
+        first_and_last(to_tflite(keras.Model(image, keras.layers.Conv2D(4, 3)(image))))

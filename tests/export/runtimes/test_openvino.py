@@ -19,9 +19,9 @@ from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.runtimes.openvino import compiled, read, saturates
-from keras_se.export.runtimes.registry import ENGINES, USUAL
+from keras_se.export.runtimes.registry import DEFAULT_ENGINES, ENGINES
 from keras_se.export.sandbox import runner
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
@@ -50,8 +50,8 @@ def test_is_no_farther_from_the_reference_kernels_than_xnnpack(network, recipe, 
 
 def test_its_own_format_computes_the_same(trained, tmp_path):
     content = trained.files["static_wi8_ai8"].read_bytes()
-    part = Content(content, RECIPES["static_wi8_ai8"], "net", Preprocessing(32, 32), None)
-    product = TARGETS["openvino"].finished(part)
+    part = QuantizedModel(content, RECIPES["static_wi8_ai8"], "net", Preprocessing(32, 32), None)
+    product = TARGETS["openvino"].package_for_target(part)
     assert product.content == content
     assert product.manifest == {"openvino": openvino.__version__}
     for suffix, data in product.files.items():
@@ -78,7 +78,7 @@ def test_files_from_elsewhere_have_their_codes_in_one_place(trained):
 
 def test_it_compares_files_only_where_it_is_named(trained):
     """It is in no extra that the others are in."""
-    assert "openvino" not in USUAL
+    assert "openvino" not in DEFAULT_ENGINES
     rows = compare_all(trained.model, [trained.files["float32"]], trained.images[:4], engines=["openvino"])
     assert [row.engine for row in rows] == ["openvino"]
 

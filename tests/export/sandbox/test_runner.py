@@ -20,7 +20,7 @@ from keras_se.export import export
 from keras_se.export.evaluation.benchmark import bench, latency_ratio
 from keras_se.export.evaluation.layer_errors import diagnose
 from keras_se.export.evaluation.parity import compare_all
-from keras_se.export.mixed_precision import export_searched
+from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.runtimes.registry import ENGINES, run_file
 from keras_se.export.sandbox import runner
 from keras_se.export.tflite import flatbuffer
@@ -148,7 +148,7 @@ def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
     compare_all(model, files, images, engines=list(ENGINES))
     diagnose(*files, images)
     labels = np.zeros(3, int)
-    export_searched(
+    export_mixed_precision(
         model, tmp_path / "searched", calibration=images, images=images, labels=labels, max_drop=100, lift="fp32"
     )
     latency_ratio(*(file.read_bytes() for file in files), rounds=1)

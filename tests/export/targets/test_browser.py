@@ -18,7 +18,7 @@ from PIL import Image
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.browser import INTERPOLATIONS
 from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
@@ -32,10 +32,10 @@ def made(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     source = load_source("digits")
     for recipe in RECIPES:
-        content = Content(
+        content = QuantizedModel(
             trained.files[recipe].read_bytes(), RECIPES[recipe], "se_mobilenet", Preprocessing(32, 32), source.classes
         )
-        product = TARGETS["browser"].finished(content)
+        product = TARGETS["browser"].package_for_target(content)
         (folder / f"se_mobilenet.{recipe}.tflite").write_bytes(product.content)
         (folder / f"se_mobilenet.{recipe}.html").write_bytes(product.files[".html"])
     for number, image in enumerate(source.test.images[:8]):

@@ -14,7 +14,7 @@ from keras_se.export import RECIPES, export
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.edgetpu_rules import EVERYWHERE, SUPPORTED, lint, summary
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
@@ -235,8 +235,8 @@ def test_mobilenet_v3_keeps_every_rule_in_the_targets_form(tmp_path, randomise):
 def finished(trained):
     """What the target makes of the trained network's int8 file, when called."""
     file = trained.files["static_wi8_ai8"].read_bytes()
-    content = Content(file, RECIPES["static_wi8_ai8"], "network", Preprocessing(32, 32), None)
-    return lambda: TARGETS["edgetpu"].finished(content)
+    content = QuantizedModel(file, RECIPES["static_wi8_ai8"], "network", Preprocessing(32, 32), None)
+    return lambda: TARGETS["edgetpu"].package_for_target(content)
 
 
 COMPILED = """#!/bin/sh

@@ -13,10 +13,10 @@ import pytest
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, compare, export
-from keras_se.export.exporter import finished
-from keras_se.export.quantization.recipes import SEARCHED
+from keras_se.export.exporter import build_artifact
+from keras_se.export.quantization.recipes import MIXED_PRECISION
 from keras_se.export.runtimes.registry import ENGINES
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.ethos_u import BEFORE, vela_summary
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
@@ -33,8 +33,8 @@ COMPILED = [
 
 
 def made(path, recipe, target):
-    content = Content(path.read_bytes(), recipe, "digits", Preprocessing(32, 32), None)
-    return finished(content, TARGETS[target], source=None, calibration=None)
+    content = QuantizedModel(path.read_bytes(), recipe, "digits", Preprocessing(32, 32), None)
+    return build_artifact(content, TARGETS[target], source=None, calibration=None)
 
 
 @pytest.mark.parametrize(("target", "recipe"), COMPILED)
@@ -80,9 +80,9 @@ def test_a_float_branch_is_refused_by_name(tmp_path, trained):
 
 
 def test_operations_left_to_the_cpu_are_named_with_velas_reason(trained):
-    """A search may lift to float, past the names of recipes."""
+    """A search may higher_precision to float, past the names of recipes."""
     with pytest.raises(InputError) as error:
-        made(trained.files["static_wi8_ai8_se_fp32"], SEARCHED, "ethos_u55_128")
+        made(trained.files["static_wi8_ai8_se_fp32"], MIXED_PRECISION, "ethos_u55_128")
     [line] = str(error.value).splitlines()
     assert "CONV_2D, LOGISTIC, MEAN, QUANTIZE, RELU (Operation has tensor with unsupported DataType Float32)" in line
     assert "DEQUANTIZE (Unsupported opType)" in line
@@ -129,9 +129,9 @@ def test_a_batch_is_refused(trained, tmp_path):
 
 def test_every_recipe_with_floats_is_refused_and_the_usual_ones_are_integers():
     for name in ETHOS:
-        taken = {recipe for recipe in RECIPES if recipe not in TARGETS[name].refuses}
+        taken = {recipe for recipe in RECIPES if recipe not in TARGETS[name].unsupported_recipes}
         assert taken == set(INTEGER)
-        assert TARGETS[name].usual == ("static_wi8_ai8", "static_wi8_ai16")
+        assert TARGETS[name].default_recipes == ("static_wi8_ai8", "static_wi8_ai16")
 
 
 def test_without_vela_the_extra_is_named(trained, monkeypatch):

@@ -15,7 +15,7 @@ from keras_se.export import RECIPES, export
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.manifest import labels_of
 from keras_se.export.runtimes.registry import ENGINES
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.metadata import with_metadata
@@ -53,7 +53,11 @@ def written(pixels, folder):
 
 
 def finished(content, recipe, preprocessing, labels=None):
-    return TARGETS["mediapipe"].finished(Content(content, RECIPES[recipe], "net", preprocessing, labels)).content
+    return (
+        TARGETS["mediapipe"]
+        .package_for_target(QuantizedModel(content, RECIPES[recipe], "net", preprocessing, labels))
+        .content
+    )
 
 
 @pytest.mark.slow
@@ -131,7 +135,7 @@ def test_why_the_ends_change(trained, classify, tmp_path):
 )
 def test_integers_take_pixels_where_that_loses_nothing(trained, recipe, numbers, ends):
     content = finished(trained.files[recipe].read_bytes(), recipe, Preprocessing(32, 32, **numbers))
-    assert flatbuffer.end_types(content) == ([ends[0]], [ends[1]])
+    assert flatbuffer.input_and_output_types(content) == ([ends[0]], [ends[1]])
 
 
 def test_a_network_of_grey_images_is_refused():
@@ -168,7 +172,9 @@ def test_what_is_no_classifier_is_refused(end, labels, message):
 
 
 def test_a_sigmoid_gives_scores_too():
-    assert flatbuffer.end_types(classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")))[1] == ["FLOAT32"]
+    assert flatbuffer.input_and_output_types(classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")))[
+        1
+    ] == ["FLOAT32"]
 
 
 def test_labels_are_those_of_the_run(golden):
@@ -182,7 +188,7 @@ def test_scores_are_calibrated(trained, classify, recipe, named, tmp_path):
     """By the sigmoid of their log-odds, as in NumPy."""
     scores = ScoreCalibration(slope=0.4, offset=-0.3)
     file = tmp_path / "calibrated.tflite"
-    content = Content(
+    content = QuantizedModel(
         trained.files[recipe].read_bytes(),
         RECIPES[recipe],
         "net",
@@ -190,7 +196,7 @@ def test_scores_are_calibrated(trained, classify, recipe, named, tmp_path):
         NAMES if named else None,
         scores,
     )
-    file.write_bytes(TARGETS["mediapipe"].finished(content).content)
+    file.write_bytes(TARGETS["mediapipe"].package_for_target(content).content)
     pixels = np.round(255 * trained.images[:20]).astype("uint8")
     found = classify([file], written(pixels, tmp_path))[str(file)]
     assert not isinstance(found, str), found

@@ -8,7 +8,7 @@ from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.phone_gpu import OPERATIONS
 from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
@@ -18,7 +18,9 @@ SMALL = ("se_resnet20_cifar",)
 
 
 def finished(content, recipe="float16"):
-    return TARGETS["phone_gpu"].finished(Content(content, RECIPES[recipe], "net", Preprocessing(32, 32), None))
+    return TARGETS["phone_gpu"].package_for_target(
+        QuantizedModel(content, RECIPES[recipe], "net", Preprocessing(32, 32), None)
+    )
 
 
 @pytest.mark.parametrize(

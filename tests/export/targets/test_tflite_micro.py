@@ -14,12 +14,12 @@ from tflite_micro.python.tflite_micro import runtime
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
-from keras_se.export.exporter import finished, write
-from keras_se.export.quantization.recipes import SEARCHED
+from keras_se.export.exporter import build_artifact, write
+from keras_se.export.quantization.recipes import MIXED_PRECISION
 from keras_se.export.runtimes.base import quantized_input
 from keras_se.export.runtimes.tflite_micro import MICRO_STEPS, ample_arena
 from keras_se.export.sandbox.command import run_python
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.targets.tflite_micro import _TRIAL, arena_bytes, registration
 from keras_se.export.tflite import flatbuffer
@@ -51,8 +51,10 @@ AddSplitV AddStridedSlice AddSub AddTanh AddTranspose""".split()  # noqa: SIM905
 def sources(trained, tmp_path_factory):
     """The folder of the trained network's files for TFLite Micro, and its manifest."""
     folder = tmp_path_factory.mktemp("micro")
-    content = Content(trained.files["static_wi8_ai8"].read_bytes(), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT)
-    artifact = write(finished(content, MICRO, source=None, calibration=None), folder)
+    content = QuantizedModel(
+        trained.files["static_wi8_ai8"].read_bytes(), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT
+    )
+    artifact = write(build_artifact(content, MICRO, source=None, calibration=None), folder)
     return folder, artifact.manifest
 
 
@@ -242,10 +244,10 @@ def alone(model, op):
 
 
 def test_a_part_in_float_is_refused_by_name(trained):
-    """A search may lift to float, past the names of recipes."""
-    content = Content(trained.files["static_wi8_ai8_se_fp32"].read_bytes(), SEARCHED, "digits", *EIGHT)
+    """A search may higher_precision to float, past the names of recipes."""
+    content = QuantizedModel(trained.files["static_wi8_ai8_se_fp32"].read_bytes(), MIXED_PRECISION, "digits", *EIGHT)
     with pytest.raises(InputError, match=r"^tflite_micro takes integers alone; .*CONV_2D, DEQUANTIZE, LOGISTIC, MEAN"):
-        MICRO.finished(content)
+        MICRO.package_for_target(content)
 
 
 def test_what_ends_the_interpreter_is_one_line(tmp_path):

@@ -7,7 +7,7 @@ from ai_edge_litert.aot.core import apply_plugin
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES
-from keras_se.export.targets.base import Content
+from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.targets.vendor_npu import VENDORS
 from keras_se.preprocessing import Preprocessing
@@ -31,7 +31,7 @@ def finished(trained):
     def made(target):
         file = trained.files["static_wi8_ai8"].read_bytes()
         recipe = RECIPES["static_wi8_ai8"]
-        return TARGETS[target].finished(Content(file, recipe, "network", Preprocessing(32, 32), None))
+        return TARGETS[target].package_for_target(QuantizedModel(file, recipe, "network", Preprocessing(32, 32), None))
 
     return made
 

@@ -5,7 +5,7 @@ import pytest
 
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.tflite import flatbuffer
-from keras_se.export.tflite.io_types import with_float_ends, with_uint8_input
+from keras_se.export.tflite.io_types import with_float_io, with_uint8_input
 
 
 def ends(content):
@@ -18,7 +18,7 @@ def ends(content):
 
 
 @pytest.mark.parametrize(
-    ("change", "types"), [(with_float_ends, ["FLOAT32", "FLOAT32"]), (with_uint8_input, ["UINT8", "INT8"])]
+    ("change", "types"), [(with_float_io, ["FLOAT32", "FLOAT32"]), (with_uint8_input, ["UINT8", "INT8"])]
 )
 def test_the_function_stays(trained, change, types):
     content = trained.files["static_wi8_ai8"].read_bytes()
@@ -35,4 +35,4 @@ def test_the_function_stays(trained, change, types):
 
 def test_a_float_file_stays_as_it_is(trained):
     content = trained.files["float32"].read_bytes()
-    assert flatbuffer.operations(with_float_ends(content)) == flatbuffer.operations(content)
+    assert flatbuffer.operations(with_float_io(content)) == flatbuffer.operations(content)
