@@ -28,7 +28,7 @@ _PNG = r"\CPNG\r\n\x1a\n\C{4}IHDR\C{8}\x08[\x00\x02]\x00\x00\x00", r"\C{4}IEND\C
 _FURTHER = r"\C*(?i:exif|adobe|orientation|actl)\C*"
 
 
-def read_pixels(path: tf.Tensor) -> tf.Tensor:
+def read_pixels(path: tf.Tensor | bytes) -> tf.Tensor:
     """The pixels of `read_image`, to the bit, for use in tf.data: plain JPEG and PNG files by TensorFlow's decoders.
 
     Those run side by side, while calls of Pillow from TensorFlow wait for Python's lock.
