@@ -175,7 +175,7 @@ def _bench(file, contents, figures, engine, threads, batch, runs, profile, again
 def _figures(file: Path | str, content: bytes) -> dict[str, int | None]:
     """What does not depend on how the file runs; None for what its engine does not take."""
     found: dict[str, int | None] = {"bytes": len(content), "partitions": None, "arena_bytes": None}
-    for function in ("engines:partitions", "memory:arena_bytes"):
+    for function in ("runtimes.litert:partitions", "evaluation.memory:arena_bytes"):
         with contextlib.suppress(InputError):
-            found |= runner.call(f"{__package__}.{function}", by="bench", file=file, content=content)
+            found |= runner.call(f"keras_se.export.{function}", by="bench", file=file, content=content)
     return found

@@ -433,7 +433,7 @@ def test_se_divisor_rounds_hidden_units():
         (
             "se_inception_resnet_v2",
             {"modules": (5, 10)},
-            "modules must be 3 counts, of A, B and C; got modules=(5, 10)",
+            "modules must be a list of 3 integers or None; got modules=(5, 10)",
         ),
         ("se_inception_resnet_v2", {"modules": (5, 0, 5)}, "modules must be an integer of at least 1; got modules=0"),
         ("se_wrn16_8", {"se_stages": (4,)}, "se_stages must be among 1, 2, 3; got se_stages=(4,)"),
