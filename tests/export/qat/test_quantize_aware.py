@@ -491,7 +491,12 @@ def test_other_formats_are_refused(aware, tmp_path):
 def test_a_search_from_it_is_refused(aware, trained, tmp_path):
     with pytest.raises(InputError, match="a search starts from a float model"):
         export_mixed_precision(
-            aware, tmp_path, calibration=trained.images, images=trained.images, labels=np.zeros(100, "int32")
+            aware,
+            tmp_path,
+            max_drop=10,
+            calibration=trained.images,
+            images=trained.images,
+            labels=np.zeros(100, "int32"),
         )
 
 
