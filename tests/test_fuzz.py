@@ -208,8 +208,8 @@ def manifest_in(folder: Path) -> Path:
         "sha256": "00",
         "files": ["small.float32.h"],
     }
-    form = {"hard_swish": "product", "squeeze": "mean"}
-    path.write_text(json.dumps({**fields, "preprocessing": Preprocessing(16, 16).to_dict(), "lowering": form}))
+    lowering = {"hard_swish": "decomposed", "squeeze": "mean"}
+    path.write_text(json.dumps({**fields, "preprocessing": Preprocessing(16, 16).to_dict(), "lowering": lowering}))
     return path
 
 

@@ -23,10 +23,14 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_it_holds_the_three_rooms_and_nothing_else(wheel):
     rooms = {"keras_se": "keras_se", "training": "keras_se/training", "export": "keras_se/export"}
-    expected = {f"{package}/{path.name}" for room, package in rooms.items() for path in (ROOT / room).glob("*.py")}
+    expected = {
+        f"{package}/{path.relative_to(ROOT / room)}"
+        for room, package in rooms.items()
+        for path in (ROOT / room).rglob("*.py")
+    }
     names = set(zipfile.ZipFile(wheel).namelist())
     installed = {name for name in names if ".dist-info/" not in name}
-    assert installed == expected | {"keras_se/py.typed", "keras_se/export/browser.html", "keras_se_cli.py"}
+    assert installed == expected | {"keras_se/py.typed", "keras_se/export/targets/browser.html", "keras_se_cli.py"}
 
 
 def test_it_installs_imports_and_runs(wheel, tmp_path):

@@ -37,7 +37,7 @@ def with_roundings(float_file: bytes, candidate: bytes, ranges: Ranges) -> bytes
         values, buffer = meant.get(tensor.name.decode()), model.buffers[tensor.buffer]
         if values is not None and tensor.type == schema.TensorType.FLOAT32 and buffer.data is not None:
             buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
-    kinds = dict(zip(map(id, graph.operators), operation_names(float_file), strict=True))
+    kinds = dict(zip(map(id, graph.operators), operation_names(float_file), strict=False))
     rounded = _rounded(candidate)
     moving = activations(graph)
     written = [(None, int(index)) for index in graph.inputs]
@@ -66,7 +66,7 @@ def _rounded(candidate: bytes) -> set[str]:
     graph = unpack(candidate).subgraphs[0]
     moving = activations(graph)
     found = {index for index in moving if graph.tensors[index].type == _INT8}
-    for op, kind in zip(graph.operators, operation_names(candidate), strict=True):
+    for op, kind in zip(graph.operators, operation_names(candidate), strict=False):
         if kind in WEIGHTED and graph.tensors[op.inputs[1]].type == _INT8:
             found.add(int(op.inputs[0]))  # dynamic, where that is a float
     return {original_name(graph.tensors[index].name.decode()) for index in found}

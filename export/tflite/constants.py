@@ -64,7 +64,7 @@ def operations_by_output(content: bytes) -> dict[str, Operation]:
             getattr(op.builtinOptions, "fusedActivationFunction", 0) or 0,
             kind in WEIGHTED and len(op.inputs) > 2 and int(op.inputs[2]) >= 0,
         )
-        for op, kind in zip(graph.operators, operation_names(content), strict=True)
+        for op, kind in zip(graph.operators, operation_names(content), strict=False)  # those of loops come behind
         if kind not in CASTS
     }
 

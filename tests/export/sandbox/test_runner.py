@@ -149,7 +149,13 @@ def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
     diagnose(*files, images)
     labels = np.zeros(3, int)
     export_mixed_precision(
-        model, tmp_path / "searched", calibration=images, images=images, labels=labels, max_drop=100, lift="fp32"
+        model,
+        tmp_path / "searched",
+        calibration=images,
+        images=images,
+        labels=labels,
+        max_drop=100,
+        higher_precision="fp32",
     )
     latency_ratio(*(file.read_bytes() for file in files), rounds=1)
     bench(files, runs=1)
