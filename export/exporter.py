@@ -24,7 +24,6 @@ from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.conversion.matching import effective_config
 from keras_se.export.conversion.model_names import check_names
-from keras_se.export.manifest import labels_of
 from keras_se.export.qat.rewriting import freeze_ranges, is_quantization_aware, lowering_of_aware
 from keras_se.export.qat.strip_fake_quant import strip_fake_quant
 from keras_se.export.quantization.bias_correction import correct_biases
@@ -47,6 +46,8 @@ from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants
 from keras_se.export.tflite.layer_names import layer_path, layers_by_tensor
 from keras_se.export.tflite.score_calibration import ScoreCalibration
+from keras_se.image_input import initial_weights_of
+from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing, image_shape
 from keras_se.progress import track
 from keras_se.versions import installed_versions
@@ -96,11 +97,17 @@ def export(
             default what `keras_se.preprocessing.find_preprocessing` finds.
         score_calibration: how an app makes probabilities of the outputs, by
             `keras_se.export.tflite.score_calibration.fit_scores`; for the target mediapipe.
+    Returns:
+        An artifact for each recipe, in their order.
     Raises:
         InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, the
             network lacks the part that a recipe treats apart, the model cannot be read or has another input, the
             calibration images are missing, unfit or of another range than what the network takes, or `out` cannot be
             written or has another's file of the same name.
+    Example:
+        >>> artifacts = export("run/model.keras", "out", recipes=("float32", "static_wi8_ai8"), calibration=images)
+        >>> [artifact.path.name for artifact in artifacts]
+        ['se_mobilenet.float32.tflite', 'se_mobilenet.static_wi8_ai8.tflite']
     """
     chosen = [find_recipe(name) for name in recipes]
     if not chosen:
@@ -153,7 +160,11 @@ def export(
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
         part = QuantizedModel(content, recipe, model.name, origin.preprocessing, labels, score_calibration)
-        further: dict[str, Any] = {"lowering": dataclasses.asdict(lowering), "bias_correction": correcting}
+        further: dict[str, Any] = {
+            "lowering": dataclasses.asdict(lowering),
+            "bias_correction": correcting,
+            "weights": initial_weights_of(model),
+        }
         if device.computes_in_float16:
             further["beyond_float16"] = beyond = converted(lowering).beyond_float16
             overflows |= beyond

@@ -1,4 +1,4 @@
-"""What is written beside a model's file and beside an exported one, read back."""
+"""What is written beside an exported file, read back."""
 
 from pathlib import Path
 from typing import Any
@@ -7,30 +7,7 @@ from keras_se.atomic import read_object
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.export.tflite import flatbuffer
-from keras_se.preprocessing import RECORD, Preprocessing, read_record
-
-
-def labels_of(model_file: Path | str) -> tuple[str, ...] | None:
-    """The names of the classes, as the record of the run that made a model's file has them; None without one.
-
-    Raises:
-        InputError: the record is damaged.
-    """
-    record = Path(model_file).with_name(RECORD)
-    if not record.is_file():
-        return None
-    classes = read_record(record).get("classes")
-    if classes is None:
-        return None
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise InputError(
-            f"{record} is not the record of a run (classes must be a list of names; got {classes!r:.80}); "
-            "remove it or train again"
-        )
-    for name in classes:
-        if not name.isprintable():  # a label is a line of a text file
-            raise InputError(f"the names of classes must be text in one line; got {name!r:.80}; mend it in {record}")
-    return tuple(classes)
+from keras_se.preprocessing import Preprocessing
 
 
 def lowering_of(file: Path | str) -> LoweringConfig:

@@ -25,7 +25,6 @@ from keras_se.export.exporter import (
     model_and_hash,
     write,
 )
-from keras_se.export.manifest import labels_of
 from keras_se.export.qat.rewriting import is_quantization_aware
 from keras_se.export.quantization.calibration import Ranges, check_calibration
 from keras_se.export.quantization.image_range import check_accuracy, check_range, origin_of
@@ -38,6 +37,8 @@ from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite import flatbuffer
+from keras_se.image_input import initial_weights_of
+from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing, image_shape
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
@@ -187,8 +188,17 @@ def export_mixed_precision(
         higher_precision: what operations are lifted to; None for the target's own choice.
         model_or_path, out, calibration, target, calibration_method, preprocessing: as for `export`.
         images, labels, max_drop: as for `search`.
+    Returns:
+        The file, and how the search came to it.
     Raises:
         InputError: as for `export` and `search`.
+    Example:
+        >>> half = len(images) // 2
+        >>> artifact, found = export_mixed_precision(
+        ...     "run/model.keras", "mixed", calibration=images[:half], images=images[half:], labels=labels[half:]
+        ... )
+        >>> artifact.path.name, found.reached
+        ('se_mobilenet.static_wi8_ai8_mixed.tflite', True)
     """
     device = find_target(target, [RECIPES["static_wi8_ai8"]])
     higher_precision = higher_precision or device.higher_precision
@@ -213,7 +223,7 @@ def export_mixed_precision(
     labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
     content = QuantizedModel(found.content, MIXED_PRECISION, model.name, preprocessing, labelled)
     notes = {**found.to_dict(), "images": len(images)}
-    further = {"lowering": dataclasses.asdict(lowering), "search": notes}
+    further = {"lowering": dataclasses.asdict(lowering), "search": notes, "weights": initial_weights_of(model)}
     return write(build_artifact(content, device, source=source, calibration=record, **further), folder), found
 
 

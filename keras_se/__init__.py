@@ -22,7 +22,12 @@ from keras_se.applications import SEResNeXt101_32x4d as SEResNeXt101_32x4d
 from keras_se.applications import SEResNeXt101_64x4d as SEResNeXt101_64x4d
 from keras_se.applications import SEShuffleNet as SEShuffleNet
 from keras_se.applications import SEWRN16x8 as SEWRN16x8
+from keras_se.errors import ClusterError as ClusterError
+from keras_se.errors import InputError as InputError
+from keras_se.inference import decode_predictions as decode_predictions
+from keras_se.inference import preprocess_input as preprocess_input
 from keras_se.macs import macs as macs
+from keras_se.preprocessing import Preprocessing as Preprocessing
 from keras_se.preprocessing import preprocessing_of as preprocessing_of
 from keras_se.preprocessing import save_record as save_record
 from keras_se.registry import create_model as create_model

@@ -7,7 +7,6 @@ section 5.1 (SE).
 
 from typing import NamedTuple
 
-import keras
 from keras import layers, ops
 
 from keras_se.blocks import CHANNELS_LAST, NORM, Tensor, conv_bn
@@ -39,11 +38,10 @@ ROWS = {
 }
 
 
-def cifar(row: Cifar, *, name: str, input_shape: tuple, se: SE, head: Head) -> keras.Model:
-    """A row as a model."""
+def cifar(row: Cifar, image: Tensor, *, se: SE, head: Head) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`."""
     se.check(PLACEMENTS, STAGES)
-    inputs = layers.Input(input_shape, name="image")
-    x = _conv(inputs, 16, 3, 1, "stem") if row.preactivation else conv_bn(inputs, 16, 3, "stem")
+    x = _conv(image, 16, 3, 1, "stem") if row.preactivation else conv_bn(image, 16, 3, "stem")
     block = _preactivated if row.preactivation else _residual
     for stage in STAGES:
         width = 16 * 2 ** (stage - 1) * row.width
@@ -52,7 +50,7 @@ def cifar(row: Cifar, *, name: str, input_shape: tuple, se: SE, head: Head) -> k
             x = block(x, row, width, stride, se, stage, f"stage{stage}_block{number}")
     if row.preactivation:
         x = _bn_relu(x, "last")
-    return keras.Model(inputs, head(x), name=name)
+    return head(x)
 
 
 def _residual(x, row, width, stride, se, stage, name) -> Tensor:

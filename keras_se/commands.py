@@ -114,12 +114,15 @@ class Models(Common):
 class Train(Common):
     """Train a model into a run folder: model.keras, run.json, history.csv, tensorboard/."""
 
-    model: str
-    """A name from `keras-se models`."""
     data: str
     """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
     out: Path
     """The run's folder."""
+    model: str | None = None
+    """A name from `keras-se models`; not needed where the weights are a run's or one of timm's."""
+    weights: str | None = None
+    """What to start from: the folder of a run or its model.keras, a .weights.h5 or .safetensors file, imagenet, or
+    timm/NAME with or without @COMMIT. The weights bring the arguments of their model, and a run its image size."""
     recipe: str = "small_images"
     """The preset that the other options change: paper_resnet, paper_mobile, small_images or digits."""
     strategy: str = "auto"
@@ -161,14 +164,13 @@ class Train(Common):
 
         if self.recipe not in PRESETS:
             raise InputError(f"recipe must be one of {', '.join(PRESETS)}; got {self.recipe!r}")
-        preset = PRESETS[self.recipe]
+        preset = self._preset(PRESETS[self.recipe])
         names = {field.name for field in dataclasses.fields(preset)} - {"model_arguments"}
         given = {name: value for name, value in vars(self).items() if name in names and value is not None}
         recipe = dataclasses.replace(
             preset,
             **{**given, "out": str(self.out)},
-            # A preset's arguments are those of its own model.
-            model_arguments={**(preset.model_arguments if preset.model == self.model else {}), **_pairs(self.set)},
+            model_arguments={**preset.model_arguments, **_pairs(self.set)},
         )
         run = train(recipe, overwrite=self.overwrite, resume=self.resume)
         return Rows(
@@ -176,6 +178,25 @@ class Train(Common):
             columns=("file", "test accuracy"),
             cells=[(str(run.folder / "model.keras"), f"{run.accuracy:.4f}")],
         )
+
+    def _preset(self, preset: Any) -> Any:
+        """Return a preset for the model and the weights: without its own model's arguments where they are others'."""
+        from keras_se.keras_weights import run_file
+        from keras_se.preprocessing import recorded_preprocessing
+        from keras_se.weights import model_of_weights
+
+        if self.weights is None:
+            if self.model is None:
+                raise InputError("train needs --model, or --weights of a run or of timm's; got neither")
+            arguments = preset.model_arguments if preset.model == self.model else {}
+            return dataclasses.replace(preset, model=self.model, model_arguments=arguments)
+        model = self.model or model_of_weights(self.weights)
+        if model is None:
+            raise InputError(f"train needs --model: {self.weights} does not say what model it is of")
+        path = run_file(self.weights)
+        taken = None if path is None else recorded_preprocessing(path)
+        size = preset.image_size if taken is None else max(taken.size)
+        return dataclasses.replace(preset, model=model, model_arguments={"weights": self.weights}, image_size=size)
 
 
 @dataclass(frozen=True)
@@ -492,12 +513,12 @@ class Bench(Common):
     """How many operations to show of a file, of those that take longest; with --json all, in the order of the graph."""
 
     def run(self) -> Rows:
-        from keras_se.export.evaluation.benchmark import bench
+        from keras_se.export import benchmark
         from keras_se.tables import bench_rows
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
-        found = bench(
+        found = benchmark(
             self.files,
             engines=self.engines,
             threads=self.threads,

@@ -1,8 +1,16 @@
-"""What the command line turns into one line and an exit status of its own."""
+"""Errors that the command line turns into one line and an exit status of its own."""
 
 
 class InputError(ValueError):
-    """An argument or an input file is wrong; the message names it and the remedy. Exit status 2."""
+    """An argument or an input file is wrong; the message names it and the remedy. Exit status 2.
+
+    Example:
+        >>> try:
+        ...     keras_se.create_model("se_resnet18", weights="missing.keras")
+        ... except keras_se.InputError as error:
+        ...     print(str(error).partition(";")[0])
+        weights must be a file, the folder of a run, imagenet or timm/NAME
+    """
 
 
 class MissingExtraError(InputError, ModuleNotFoundError):
@@ -13,7 +21,12 @@ class MissingExtraError(InputError, ModuleNotFoundError):
 
 
 class ClusterError(RuntimeError):
-    """The processes that train together do not any more. Exit status 3."""
+    """Another of the processes that train together was lost; start them all again to resume. Exit status 3.
+
+    Example:
+        >>> issubclass(keras_se.ClusterError, RuntimeError)
+        True
+    """
 
 
 def reason_of(error: Exception) -> str:

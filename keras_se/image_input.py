@@ -5,6 +5,8 @@ input that scale, as Rescaling and Normalization; and the names of the layers of
 each take pixels as they were trained. The network may stand inside others, behind augmentation and other scaling.
 """
 
+import copy
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,22 +29,29 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @keras.saving.register_keras_serializable("keras_se")
 class ImageInput(layers.InputLayer):
-    """The input of a network with the preprocessing that its weights want.
+    """The input of a network with the preprocessing that its weights want, and where they are from.
 
     Args:
         preprocessing: the fields of a `Preprocessing`, as `to_dict` gives them.
+        initial_weights: what the network started from: `weights`, as `create_model` takes them, with the hub's commit;
+            `sha256`, of the file; `arguments`, of `create_model`, that came with them. None if it is not known.
         **arguments: of `keras.layers.InputLayer`.
     """
 
-    def __init__(self, preprocessing: Mapping[str, Any], **arguments):
+    def __init__(self, preprocessing: Mapping[str, Any], initial_weights: Mapping[str, Any] | None = None, **arguments):
         super().__init__(**arguments)
         # As JSON has them, so that the same come back from a file.
-        self.preprocessing = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in preprocessing.items()
-        }
+        self.preprocessing: dict[str, Any] = as_json(dict(preprocessing))
+        self.initial_weights: dict[str, Any] | None = as_json(initial_weights)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "preprocessing": dict(self.preprocessing)}
+        brought = {"preprocessing": self.preprocessing, "initial_weights": self.initial_weights}
+        return {**super().get_config(), **copy.deepcopy(brought)}
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as a file of JSON gives it back: collections become lists."""
+    return json.loads(json.dumps(value, default=list))
 
 
 class WantedPixels(NamedTuple):
@@ -95,8 +104,9 @@ def wanted_pixels(model: keras.Model) -> WantedPixels | None:
     """
     begin = _Beginning(model)
     if begin.brought is not None:
-        layer, fields = begin.brought
-        return WantedPixels({**fields, **begin.before_scaling(fields)}, f"the weights behind the input {layer}")
+        fields = begin.brought.preprocessing
+        reason = f"the weights behind the input {begin.brought.name}"
+        return WantedPixels({**fields, **begin.before_scaling(fields)}, reason)
     if begin.scaling:
         return WantedPixels(begin.usual_range(), f"the model's {' and '.join(begin.scaling)}")
     known = next((row for row in _APPLICATIONS if any(row.layers <= names for names in begin.names)), None)
@@ -110,6 +120,23 @@ def wanted_pixels(model: keras.Model) -> WantedPixels | None:
         )
     fields = {"mean": known.mean, "std": known.std}
     return WantedPixels(fields, f"the model's layers, which are those of keras.applications' {known.name}")
+
+
+def initial_weights_of(model: keras.Model) -> dict[str, Any] | None:
+    """Return what a model started from, as the `ImageInput` of its network has it; None where nothing tells."""
+    brought = _Beginning(model).brought
+    return None if brought is None else brought.initial_weights
+
+
+def fields_before(beginning: keras.Model, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what layers take from images so that they give what `fields` ask for; None if they do not just scale.
+
+    Args:
+        beginning: the layers, as a model from an image to an image.
+        fields: the mean and std of a `Preprocessing`, among others.
+    """
+    begin = _Beginning(beginning)
+    return {**fields, **begin.before_scaling(fields)} if begin.scales_only else None
 
 
 def fields_for_range(low: float, high: float) -> dict[str, Any]:
@@ -128,11 +155,11 @@ class _Beginning:
 
     def __init__(self, model: keras.Model):
         self.scaling: list[str] = []
-        self.brought: tuple[str, Mapping[str, Any]] | None = None
+        self.brought: ImageInput | None = None
         self.names: list[set[str]] = []
         channels = model.inputs[0].shape[-1]
         self._images = np.stack([np.full((_SIDE, _SIDE, channels), end, "float32") for end in (0, 1)])
-        self._follow(model, self._images)
+        self.scales_only = self._follow(model, self._images) is not None
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +204,7 @@ class _Beginning:
         self.names.append({layer.name for layer in graph.layers})
         source = tensor._keras_history.operation
         if isinstance(source, ImageInput):
-            self.brought = source.name, source.preprocessing
+            self.brought = source
             return None
         values: dict[int, np.ndarray] = {id(tensor): images}
         for operation in graph.operations:  # pyright: ignore[reportAttributeAccessIssue]

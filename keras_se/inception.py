@@ -6,7 +6,6 @@ Sources: Ioffe and Szegedy, arXiv 1502.03167, figure 5 (the modules); Hu et al.,
 
 from typing import NamedTuple
 
-import keras
 from keras import layers
 
 from keras_se.blocks import CHANNELS_LAST, Tensor, conv_bn
@@ -47,11 +46,10 @@ ROWS = {"se_bn_inception": MODULES}
 _POOLS = {"avg": layers.AveragePooling2D, "max": layers.MaxPooling2D}
 
 
-def inception(row: tuple[Inception, ...], *, name: str, input_shape: tuple, se: SE, head: Head) -> keras.Model:
-    """A row as a model."""
+def inception(row: tuple[Inception, ...], image: Tensor, *, se: SE, head: Head) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`."""
     se.check(PLACEMENTS, STAGES)
-    inputs = layers.Input(input_shape, name="image")
-    x = conv_bn(inputs, 64, 7, "stem_1", stride=2)
+    x = conv_bn(image, 64, 7, "stem_1", stride=2)
     x = _pool(x, "max", 2, "stem_pool1")
     x = conv_bn(x, 64, 1, "stem_2")
     x = conv_bn(x, 192, 3, "stem_3")
@@ -61,7 +59,7 @@ def inception(row: tuple[Inception, ...], *, name: str, input_shape: tuple, se: 
         x = se.at("pre", x, module.stage, label)
         x = _module(x, module, label)
         x = se.at("standard", x, module.stage, label)
-    return keras.Model(inputs, head(x), name=name)
+    return head(x)
 
 
 def _module(x, module, name) -> Tensor:

@@ -9,7 +9,6 @@ How many residual modules Hu et al. trained they do not say, only that the plain
 
 from typing import NamedTuple
 
-import keras
 from keras import layers
 
 from keras_se.blocks import CHANNELS_LAST, Norm, Tensor, conv_bn
@@ -95,14 +94,13 @@ ROWS = {"se_inception_resnet_v2": MODULES}
 
 def inception_resnet_v2(
     row: tuple[Stage, ...],
+    image: Tensor,
     *,
-    name: str,
-    input_shape: tuple,
     se: SE,
     head: Head,
     modules: tuple[int, int, int] | None = None,
-) -> keras.Model:
-    """A row as a model; height and width must be at least 75.
+) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)` of at least 75x75.
 
     Args:
         modules: residual modules A, B and C; the row's own when None. `(10, 20, 10)` is the network of
@@ -113,9 +111,9 @@ def inception_resnet_v2(
         if len(modules) != len(row):
             raise ValueError(f"modules must be {len(row)} counts, of A, B and C; got modules={modules}")
         row = tuple(_repeated(stage, times) for stage, times in zip(row, modules, strict=True))
-    if any(size is not None and size < 75 for size in input_shape[:2]):
-        raise ValueError(f"height and width must be at least 75 in this family; got input_shape={input_shape}")
-    x = inputs = layers.Input(input_shape, name="image")
+    if any(size is not None and size < 75 for size in image.shape[1:3]):
+        raise ValueError(f"height and width must be at least 75 in this family; got input_shape={image.shape[1:]}")
+    x = image
     for number, conv in enumerate(STEM, 1):
         label = f"stem_{number}"
         x = _pool(x, "max", label) if conv is None else _conv(x, conv, label)
@@ -132,7 +130,7 @@ def inception_resnet_v2(
             last = (stage, number) == (STAGES[-1], residual.times)
             x = _residual(x, residual, last, se, stage, f"{label}_block{number}")
     x = _conv(x, Conv(1536), "last")
-    return keras.Model(inputs, head(x), name=name)
+    return head(x)
 
 
 def _repeated(stage, times) -> Stage:

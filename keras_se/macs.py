@@ -8,15 +8,22 @@ from keras_se.squeeze_excite import SqueezeExcite
 
 
 def macs(model: keras.Model) -> int:
-    """Multiply-accumulates of one image through the convolutions and dense layers of `model`.
+    """Count the multiply-accumulates of one image through the convolutions and dense layers of `model`.
 
     Each weight of a kernel is used once at each position of the output. Additions, normalisations, pooling and the
     rescaling of SE are not counted, as in the paper.
 
     Args:
         model: a built functional model, channels_last, with a known height and width.
+    Returns:
+        A number of multiply-accumulates, which papers call FLOPs.
     Raises:
         ValueError: the height or width of a layer's output is unknown.
+    Example:
+        >>> image = keras.Input((8, 8, 3))
+        >>> keras_se.macs(keras.Model(image, keras.layers.Conv2D(16, 3, padding="same")(image)))
+        27648
+    Source: arXiv 1709.01507, table 2.
     """
     return sum(_layer_macs(layer) for layer in model.layers)
 

@@ -6,10 +6,7 @@ Hu et al., arXiv 1709.01507, section 5.1 (SE on each block's output).
 
 from typing import NamedTuple
 
-import keras
-from keras import layers
-
-from keras_se.blocks import conv_bn, depthwise_bn
+from keras_se.blocks import Tensor, conv_bn, depthwise_bn
 from keras_se.head import Head
 from keras_se.placement import SE
 
@@ -45,15 +42,14 @@ ROWS = {"se_mobilenet": BLOCKS}
 
 def mobilenet(
     row: tuple[Separable, ...],
+    image: Tensor,
     *,
-    name: str,
-    input_shape: tuple,
     se: SE,
     head: Head,
     alpha: float = 1.0,
     activation: str = "relu",
-) -> keras.Model:
-    """A row as a model.
+) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`.
 
     Args:
         alpha: width multiplier; each layer has `int(alpha * filters)` filters, at least 1.
@@ -62,8 +58,7 @@ def mobilenet(
     se.check(PLACEMENTS, STAGES)
     if not isinstance(alpha, (int, float)) or alpha <= 0:
         raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
-    inputs = layers.Input(input_shape, name="image")
-    x = conv_bn(inputs, _width(32, alpha), 3, "stem", stride=2, activation=activation)
+    x = conv_bn(image, _width(32, alpha), 3, "stem", stride=2, activation=activation)
     for number, block in enumerate(row, 1):
         label = f"block{number}"
         x = se.at("pre", x, block.stage, label)
@@ -71,7 +66,7 @@ def mobilenet(
         x = se.at("3x3", x, block.stage, label)
         x = conv_bn(x, _width(block.out, alpha), 1, f"{label}_pointwise", activation=activation)
         x = se.at("standard", x, block.stage, label)
-    return keras.Model(inputs, head(x), name=name)
+    return head(x)
 
 
 def _width(filters, alpha):

@@ -6,7 +6,6 @@ its channels as hidden units, the hard gate).
 
 from typing import NamedTuple
 
-import keras
 from keras import layers
 
 from keras_se.blocks import Norm, Tensor, check_padding, conv_bn, depthwise_bn, divisible
@@ -76,17 +75,16 @@ ROWS = {
 
 def mobilenet_v3(
     row: MobileNetV3,
+    image: Tensor,
     *,
-    name: str,
-    input_shape: tuple,
     se: SE,
     head: Head,
     alpha: float = 1.0,
     padding: str = "same",
     epsilon: float = 1e-3,
     dropout: float = 0.2,
-) -> keras.Model:
-    """A row as a model.
+) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`.
 
     Args:
         alpha: width multiplier of all layers but the dense ones; filters are rounded to multiples of 8.
@@ -101,16 +99,14 @@ def mobilenet_v3(
     if epsilon <= 0:
         raise ValueError(f"epsilon must be above 0; got epsilon={epsilon!r}")
     norm = Norm(momentum=0.99, epsilon=epsilon)
-    inputs = layers.Input(input_shape, name="image")
-    x = conv_bn(inputs, divisible(16 * alpha), 3, "stem", stride=2, activation="hard_swish", padding=padding, norm=norm)
+    x = conv_bn(image, divisible(16 * alpha), 3, "stem", stride=2, activation="hard_swish", padding=padding, norm=norm)
     stage = 1
     for number, block in enumerate(row.blocks, 1):
         stage += block.stride == 2
         widened = block._replace(expand=divisible(block.expand * alpha), out=divisible(block.out * alpha))
         x = _inverted_residual(x, widened, padding, norm, se, stage, f"block{number}")
     x = conv_bn(x, divisible(row.last * alpha), 1, "last", activation="hard_swish", norm=norm)
-    x = head(x, dropout=dropout, hidden=(row.hidden,), activation="hard_swish")
-    return keras.Model(inputs, x, name=name)
+    return head(x, dropout=dropout, hidden=(row.hidden,), activation="hard_swish")
 
 
 def _inverted_residual(x, block, padding, norm, se, stage, name) -> Tensor:

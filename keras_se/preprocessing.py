@@ -1,6 +1,7 @@
 """How an image becomes a network's input, as data that travels with the network."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import keras
 
 from keras_se.atomic import read_object, write_json
 from keras_se.errors import InputError
-from keras_se.image_input import ImageInput, fields_for_range, wanted_pixels
+from keras_se.image_input import ImageInput, fields_before, fields_for_range, initial_weights_of, wanted_pixels
 
 RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
 INTERPOLATIONS = ("area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest")
@@ -23,7 +24,21 @@ LARGEST_SIDE = 65_535
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the shorter side, crop the centre, normalise: `(pixel / 255 - mean) / std`."""
+    """What is made of an image: shorter side resized, centre cropped, `(pixel / 255 - mean) / std`.
+
+    Args:
+        height, width: of the network's input, in pixels.
+        crop: side of the central crop over the side of the resized image; 0.875 takes 224 from 256.
+        interpolation: one of `INTERPOLATIONS`.
+        mean, std: of red, green and blue, of pixels in 0..1.
+    Raises:
+        InputError: a value is of another type or out of its range.
+    Example:
+        >>> keras_se.Preprocessing(224, 224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).input_range
+        (-1.0, 1.0)
+        >>> keras_se.Preprocessing.for_range(224, 224, 0, 255).input_range
+        (0.0, 255.0)
+    """
 
     height: int
     width: int
@@ -128,7 +143,20 @@ class Origin(NamedTuple):
 
 
 def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:
-    """Return what `model` wants: the preprocessing of `find_preprocessing`."""
+    """Return what is made of an image before `model` takes it.
+
+    Args:
+        model: a Keras model of one image input.
+        path: of its file; the record beside that goes before what the model's own layers tell.
+    Returns:
+        The preprocessing; that of pixels in 0..1 where nothing tells of another.
+    Raises:
+        InputError: the record is damaged, the model takes no image of known size, or what no preprocessing gives.
+    Example:
+        >>> model = keras_se.create_model("se_mobilenet", input_shape=(32, 48, 3), classes=10, alpha=0.25)
+        >>> keras_se.preprocessing_of(model).size
+        (32, 48)
+    """
     return find_preprocessing(model, path).preprocessing
 
 
@@ -207,17 +235,49 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     return shape[1], shape[2], shape[3]
 
 
-def bring_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
+def bring_preprocessing(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    initial_weights: Mapping[str, Any] | None = None,
+    *,
+    image: Any = None,
+) -> keras.Model:
     """Return `model` on an input that carries `preprocessing`, at its own height and width where they are known.
 
     The layers are the same objects. The preprocessing is saved and loaded with them, and found in any model that is
     built on them.
+
+    Args:
+        initial_weights: of `ImageInput`.
+        image: the tensor that the network takes, if the model has layers before it; they must do no more than scale,
+            or nothing is carried, and a warning says so.
+    Raises:
+        InputError: the input carries another preprocessing already.
     """
-    [image] = model.inputs
-    height, width = (own or usual for own, usual in zip(image.shape[1:3], preprocessing.size, strict=True))
-    fields = dataclasses.replace(preprocessing, height=height, width=width).to_dict()
-    ImageInput(fields, input_tensor=image, name=image.name)
-    return keras.Model(image, model.outputs[0], name=model.name)
+    fields = preprocessing.to_dict()
+    before = fields if image is None or image is model.inputs[0] else None
+    if before is None and len(model.inputs) == 1:
+        before = fields_before(keras.Model(model.inputs[0], image), fields)
+    if before is None:
+        logging.getLogger("keras_se").warning(
+            "%s: what is before the network is more than scaling, so its weights' preprocessing is not kept with the "
+            "model; save_record(model, path, preprocessing=...) keeps what it takes",
+            model.name,
+        )
+        return model
+    [source] = model.inputs
+    height, width = (own or usual for own, usual in zip(source.shape[1:3], preprocessing.size, strict=True))
+    fields = Preprocessing.from_dict({**before, "height": height, "width": width}).to_dict()
+    layer = source._keras_history.operation
+    if isinstance(layer, ImageInput):
+        if Preprocessing.from_dict(layer.preprocessing).to_dict() != fields:
+            raise InputError(
+                f"the input {layer.name} takes {layer.preprocessing}, by the weights of another network on it, and "
+                f"{model.name} takes {fields}; give each its own input, or call it as a layer behind a Rescaling"
+            )
+        return model
+    ImageInput(fields, initial_weights, input_tensor=source, name=source.name)
+    return keras.Model(source, model.outputs[0], name=model.name)
 
 
 def save_record(model: keras.Model, path: Path | str, *, preprocessing: Preprocessing | None = None) -> Path:
@@ -230,6 +290,11 @@ def save_record(model: keras.Model, path: Path | str, *, preprocessing: Preproce
         The record's path.
     Raises:
         InputError: the folder has the record of another preprocessing, or cannot be written.
+    Example:
+        >>> model = keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=10, alpha=0.25)
+        >>> model.save("model.keras")
+        >>> keras_se.save_record(model, "model.keras").name
+        'run.json'
     """
     record = Path(path).with_name(RECORD)
     if preprocessing is None:
@@ -240,5 +305,6 @@ def save_record(model: keras.Model, path: Path | str, *, preprocessing: Preproce
                 f"a folder has one record, and {record} is of another preprocessing; choose another folder"
             )
         return record
-    write_json(record, {"model": model.name, "preprocessing": preprocessing.to_dict()})
+    fields = {"model": model.name, "preprocessing": preprocessing.to_dict(), "weights": initial_weights_of(model)}
+    write_json(record, fields)
     return record

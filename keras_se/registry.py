@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -11,18 +12,21 @@ import keras
 
 from keras_se import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
 from keras_se.arguments import check_arguments
+from keras_se.blocks import Tensor
 from keras_se.errors import InputError
 from keras_se.head import Head
+from keras_se.initial_weights import Weights
 from keras_se.macs import macs
 from keras_se.placement import SE
 from keras_se.preprocessing import bring_preprocessing
+from keras_se.timm_names import list_weights
 from keras_se.weights import find_weights
 
 
 class Entry(NamedTuple):
-    """A row of a family, the function that builds it, and the model as it was published."""
+    """A row of a family, the function that applies it to an image, and the model as it was published."""
 
-    build: Callable[..., keras.Model]
+    build: Callable[..., Tensor]
     row: tuple
     error: float | None = None
     """Top-1 error in %, single crop at `input_shape`: of ImageNet's validation set, or of CIFAR-10's test set."""
@@ -76,13 +80,26 @@ _ENTRIES = {
 }
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """The names that match a shell-style pattern, in the order of their families' tables."""
-    return [name for name in _ENTRIES if fnmatch.fnmatchcase(name, pattern)]
+def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
+    """List the names of the models, in the order of their families' tables.
+
+    Args:
+        pattern: shell-style, as "se_resnet*"; upper and lower case differ.
+        pretrained: True for the models that weights are published for, False for the others, None for all.
+    Returns:
+        Names as `create_model` takes them.
+    Example:
+        >>> keras_se.list_models("*mobilenet*")
+        ['se_mobilenet', 'mobilenet_v3_small', 'mobilenet_v3_large']
+        >>> keras_se.list_models("*mobilenet*", pretrained=True)
+        ['mobilenet_v3_small', 'mobilenet_v3_large']
+    """
+    names = [name for name in _ENTRIES if fnmatch.fnmatchcase(name, pattern)]
+    return [name for name in names if pretrained is None or bool(list_weights(name)) == pretrained]
 
 
 def find(name: str) -> Entry:
-    """The registry's row of that name.
+    """Return the registry's row of that name.
 
     Raises:
         InputError: there is none.
@@ -99,79 +116,152 @@ def create_model(
     classes: int | None = None,
     weights: str | Path | None = None,
     include_top: bool = True,
+    input_tensor: Tensor | None = None,
     pooling: str | None = None,
     classifier_activation: str | None = "softmax",
+    model_name: str | None = None,
     r: int | None = None,
     placement: str | None = None,
-    squeeze: str = "avg",
+    squeeze: str | None = None,
     gate: str | None = None,
     use_bias: bool | None = None,
     se_stages: Collection[int] | None = None,
     se_divisor: int | None = None,
-    **family_arguments,
+    alpha: float | None = None,
+    activation: str | None = None,
+    last_activation: str | None = None,
+    stride_in: str | None = None,
+    padding: str | None = None,
+    stem_pool: str | None = None,
+    epsilon: float | None = None,
+    dropout: float | None = None,
+    modules: tuple[int, int, int] | None = None,
 ) -> keras.Model:
-    """A model of the registry, channels_last.
+    """Build a model of the registry, channels_last.
+
+    Each argument from `r` on is None for what the weights bring, or else for what the model was published with. The
+    layers of two models of a family have the same names: to use both in one model, call them as layers.
 
     Args:
         name: one of `list_models()`.
-        input_shape: `(height, width, channels)`; height and width may be None where the family allows it. None takes
-            the size the weights or the model were published for: (224, 224, 3); 299 for Inception-ResNet-v2, 32 for
-            CIFAR's networks.
+        input_shape: `(height, width, channels)`, in pixels; height and width may be None where the family allows it.
+            None takes that of `input_tensor`, or the size the weights or the model were published for: (224, 224, 3);
+            299 for Inception-ResNet-v2, 32 for CIFAR's networks.
         classes: outputs of the classifier; None for those of the weights, or 1000, or 10 for CIFAR's networks. If the
             weights are for another number, the classifier alone keeps its initialisation, and a warning is logged.
-        weights: None for a random initialisation; the path of a Keras `.weights.h5` file of this very model, or of a
-            `.safetensors` file with the state dict of a network of timm's; or "timm/NAME@COMMIT", which is fetched
-            from the Hugging Face hub. timm's weights bring the family arguments that they need, so that the network
-            computes what timm's does, and their preprocessing: `preprocessing_of(model)` has it.
-        include_top: whether to end in the classifier.
+        weights: None for a random initialisation; the folder of a run of ours, or its `model.keras`; a `.weights.h5`
+            file of such a model; a `.safetensors` file with the state dict of a network of timm's; "timm/NAME", one of
+            `list_weights()`, which is fetched from the Hugging Face hub at its current commit, or "timm/NAME@COMMIT";
+            or "imagenet", the most accurate of those for this model. A run's and timm's weights bring the arguments
+            that they need and their preprocessing: `preprocessing_of(model)` has it.
+        include_top: end in the classifier.
+        input_tensor: a Keras tensor `(batch, height, width, channels)` to build the network on, as `keras.Input` gives
+            it; the model then begins where that tensor does.
         pooling: without the top, "avg" or "max" for a `(batch, channels)` output; None keeps the feature map.
         classifier_activation: None for logits.
-        r: SE's reduction ratio; None for 16, or 4 for MobileNetV3.
-        placement: where SE sits: "standard", "pre", "post", "identity", "3x3", or "none" for the plain network; None
-            for "standard", or "3x3" for MobileNetV3.
-        squeeze: "avg", "max" or "none".
-        gate: SE's gate, any Keras activation; None for "sigmoid", or "hard_sigmoid" for MobileNetV3.
-        use_bias: biases in SE's dense layers; None takes what the model was published with: True, but for
-            SE-MobileNet and SE-ShuffleNet.
-        se_stages: the stages that have SE; None for all. ResNets count them as the paper does, 2 to 5.
-        se_divisor: SE's hidden units are rounded to a multiple of it; None rounds channels / r down, or to a multiple
+        model_name: name of the Keras model; `name` when None.
+        r: SE's reduction ratio; published are 16, and 4 for MobileNetV3.
+        placement: where SE sits: "standard", "pre", "post", "identity", "3x3", or "none" for the plain network;
+            published are "standard", and "3x3" for MobileNetV3.
+        squeeze: "avg", as published, "max" or "none".
+        gate: SE's gate, any Keras activation; published are "sigmoid", and "hard_sigmoid" for MobileNetV3.
+        use_bias: biases in SE's dense layers; published is True, but for SE-MobileNet and SE-ShuffleNet.
+        se_stages: the stages that have SE, as numbers; all as published. ResNets count them as the paper does, 2 to 5.
+        se_divisor: round SE's hidden units to a multiple of it; published are channels / r rounded down, and a multiple
             of 8 for MobileNetV3.
-        **family_arguments: ResNet, ResNeXt, SENet: `stride_in`, `padding`, `stem_pool`, `activation`,
-            `last_activation`; MobileNet: `alpha`, `activation`; MobileNetV3: `alpha`, `padding`, `epsilon`, `dropout`;
-            VGG: `dropout`; Inception-ResNet-v2: `modules`. Their families' functions say what they are.
-    Input of the model: `(batch, height, width, channels)`; its networks see pixels scaled to 0..1, or as the
-        preprocessing of their weights has it.
-    Output: `(batch, classes)` with the top, `(batch, channels)` with pooling, else `(batch, h, w, channels)`.
+        alpha: width multiplier, of MobileNet and MobileNetV3; above 0.
+        activation: any Keras activation, of ResNet, ResNeXt, SENet and MobileNet.
+        last_activation: of a ResNet block's last convolution, before SE; none as published.
+        stride_in: the convolution of a ResNet bottleneck that halves the resolution, "1x1" or "3x3".
+        padding: "same" or "symmetric", of ResNet, ResNeXt, SENet and MobileNetV3.
+        stem_pool: "ceil" or "padded", of ResNet, ResNeXt and SENet.
+        epsilon: of the batch normalisation of MobileNetV3.
+        dropout: share that is dropped, in 0..1, of MobileNetV3 and VGG.
+        modules: how many residual modules A, B and C Inception-ResNet-v2 has.
+    Returns:
+        A model. Input: float `(batch, height, width, channels)`, pixels in 0..1, or as the preprocessing of its weights
+        has them. Output: `(batch, classes)` with the top, `(batch, channels)` with pooling, else
+        `(batch, h, w, channels)`.
     Raises:
-        ValueError: a name or value is unknown, with what is allowed.
+        InputError: there is no such model, or its weights are missing, damaged or of another model.
+        ValueError: a value is unknown or out of its range, with what is allowed.
         TypeError: the family has no such argument, with those that it has.
+    Example:
+        >>> model = keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=10, alpha=0.25, r=8)
+        >>> model.output_shape
+        (None, 10)
     Source: arXiv 1709.01507; each family's file cites its own.
     """
     entry = find(name)
-    check_model_arguments(
-        name,
-        {
-            "weights": weights,
-            "include_top": include_top,
-            "pooling": pooling,
-            "classifier_activation": classifier_activation,
-            "r": r,
-            "placement": placement,
-            "squeeze": squeeze,
-            "gate": gate,
-            "use_bias": use_bias,
-            "se_stages": se_stages,
-            "se_divisor": se_divisor,
-            **family_arguments,
-        },
-    )
-    if se_divisor is not None:
-        family_arguments["se_divisor"] = se_divisor
-    start = find_weights(name, weights, family_arguments)
-    if input_shape is None:
-        input_shape = entry.input_shape if start.preprocessing is None else (*start.preprocessing.size, 3)
+    arguments = {
+        "r": r,
+        "placement": placement,
+        "squeeze": squeeze,
+        "gate": gate,
+        "use_bias": use_bias,
+        "se_stages": se_stages,
+        "se_divisor": se_divisor,
+        "alpha": alpha,
+        "activation": activation,
+        "last_activation": last_activation,
+        "stride_in": stride_in,
+        "padding": padding,
+        "stem_pool": stem_pool,
+        "epsilon": epsilon,
+        "dropout": dropout,
+        "modules": modules,
+    }
+    given = {argument: value for argument, value in arguments.items() if value is not None}
+    shared = {"weights": weights, "pooling": pooling, "classifier_activation": classifier_activation}
+    check_model_arguments(name, {**shared, "include_top": include_top, **given})
+    start = find_weights(name, weights, given)
+    given = {**start.arguments, **given}
+    check_model_arguments(name, given)  # a record may have been changed
     if classes is None:
         classes = start.classes or entry.classes
+    image = _image(input_tensor, input_shape, entry, start)
+    se = {field: given.pop(argument) for argument, field in _SE_FIELDS.items() if argument in given}
+    outputs = entry.build(
+        entry.row,
+        image,
+        se=dataclasses.replace(entry.se, **se),
+        head=Head(classes, include_top, pooling, classifier_activation),
+        **given,
+    )
+    sources = keras.utils.get_source_inputs(image)
+    model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=model_name or name)
+    start.load(model, entry.row)
+    if start.preprocessing is None:
+        return model
+    origin = start.origin and {**start.origin, "arguments": dict(start.arguments)}
+    return bring_preprocessing(model, start.preprocessing, origin, image=image)
+
+
+_SE_FIELDS = {
+    "r": "r",
+    "placement": "placement",
+    "squeeze": "squeeze",
+    "gate": "gate",
+    "use_bias": "use_bias",
+    "se_stages": "stages",
+    "se_divisor": "divisor",
+}
+"""Arguments of `create_model` and the fields of `SE` that they are."""
+
+
+def _image(tensor: Tensor | None, input_shape: tuple | None, entry: Entry, start: Weights) -> Tensor:
+    """Return the tensor that a network is built on: the user's, or an input of its own."""
+    if tensor is not None:
+        if not isinstance(tensor, keras.KerasTensor) or len(tensor.shape) != 4:
+            raise InputError(
+                "input_tensor must be a Keras tensor (batch, height, width, channels), as keras.Input gives it; got "
+                f"{tensor!r:.200}"
+            )
+        if input_shape is not None and tuple(input_shape) != tensor.shape[1:]:
+            raise InputError(f"input_shape must be that of input_tensor, {tensor.shape[1:]}; got {tuple(input_shape)}")
+        return tensor
+    if input_shape is None:
+        input_shape = entry.input_shape if start.preprocessing is None else (*start.preprocessing.size, 3)
     if len(input_shape) != 3:
         raise ValueError(f"input_shape must be (height, width, channels); got {tuple(input_shape)}")
     height, width, channels = input_shape
@@ -180,31 +270,25 @@ def create_model(
             f"input_shape must be (height, width, channels), channels last; got {tuple(input_shape)}: pass "
             f"({width}, {channels}, {height})"
         )
-    arguments = {**start.arguments, **family_arguments}
-    asked = {
-        "placement": placement,
-        "r": r,
-        "gate": gate,
-        "use_bias": use_bias,
-        "divisor": arguments.pop("se_divisor", None),
-    }
-    given = {field: value for field, value in asked.items() if value is not None}
-    model = entry.build(
-        entry.row,
-        name=name,
-        input_shape=tuple(input_shape),
-        se=dataclasses.replace(entry.se, squeeze=squeeze, stages=se_stages, **given),
-        head=Head(classes, include_top, pooling, classifier_activation),
-        **arguments,
-    )
-    start.load(model, entry.row)
-    if start.preprocessing is not None:
-        return bring_preprocessing(model, start.preprocessing)
-    return model
+    return keras.Input(tuple(input_shape), name="image")
 
 
 _LARGEST_ALPHA = 10
 """Of the width multiplier: a hundred times the parameters of the published network."""
+
+
+_OF_FAMILIES = (
+    "alpha",
+    "activation",
+    "last_activation",
+    "stride_in",
+    "padding",
+    "stem_pool",
+    "epsilon",
+    "dropout",
+    "modules",
+)
+"""Arguments of `create_model` that not every family has."""
 
 
 def check_model_arguments(name: str, arguments: Mapping[str, Any], *, without: Collection[str] = ()) -> None:
@@ -217,7 +301,9 @@ def check_model_arguments(name: str, arguments: Mapping[str, Any], *, without: C
         TypeError: it has no such argument, with those that it has.
         ValueError: a value is of another type, or a width that no machine holds.
     """
-    check_arguments(arguments, create_model, find(name).build, without={"name", "se", "head", *without})
+    build = find(name).build
+    others = set(_OF_FAMILIES) - inspect.signature(build).parameters.keys()
+    check_arguments(arguments, build, create_model, without={"name", "se", "head", *others, *without})
     if arguments.get("alpha", 1.0) > _LARGEST_ALPHA:
         raise ValueError(
             f"alpha must be a number above 0 and at most {_LARGEST_ALPHA}; got alpha={arguments['alpha']!r}"

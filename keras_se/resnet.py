@@ -6,7 +6,6 @@ Hu et al., arXiv 1709.01507, table 1 (SE, r = 16) and appendix (SENet-154).
 
 from typing import NamedTuple
 
-import keras
 from keras import layers
 
 from keras_se.blocks import Tensor, check_padding, conv_bn, pool_stem
@@ -72,9 +71,8 @@ ROWS = {
 
 def resnet(
     row: ResNet,
+    image: Tensor,
     *,
-    name: str,
-    input_shape: tuple,
     se: SE,
     head: Head,
     stride_in: str | None = None,
@@ -82,8 +80,8 @@ def resnet(
     stem_pool: str = "ceil",
     activation: str = "relu",
     last_activation: str | None = None,
-) -> keras.Model:
-    """A row as a model.
+) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`.
 
     Args:
         stride_in: where a bottleneck that halves the resolution does so: "1x1", its first convolution, as in the
@@ -100,7 +98,7 @@ def resnet(
     if stride_in not in ("1x1", "3x3"):
         raise ValueError(f"stride_in must be 1x1 or 3x3; got stride_in={stride_in!r}")
     row = row._replace(stride_in=stride_in)
-    x = inputs = layers.Input(input_shape, name="image")
+    x = image
     for number, (kernel, filters, stride) in enumerate(row.stem, 1):
         label = "stem" if len(row.stem) == 1 else f"stem_{number}"
         x = conv_bn(x, filters, kernel, label, stride=stride, activation=activation, padding=padding)
@@ -110,7 +108,7 @@ def resnet(
             stride = 2 if block == 1 and stage > 2 else 1
             label = f"stage{stage}_block{block}"
             x = _residual(x, row, stride, padding, activation, last_activation, se, stage, label)
-    return keras.Model(inputs, head(x, dropout=row.dropout), name=name)
+    return head(x, dropout=row.dropout)
 
 
 def _residual(x, row, stride, padding, activation, last_activation, se, stage, name) -> Tensor:

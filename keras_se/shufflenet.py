@@ -6,7 +6,6 @@ section 5.1 (SE at each unit's end, before it joins the shortcut).
 
 from typing import NamedTuple
 
-import keras
 from keras import layers
 
 from keras_se.blocks import CHANNELS_LAST, Tensor, conv_bn, depthwise_bn, pool_stem
@@ -28,17 +27,19 @@ class ShuffleNet(NamedTuple):
 ROWS = {"se_shufflenet": ShuffleNet(groups=3, out=(240, 480, 960))}
 
 
-def shufflenet(row: ShuffleNet, *, name: str, input_shape: tuple, se: SE, head: Head) -> keras.Model:
-    """A row as a model; its height and width must be known, to shuffle the channels."""
+def shufflenet(row: ShuffleNet, image: Tensor, *, se: SE, head: Head) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`.
+
+    Height and width must be known, to shuffle the channels.
+    """
     se.check(PLACEMENTS, STAGES)
-    if None in input_shape:
-        raise ValueError(f"height and width must be known in this family; got input_shape={input_shape}")
-    inputs = layers.Input(input_shape, name="image")
-    x = pool_stem(conv_bn(inputs, 24, 3, "stem", stride=2))
+    if None in image.shape[1:]:
+        raise ValueError(f"height and width must be known in this family; got input_shape={image.shape[1:]}")
+    x = pool_stem(conv_bn(image, 24, 3, "stem", stride=2))
     for stage, depth, out in zip(STAGES, row.depths, row.out, strict=True):
         for unit in range(1, depth + 1):
             x = _unit(x, row.groups, out, 2 if unit == 1 else 1, se, stage, f"stage{stage}_unit{unit}")
-    return keras.Model(inputs, head(x), name=name)
+    return head(x)
 
 
 def _unit(x, groups, out, stride, se, stage, name) -> Tensor:

@@ -30,6 +30,10 @@ class SqueezeExcite(keras.layers.Layer):
     Raises:
         ValueError: `r` or `hidden` is not an integer of at least 1, `squeeze` or an activation is unknown, or the
             input has no rank of 4 or an unknown number of channels.
+    Example:
+        >>> feature_map = np.ones((2, 7, 7, 64), "float32")
+        >>> tuple(keras_se.SqueezeExcite(r=8)(feature_map).shape)
+        (2, 7, 7, 64)
     Source: Hu et al., Squeeze-and-Excitation Networks, arXiv 1709.01507, section 3.
     """
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from keras_se.errors import InputError
 from keras_se.mobilenet_v3 import MobileNetV3
 from keras_se.preprocessing import Preprocessing
 from keras_se.resnet import ResNet
@@ -147,9 +148,11 @@ class Published(NamedTuple):
 
     preprocessing: Preprocessing
     revision: str | None = None
-    """The commit to fetch; None if none is recorded here, and the user names one."""
+    """The commit to fetch; None takes the one that the repository is at."""
     sha256: str | None = None
     """Of `model.safetensors` in that commit; None takes the one that the hub gives for it."""
+    top1: float | None = None
+    """Correct first classes of ImageNet's validation images in %, as timm measured; None where it gives none."""
 
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -160,34 +163,37 @@ _BILINEAR = Preprocessing(224, 224, 0.875, "bilinear", **_IMAGENET)
 _TF = Preprocessing(224, 224, 0.875, "bilinear", **_HALF)
 
 # `input_size`, `crop_pct`, `interpolation`, `mean` and `std` of their default configurations, the first of each network
-# standing for it. Some are evaluated there at 288 pixels too, for a better figure.
+# standing for it. Some are evaluated there at 288 pixels too, for a better figure: that is `top1`, which is timm's
+# results/results-imagenet.csv's.
 PUBLISHED = {
-    "seresnet50.a1_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_IMAGENET)),
-    "seresnet50.a2_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_IMAGENET)),
-    "seresnet50.a3_in1k": Published(Preprocessing(160, 160, 0.95, "bicubic", **_IMAGENET)),
-    "seresnet50.ra2_in1k": Published(_BICUBIC),
-    "seresnext50_32x4d.racm_in1k": Published(_BICUBIC),
-    "seresnext50_32x4d.gluon_in1k": Published(_BICUBIC),
-    "seresnext101_32x4d.gluon_in1k": Published(_BICUBIC),
-    "seresnext101_64x4d.gluon_in1k": Published(_BICUBIC),
-    "senet154.gluon_in1k": Published(_BICUBIC),
+    "seresnet50.a1_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_IMAGENET), top1=81.102),
+    "seresnet50.a2_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_IMAGENET), top1=81.106),
+    "seresnet50.a3_in1k": Published(Preprocessing(160, 160, 0.95, "bicubic", **_IMAGENET), top1=77.028),
+    "seresnet50.ra2_in1k": Published(_BICUBIC, top1=81.284),
+    "seresnext50_32x4d.racm_in1k": Published(_BICUBIC, top1=82.196),
+    "seresnext50_32x4d.gluon_in1k": Published(_BICUBIC, top1=79.91),
+    "seresnext101_32x4d.gluon_in1k": Published(_BICUBIC, top1=80.892),
+    "seresnext101_64x4d.gluon_in1k": Published(_BICUBIC, top1=80.896),
+    "senet154.gluon_in1k": Published(_BICUBIC, top1=81.226),
     # Of the legacy ones the configurations name no repository on the hub, but files to unpickle elsewhere; one of the
     # same name is asked for all the same.
-    "legacy_seresnet18.in1k": Published(_BICUBIC),
-    "legacy_seresnet34.in1k": Published(_BILINEAR),
-    "legacy_seresnet50.in1k": Published(_BILINEAR),
-    "legacy_seresnet101.in1k": Published(_BILINEAR),
-    "legacy_seresnet152.in1k": Published(_BILINEAR),
-    "legacy_seresnext50_32x4d.in1k": Published(_BILINEAR),
-    "legacy_seresnext101_32x4d.in1k": Published(_BILINEAR),
-    "legacy_senet154.in1k": Published(_BILINEAR),
-    "mobilenetv3_small_100.lamb_in1k": Published(_BICUBIC),
-    "mobilenetv3_large_100.ra_in1k": Published(_BICUBIC),
+    "legacy_seresnet18.in1k": Published(_BICUBIC, top1=71.766),
+    "legacy_seresnet34.in1k": Published(_BILINEAR, top1=74.808),
+    "legacy_seresnet50.in1k": Published(_BILINEAR, top1=77.644),
+    "legacy_seresnet101.in1k": Published(_BILINEAR, top1=78.386),
+    "legacy_seresnet152.in1k": Published(_BILINEAR, top1=78.66),
+    "legacy_seresnext50_32x4d.in1k": Published(_BILINEAR, top1=79.076),
+    "legacy_seresnext101_32x4d.in1k": Published(_BILINEAR, top1=80.23),
+    "legacy_senet154.in1k": Published(_BILINEAR, top1=81.308),
+    "mobilenetv3_small_100.lamb_in1k": Published(_BICUBIC, top1=67.656),
+    "mobilenetv3_large_100.ra_in1k": Published(_BICUBIC, top1=75.766),
     "mobilenetv3_large_100.ra4_e3600_r224_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_HALF)),
-    "mobilenetv3_large_100.miil_in21k_ft_in1k": Published(Preprocessing(224, 224, 0.875, "bilinear", **_UNIT)),
+    "mobilenetv3_large_100.miil_in21k_ft_in1k": Published(
+        Preprocessing(224, 224, 0.875, "bilinear", **_UNIT), top1=77.918
+    ),
     "mobilenetv3_large_100.miil_in21k": Published(Preprocessing(224, 224, 0.875, "bilinear", **_UNIT)),
-    "tf_mobilenetv3_small_100.in1k": Published(_TF),
-    "tf_mobilenetv3_large_100.in1k": Published(_TF),
+    "tf_mobilenetv3_small_100.in1k": Published(_TF, top1=67.918),
+    "tf_mobilenetv3_large_100.in1k": Published(_TF, top1=75.516),
 }
 
 
@@ -197,10 +203,33 @@ def architecture_of(published: str) -> str:
 
 
 def list_weights(model: str = "*") -> list[str]:
-    """The published weights, as `weights=` takes them, that load into the models of a name or shell-style pattern."""
+    """List the published weights that load into models.
+
+    Args:
+        model: name or shell-style pattern of the models.
+    Returns:
+        Names of weights as `weights=` takes them.
+    Example:
+        >>> keras_se.list_weights("senet154")
+        ['timm/senet154.gluon_in1k', 'timm/legacy_senet154.in1k']
+    """
     return [
         f"timm/{name}" for name in PUBLISHED if fnmatch.fnmatchcase(ARCHITECTURES[architecture_of(name)].model, model)
     ]
+
+
+def best_weights(model: str) -> str:
+    """Return the published weights for ImageNet's 1000 classes of the greatest accuracy, as `weights=` takes them.
+
+    Raises:
+        InputError: there are none for that model.
+    """
+    rows = {name: row.top1 for name, row in PUBLISHED.items() if row.top1 is not None}
+    fitting = [name for name in rows if ARCHITECTURES[architecture_of(name)].model == model]
+    if not fitting:
+        having = dict.fromkeys(ARCHITECTURES[architecture_of(name)].model for name in rows)
+        raise InputError(f"weights='imagenet' are published for {', '.join(having)}; got model {model!r}")
+    return f"timm/{max(fitting, key=rows.__getitem__)}"
 
 
 def usual_preprocessing(architecture: str) -> Preprocessing:

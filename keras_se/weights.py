@@ -1,226 +1,74 @@
-"""Weights into our models: Keras's own files, and those of timm's networks."""
+"""The weights that `create_model` was asked for: files of ours and of timm's, and those of the Hugging Face hub."""
 
-import dataclasses
-import json
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from keras_se.declared_size import check_declared_size
-from keras_se.errors import InputError, reason_of
+from keras_se.errors import InputError
 from keras_se.hub import fetch, published_name
-from keras_se.preprocessing import Preprocessing
-from keras_se.tensors import tensors
-from keras_se.timm_names import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of, usual_preprocessing
-
-ARCHITECTURE, PREPROCESSING = "timm_architecture", "preprocessing"  # in the metadata of files that we write
-_FLOATS = ("F16", "F32", "F64")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a model starts from, and what that asks of the model; this one, nothing."""
-
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """`create_model`'s, without which the weights would mean something else."""
-    classes: int | None = None
-    preprocessing: Preprocessing | None = None
-
-    def load(self, model: keras.Model, row: tuple) -> None:
-        """Put the weights into `model`, built from `row`."""
-
-
-@dataclass(frozen=True)
-class KerasWeights(Weights):
-    """A `.weights.h5` file of the very model."""
-
-    path: Path = Path()
-
-    def load(self, model: keras.Model, row: tuple) -> None:
-        check_declared_size(self.path)
-        try:
-            model.load_weights(self.path)
-        except Exception as error:  # HDF5's and Keras's have no common one
-            raise InputError(
-                f"{self.path} is damaged, or of another model than {model.name} ({reason_of(error)})"
-            ) from None
-
-
-@dataclass(frozen=True)
-class TimmWeights(Weights):
-    """A safetensors file with the state dict of one of timm's networks."""
-
-    path: Path = Path()
-    architecture: str = ""
-    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-
-    def load(self, model: keras.Model, row: tuple) -> None:
-        """Put the tensors into the variables: all or, where one does not fit, none.
-
-        A classifier of another number of classes is left at its initialisation, and a warning says so.
-        """
-        dialect = DIALECTS[ARCHITECTURES[self.architecture].dialect]
-        wanted = list(tensors(model, dialect.names(row), dialect))
-        classifier = [f"{dialect.head[-1]}.weight", f"{dialect.head[-1]}.bias"]
-        classified = any(tensor.key in classifier for tensor in wanted)
-        replaced = classified and self.classes not in (None, model.output_shape[-1])
-        unused = {key for key in self.shapes if key.endswith(".num_batches_tracked")}
-        if replaced:
-            wanted = [tensor for tensor in wanted if tensor.key not in classifier]
-            unused.update(classifier)
-        if not classified:
-            unused.update(key for key in self.shapes if key.startswith(tuple(f"{name}." for name in dialect.head)))
-        self._check({tensor.key: tensor.shape for tensor in wanted}, unused)
-        with _opened(self.path) as file:
-            for tensor in wanted:
-                tensor.variable.assign(tensor.to_ours(file.get_tensor(tensor.key)))
-        if replaced:
-            logging.getLogger("keras_se").warning(
-                "%s: its classifier %s, of %s classes, is replaced by one of %d, freshly initialised: layer logits",
-                self.path,
-                dialect.head[-1],
-                self.classes,
-                model.output_shape[-1],
-            )
-
-    def _check(self, wanted: dict[str, tuple[int, ...]], unused: set[str]) -> None:
-        this = f"{self.path} is no checkpoint of {self.architecture} as asked for"
-        missing = [key for key in wanted if key not in self.shapes]
-        if missing:
-            raise InputError(f"{this}: it lacks {_some(missing)}")
-        for key, shape in wanted.items():
-            if self.shapes[key] != shape:
-                raise InputError(f"{this}: {key} must have the shape {shape}; got {self.shapes[key]}")
-        left_over = [key for key in self.shapes if key not in wanted and key not in unused]
-        if left_over:
-            raise InputError(f"{this}: nothing takes its {_some(left_over)}")
+from keras_se.initial_weights import Weights, origin_of_file
+from keras_se.keras_weights import find_keras_weights, model_of_run, run_file
+from keras_se.timm_names import ARCHITECTURES, PUBLISHED, architecture_of, best_weights
+from keras_se.timm_weights import find_timm_weights
 
 
 def find_weights(model: str, weights: str | Path | None, given: Mapping[str, Any]) -> Weights:
-    """The weights that `create_model` was asked for, without reading them yet.
+    """Find the weights that `create_model` was asked for, without reading them yet.
 
     Args:
         model: its name in the registry.
-        weights: None, a path, or `timm/NAME` with or without `@COMMIT`.
+        weights: None, a path, the folder of a run, "imagenet", or `timm/NAME` with or without `@COMMIT`.
         given: the arguments that the user gave; they must not contradict the weights'.
     Raises:
         InputError: there are none there, or they are not of this model.
     """
     if weights is None:
         return Weights()
+    if weights == "imagenet":  # also where a folder of images has that name
+        weights = best_weights(model)
     if str(weights).startswith("timm/") and not Path(weights).exists():
         name = published_name(str(weights))
         architecture = architecture_of(name)
         if ARCHITECTURES[architecture].model != model:
             raise InputError(f"{weights} are weights of {ARCHITECTURES[architecture].model}; got model {model!r}")
-        return _timm_weights(fetch(str(weights)), model, given, architecture, PUBLISHED[name].preprocessing)
-    path = Path(weights)
+        fetched = fetch(str(weights))
+        origin = {"weights": fetched.weights, "sha256": fetched.sha256}
+        return find_timm_weights(
+            fetched.path,
+            model,
+            given,
+            origin,
+            architecture=architecture,
+            preprocessing=PUBLISHED[name].preprocessing,
+        )
+    path = run_file(weights) or Path(weights)
     if not path.is_file():
-        raise InputError(f"weights must be a file or timm/NAME; got {str(weights)!r}, which is no file")
-    if path.name.endswith(".weights.h5"):
-        return KerasWeights(path=path)
-    if path.suffix in (".h5", ".hdf5", ".keras"):
         raise InputError(
-            f"weights must be a .safetensors or .weights.h5 file; got {path}: load it into the model that it is of, "
-            "with load_model or load_weights, and write model.save_weights('NAME.weights.h5')"
+            f"weights must be a file, the folder of a run, imagenet or timm/NAME; got {str(weights)!r}, which is none"
+        )
+    if path.suffix == ".keras" or path.name.endswith(".weights.h5"):
+        return find_keras_weights(path, model, given)
+    if path.suffix in (".h5", ".hdf5"):
+        raise InputError(
+            f"weights must be a .keras, .weights.h5 or .safetensors file; got {path}: load it into the model that it "
+            "is of, with load_model or load_weights, and write model.save_weights('NAME.weights.h5')"
         )
     if path.suffix != ".safetensors":
         raise InputError(
-            f"weights must be a .safetensors or .weights.h5 file, for nothing is unpickled here; got {path}; where it "
-            "is trusted, safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'NAME.safetensors') converts "
-            "it"
+            f"weights must be a .keras, .weights.h5 or .safetensors file, for nothing is unpickled here; got {path}; "
+            "where it is trusted, safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'NAME.safetensors') "
+            "converts it"
         )
-    return _timm_weights(path, model, given)
+    return find_timm_weights(path, model, given, origin_of_file(path))
 
 
-def _timm_weights(path, model, given, architecture=None, preprocessing=None) -> TimmWeights:
-    shapes, metadata = _header(path)
-    if architecture is None:
-        architecture = _architecture(path, shapes, metadata.get(ARCHITECTURE), model, given)
-    arguments = ARCHITECTURES[architecture].arguments
-    for name in arguments.keys() & given.keys():
-        if given[name] != arguments[name]:
-            raise InputError(f"weights of {architecture} take {name}={arguments[name]!r}; got {name}={given[name]!r}")
-    if preprocessing is None and PREPROCESSING in metadata:
-        preprocessing = _recorded_preprocessing(path, metadata[PREPROCESSING])
-    classifier = DIALECTS[ARCHITECTURES[architecture].dialect].head[-1]
-    return TimmWeights(
-        arguments,
-        shapes.get(f"{classifier}.weight", (None,))[0],
-        preprocessing or usual_preprocessing(architecture),
-        path,
-        architecture,
-        shapes,
-    )
+def model_of_weights(weights: str | Path) -> str | None:
+    """Return the registry's name of the model that weights are of, where their name or a run's record says it.
 
-
-def _architecture(path, shapes, recorded, model, given) -> str:
-    """The network of timm's that a file is of: by its own record, else by the dialect of its keys."""
-    if recorded in ARCHITECTURES:
-        if ARCHITECTURES[recorded].model != model:
-            raise InputError(f"{path} is of {ARCHITECTURES[recorded].model} ({recorded}); got model {model!r}")
-        return recorded
-    marks = {name: next((key for key in shapes if key.startswith(row.mark)), None) for name, row in DIALECTS.items()}
-    dialect = next((name for name, key in marks.items() if key), None)
-    if dialect is None:
-        raise InputError(f"{path} is of no network known here: nothing takes its {_some(list(shapes))}")
-    fitting = [name for name, row in ARCHITECTURES.items() if (row.model, row.dialect) == (model, dialect)]
-    if not fitting:
-        loading = sorted({row.model for row in ARCHITECTURES.values() if row.dialect == dialect})
-        raise InputError(f"{path} has {marks[dialect]}, as only {', '.join(loading)} have; got model {model!r}")
-
-    def agrees(name):
-        arguments = ARCHITECTURES[name].arguments
-        return all(given[argument] == arguments[argument] for argument in arguments.keys() & given.keys())
-
-    return next((name for name in fitting if agrees(name)), fitting[0])
-
-
-def _recorded_preprocessing(path, fields: str) -> Preprocessing:
-    try:
-        return Preprocessing.from_dict(json.loads(fields))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} has a damaged {PREPROCESSING} in its metadata ({error})") from None
-
-
-def _header(path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Each tensor's shape, and the metadata, after looking at everything that could keep the file from being read."""
-    with _opened(path) as file:
-        shapes = {}
-        for key in file.keys():  # noqa: SIM118, it is no dictionary
-            part = file.get_slice(key)
-            if part.get_dtype() not in _FLOATS and not key.endswith(".num_batches_tracked"):
-                raise InputError(f"{path}: {key} must be of {', '.join(_FLOATS)}; got {part.get_dtype()}")
-            shapes[key] = tuple(part.get_shape())
-        return shapes, file.metadata() or {}
-
-
-def _opened(path):
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(path, framework="numpy")
-    except SafetensorError as error:
-        cut = _first_cut(path)
-        problem = f"truncated before the end of {cut}" if cut else f"not a safetensors file, or cut short ({error})"
-        raise InputError(f"{path} is {problem}; fetch it again") from None
-
-
-def _first_cut(path: Path) -> str | None:
-    """The first tensor that ends behind the end of the file."""
-    content = path.read_bytes()
-    start = 8 + int.from_bytes(content[:8], "little")
-    try:
-        header = json.loads(content[8:start])
-        ends = {key: start + row["data_offsets"][1] for key, row in header.items() if key != "__metadata__"}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return next((key for key in sorted(ends, key=ends.__getitem__) if ends[key] > len(content)), None)
-
-
-def _some(keys: list[str]) -> str:
-    return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
+    Raises:
+        InputError: no such weights are known, or the run's record is damaged.
+    """
+    if str(weights).startswith("timm/") and not Path(weights).exists():
+        return ARCHITECTURES[architecture_of(published_name(str(weights)))].model
+    path = run_file(weights)
+    return None if path is None else model_of_run(path)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -208,6 +209,32 @@ def test_train_leaves_out_corrupt_images_on_demand_and_writes_the_run(image_fold
     assert record["recipe"]["weight_decay"] == 5e-4  # of the preset
 
     assert "--overwrite" in refusal(capsys, *run)
+
+    # The run is the start of the next, on other classes: it brings its model, its arguments and its image size.
+    others = tmp_path / "others"
+    for name in ("fly", "wasp", "moth"):
+        shutil.copytree(image_folder / "ant", others / name)
+    second = ["train", "--weights", str(out), "--data", str(others), "--out", str(tmp_path / "second"), "--epochs", "3"]
+    document(capsys, *second, "--batch-size", "6")
+    record = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert record["recipe"]["model"] == TINY
+    assert record["recipe"]["image_size"] == record["preprocessing"]["height"] == 16
+    assert record["weights"]["weights"] == str(out / "model.keras")
+    assert record["weights"]["sha256"] == hashlib.sha256((out / "model.keras").read_bytes()).hexdigest()
+    assert record["weights"]["arguments"] == {"alpha": 0.5, "r": 4}
+    assert keras.models.load_model(tmp_path / "second" / "model.keras").output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "train needs --model, or --weights of a run or of timm's; got neither"),
+        (("--weights", "some.safetensors"), "train needs --model: some.safetensors does not say what model it is of"),
+        (("--weights", "timm/nothing"), "weights must be one of timm/seresnet50.a1_in1k, "),
+    ],
+)
+def test_train_without_a_model_is_refused(arguments, message, capsys, tmp_path):
+    assert message in refusal(capsys, "train", "--data", "digits", "--out", str(tmp_path / "run"), *arguments)
 
 
 # export and parity

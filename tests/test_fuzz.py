@@ -26,12 +26,13 @@ from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.evaluation.memory import peak_bytes, resident_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.exporter import check_replaceable
-from keras_se.export.manifest import labels_of, lowering_of, preprocessing_of_file, preprocessing_of_manifest
+from keras_se.export.manifest import lowering_of, preprocessing_of_file, preprocessing_of_manifest
 from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.edgetpu_rules import lint
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error
+from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing, find_preprocessing, save_record
 from keras_se.registry import create_model, find
 from keras_se.resnet import ResNet

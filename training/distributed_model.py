@@ -27,7 +27,9 @@ _NO_IMAGE = "each replica must get an image of every training batch; batch with 
 
 
 def distributed(model: keras.Model, *, micro_batches: int = 1, jit_compile: bool = False) -> keras.Model:
-    """`model`, with its layers and variables, whose `compile`, `fit`, `evaluate` and `predict` are right on replicas.
+    """Return `model` with a `compile`, `fit`, `evaluate` and `predict` that are right on replicas.
+
+    The layers and variables are the same objects.
 
     Call it and `compile` inside `strategy.scope()`, where the model was built. A batch of `fit` is the global one: its
     images are divided over the replicas, and an update is that of one device with the whole of it. Batch
@@ -40,9 +42,17 @@ def distributed(model: keras.Model, *, micro_batches: int = 1, jit_compile: bool
         micro_batches: passes over a replica's share, whose gradients are averaged into one update, so that only
             `1 / micro_batches` of its activations are in memory at a time. Batch normalisation sees a micro-batch.
         jit_compile: compile each replica's forward and backward pass with XLA; the update stays outside of it.
+    Returns:
+        A model with the inputs and outputs of `model`, to be compiled.
     Raises:
         ValueError: the model was built outside the scope or is not of one of these kinds, `micro_batches` is below 1,
             or batch statistics over all replicas are to be compiled.
+    Example:
+        >>> with tf.distribute.get_strategy().scope():
+        ...     image = keras.Input((4,))
+        ...     model = distributed(keras.Model(image, keras.layers.Dense(2)(image)), micro_batches=2)
+        ...     model.compile("sgd", "mse")
+        >>> history = model.fit(np.ones((8, 4)), np.ones((8, 2)), batch_size=8, verbose=0)
     """
     strategy = tf.distribute.get_strategy()
     if micro_batches < 1:

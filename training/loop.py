@@ -33,14 +33,22 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
     it holds `checkpoints/` and the best weights so far. SIGTERM saves a checkpoint and raises SystemExit(143).
 
     Args:
+        recipe: what to train on what, and how.
         overwrite: replace a run that the folder holds already; no file goes but those that its record lists.
         resume: go on with an unfinished run that the folder holds: on as many devices to the weights that it would
             have had in one go, bit for bit. Begin it if there is none; read it if it is finished.
+    Returns:
+        The run, with the model of the best epoch.
     Raises:
         InputError: the folder holds a run or cannot be written, the data cannot be read, the model's name or an
             argument is unknown, there are fewer training images than the batch takes, or the run to go on with had
             another recipe.
         ClusterError: another worker was lost.
+    Example:
+        >>> recipe = dataclasses.replace(PRESETS["digits"], out="digits", epochs=1, warmup_epochs=0)
+        >>> run = train(recipe)
+        >>> run.model.output_shape, sorted(path.name for path in run.folder.iterdir())
+        ((None, 10), ['history.csv', 'model.keras', 'run.json', 'tensorboard'])
     """
     folder = run_folder.open_folder(recipe, overwrite=overwrite, resume=resume)
     finished = run_folder.read_finished(folder, recipe) if resume else None
@@ -172,12 +180,16 @@ def _full_disk_named(folder: Path, checkpoints: Checkpoints) -> Iterator[None]:
         raise InputError(f"{board} cannot be written ({error.message}); {checkpoints.what_is_left()}") from None
 
 
+_OF_TRAINING = ("input_shape", "input_tensor", "classes", "model_name")
+"""Arguments of `create_model` that training gives."""
+
+
 def _model(recipe: Recipe, source: Source) -> keras.Model:
     if not recipe.model_arguments.get("include_top", True):
         raise InputError("a model is trained with its classifier; got include_top=False")
     shape = (recipe.image_size, recipe.image_size, 3)
     try:
-        check_model_arguments(recipe.model, recipe.model_arguments, without=("input_shape", "classes"))
+        check_model_arguments(recipe.model, recipe.model_arguments, without=_OF_TRAINING)
         return create_model(recipe.model, input_shape=shape, classes=len(source.classes), **recipe.model_arguments)
     except (ValueError, TypeError) as error:
         raise InputError(f"model {recipe.model} cannot be built: {error}") from None

@@ -175,6 +175,7 @@ def _tensor(images) -> tf.Tensor:
 
 def _resized(image, size, preprocessing):
     # Half-pixel centres and antialiasing: what Pillow, and so torchvision, computes.
+    image = tf.cast(image, tf.float32)  # "nearest" would keep the integers
     resized = tf.image.resize(image, size, method=preprocessing.interpolation, antialias=True)
     return tf.clip_by_value(resized, 0.0, 255.0)  # a cubic kernel overshoots
 

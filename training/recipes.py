@@ -29,6 +29,10 @@ class Recipe:
 
     Raises:
         InputError: a value is out of its range, or warm-up is asked of a step schedule.
+    Example:
+        >>> recipe = Recipe(model="se_resnet18", data="photos/", out="run", batch_size=512)
+        >>> recipe.peak_learning_rate
+        0.2
     """
 
     model: str = "se_mobilenet"

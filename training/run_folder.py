@@ -15,6 +15,7 @@ import keras
 from keras_se.atomic import read_object, replacing, writable_folder, write_json
 from keras_se.declared_size import check_declared_size
 from keras_se.errors import InputError, reason_of
+from keras_se.image_input import initial_weights_of
 from keras_se.preprocessing import RECORD, Preprocessing
 from keras_se.training.cluster import find_cluster
 from keras_se.training.data import Source
@@ -33,7 +34,10 @@ from keras_se.versions import installed_versions
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its model with the weights of the best epoch, the figures of each epoch, its folder."""
+    """A finished run: its model with the weights of the best epoch, the figures of each epoch, its folder.
+
+    `train` returns one.
+    """
 
     model: keras.Model
     history: dict[str, list[float]]
@@ -185,6 +189,7 @@ def _record(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessi
     return {
         "recipe": {**dataclasses.asdict(recipe), "model_arguments": dict(recipe.model_arguments)},
         "preprocessing": preprocessing.to_dict(),
+        "weights": initial_weights_of(run.model),
         "classes": source.classes,
         "images": {
             "train": len(source.train),

@@ -46,7 +46,7 @@ REFUSED, UNKNOWN = "refused", "unknown"
 def check(
     model_or_path: keras.Model | Path | str, target: str = "phone_cpu", *, recipes: Sequence[str] | None = None
 ) -> list[Finding]:
-    """The layers that a target would refuse or run slowly, in the form that export writes them in.
+    """Find the layers that a target would refuse or run slowly, in the form that export writes them in.
 
     Nothing is converted, and no tool of the target is needed. A layer without a row in the tables is "unknown". Of
     OpenVINO and of vendors' compilers no limits are known.
@@ -60,6 +60,11 @@ def check(
     Raises:
         InputError: a name is unknown, the target takes no such recipe, the model has another input, or a weight is not
             finite.
+    Example:
+        >>> image = keras.Input((32, 32, 3))
+        >>> model = keras.Model(image, keras.layers.Conv2D(8, 3, activation="selu", name="last")(image))
+        >>> [(finding.layer, finding.verdict) for finding in check(model, "edgetpu")]
+        [('last', 'refused')]
     """
     if recipes is not None and not recipes:
         raise InputError(f"recipes must name at least one of {', '.join(RECIPES)}; got none")

@@ -53,7 +53,7 @@ class Bench:
 _ON_REQUEST = ("profile", "against", "ratio")
 
 
-def bench(
+def benchmark(
     files: Sequence[Path | str],
     *,
     engines: Sequence[str] = ("litert", "litert_reference"),
@@ -63,18 +63,25 @@ def bench(
     profile: bool = False,
     against: Path | str | None = None,
 ) -> list[Bench]:
-    """Run each file on each engine, each time in a process of its own.
+    """Measure what each file costs on each engine, each time in a process of its own.
 
     Args:
+        files: paths of `.tflite` files.
         engines: "litert" (XNNPACK), "litert_reference", "tflm". TFLite Micro runs on one thread, whatever is asked for.
         threads: numbers of threads.
         batch: images in one run; by default as many as the file says.
         runs: how often each is timed, and how many rounds the files have in turn.
         profile: with each operation's latency.
         against: a file that runs in turn with each of the others.
+    Returns:
+        A row for each file, engine and number of threads, with times in milliseconds and memory in bytes.
     Raises:
         InputError: a number is below 1, an engine is unknown or cannot run a file, or a file cannot be read or takes
             no such batch.
+    Example:
+        >>> [row] = benchmark(["files/se_mobilenet.static_wi8_ai8.tflite"], engines=["litert"], runs=5)
+        >>> row.q1_ms <= row.median_ms <= row.q3_ms
+        True
     """
     if not files:
         raise InputError("bench needs at least one .tflite file; got none")

@@ -64,9 +64,16 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
         float_file: a float32 .tflite file.
         quantized_file: the one that was made of it.
         images: float32 `(n, height, width, channels)`, as the network takes them.
+    Returns:
+        A diagnosis of each operation, in decibels of signal over error.
     Raises:
         InputError: a file cannot be read, the images do not have its input's shape, or most of the one's tensors are
             not in the other.
+    Example:
+        >>> files = "files/se_mobilenet.float32.tflite", "files/se_mobilenet.static_wi8_ai8.tflite"
+        >>> worst = max(diagnose(*files, images[:2]), key=lambda row: row.lost_db)
+        >>> worst.lost_db > 0
+        True
     """
     contents = flatbuffer.load(float_file), flatbuffer.load(quantized_file)
     if not _have_the_same_names(*contents):  # any two files may share the name of an input or an output

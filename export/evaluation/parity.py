@@ -129,9 +129,14 @@ def compare(
         labels: int `(n,)`, for the accuracy.
         float_file: the float32 `.tflite` file that the candidate was quantized from, in place of the model's own
             conversion, which takes seconds; of no use where its manifest tells another form than the candidate's.
+    Returns:
+        The differences, the bounds and the verdict.
     Raises:
         InputError: a file cannot be read, the engine is unknown or cannot run the file, or the images' shape or range
             does not fit.
+    Example:
+        >>> compare("run/model.keras", "files/se_mobilenet.static_wi8_ai8.tflite", images).verdict
+        'pass'
     """
     _check_labels(labels, images)
     candidate = Path(candidate)
@@ -155,14 +160,24 @@ def compare_all(
     engines: Sequence[str] | None = None,
     labels: np.ndarray | None = None,
 ) -> list[Parity]:
-    """Every file on every engine against the Keras model, and integer files also against the reference kernels.
+    """Compare every file on every engine with the Keras model, and integer files with the reference kernels too.
 
     The constants and operations of each file are held to those of the model in the file's form.
 
     Args:
+        reference: a Keras model, or the path of a `.keras` file.
+        files: paths of `.tflite` files.
+        images: float32 `(n, height, width, channels)`, as the network sees them.
         engines: names; None for each of `keras_se.export.runtimes.registry.DEFAULT_ENGINES` that can run the file.
+        labels: int `(n,)`, for the accuracy.
+    Returns:
+        A row for each file and engine, and a further one for each integer file against the reference kernels.
     Raises:
         InputError: as `compare`.
+    Example:
+        >>> rows = compare_all("run/model.keras", ["files/se_mobilenet.float32.tflite"], images, engines=["litert"])
+        >>> [(row.recipe, row.engine, row.verdict) for row in rows]
+        [('float32', 'litert', 'pass')]
     """
     check_files(files, engines)
     _check_labels(labels, images)

@@ -86,7 +86,7 @@ def quantize_aware(
     learned: bool = True,
     input_range: tuple[float, float] | None = None,
 ) -> Any:
-    """A Keras model to fine-tune, whose outputs are those of its int8 file.
+    """Rewrite a Keras model into one to fine-tune, whose outputs are those of its int8 file.
 
     Batch normalisations are folded as they are at inference, their statistics for good; kernels are rounded filter by
     filter, and every activation that the file will hold is rounded to 256 values: SE's gate to 1/256ths, its mean in
@@ -110,6 +110,10 @@ def quantize_aware(
     Raises:
         InputError: a layer has no int8 form that is known here, the calibration images do not fit or are of another
             range, the target is unknown, or the engine is unknown or not installed.
+    Example:
+        >>> aware = quantize_aware(keras.models.load_model("run/model.keras"), calibration=images)
+        >>> aware.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy")
+        >>> history = aware.fit(images, labels, verbose=0)
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")

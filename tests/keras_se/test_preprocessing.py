@@ -5,7 +5,8 @@ import json
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.export.manifest import labels_of, preprocessing_of_file
+from keras_se.export.manifest import preprocessing_of_file
+from keras_se.inference import labels_of
 from keras_se.preprocessing import LARGEST_SIDE, Preprocessing, preprocessing_of
 
 WHOLE = {

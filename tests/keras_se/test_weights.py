@@ -27,12 +27,13 @@ import keras_se
 from keras_se import registry
 from keras_se.errors import InputError
 from keras_se.export import export
+from keras_se.image_input import initial_weights_of
 from keras_se.mobilenet_v3 import Bneck, MobileNetV3
 from keras_se.preprocessing import RECORD, Preprocessing, preprocessing_of
 from keras_se.resnet import Conv, ResNet
 from keras_se.tensors import tensors
-from keras_se.timm_names import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of
-from keras_se.weights import KerasWeights, find_weights
+from keras_se.timm_names import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of, best_weights
+from keras_se.weights import find_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ANSWERS = load_file(GOLDEN / "answers.safetensors")
@@ -336,11 +337,15 @@ def test_a_checkpoint_of_another_network_is_refused_with_a_key(file, model, mess
     ("model", "weights", "message"),
     [
         ("se_vgg16", golden("seresnet50"), "has conv1.weight, as only se_resnet101, .* have; got"),
-        ("se_resnet50", "missing.safetensors", "weights must be a file or timm/NAME; got 'missing.safetensors'"),
+        ("se_resnet50", "missing.safetensors", "weights must be a file, .*timm/NAME; got 'missing.safetensors'"),
         ("se_resnet50", "timm/resnet50.a1_in1k", "weights must be one of timm/seresnet50.a1_in1k, "),
         ("se_resnet18", "timm/seresnet50.a1_in1k", "are weights of se_resnet50; got model 'se_resnet18'"),
-        ("se_resnet50", "timm/seresnet50.a1_in1k", "pinned to a commit: weights='timm/seresnet50.a1_in1k@COMMIT'"),
-        ("se_resnet50", "timm/seresnet50.a1_in1k@main", "pinned to a commit: .*; got 'timm/seresnet50.a1_in1k@main'"),
+        (
+            "se_resnet50",
+            "timm/seresnet50.a1_in1k@main",
+            "40 digits of a commit, .*; got 'timm/seresnet50.a1_in1k@main'",
+        ),
+        ("se_vgg16", "imagenet", "'imagenet' are published for se_resnet50, .*; got model 'se_vgg16'"),
     ],
 )
 def test_what_is_no_weights_of_the_model_is_refused_with_the_rule(model, weights, message):
@@ -404,6 +409,10 @@ class Hub:
         self.file.symlink_to(blob)
         self.asked = []
 
+    def model_info(self, repository):
+        self.asked.append(repository)
+        return huggingface_hub.ModelInfo(id=repository, sha=COMMIT)
+
     def hf_hub_download(self, repository, filename, *, revision):
         self.asked.append((repository, filename, revision))
         return str(self.file)
@@ -417,7 +426,7 @@ class Hub:
 def hub(tmp_path, monkeypatch):
     def install(name, **arguments):
         made = Hub(tmp_path, golden(name).read_bytes(), **arguments)
-        for function in ("hf_hub_download", "get_hf_file_metadata"):
+        for function in ("model_info", "hf_hub_download", "get_hf_file_metadata"):
             monkeypatch.setattr(huggingface_hub, function, getattr(made, function))
         return made
 
@@ -436,6 +445,30 @@ def test_the_hub_is_asked_for_the_hash_where_the_cache_does_not_tell_it(hub, tin
     made = hub("seresnet50", named_by_hash=False)
     create(tiny("seresnet50"), f"timm/seresnet50.ra2_in1k@{COMMIT}")
     assert made.asked[1] == huggingface_hub.hf_hub_url("timm/seresnet50.ra2_in1k", "model.safetensors", revision=COMMIT)
+
+
+def test_without_a_commit_the_hubs_current_one_is_fetched_and_recorded(hub, tiny, tmp_path):
+    made = hub("seresnet50", named_by_hash=True)
+    model = create(tiny("seresnet50"), "timm/seresnet50.ra2_in1k")
+    repository = "timm/seresnet50.ra2_in1k"
+    assert made.asked == [repository, (repository, "model.safetensors", COMMIT)]
+    model.save(tmp_path / "model.keras")
+    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
+        origin = initial_weights_of(one)
+        assert (origin["weights"], origin["sha256"]) == (f"{repository}@{COMMIT}", made.sha256)
+        assert origin["arguments"] == ARCHITECTURES["seresnet50"].arguments
+    record = keras_se.save_record(model, tmp_path / "model.keras")
+    assert json.loads(record.read_text())["weights"]["weights"] == f"{repository}@{COMMIT}"
+
+
+def test_imagenet_is_the_most_accurate_of_a_models_weights(hub, tiny):
+    made = hub("seresnet50", named_by_hash=True)
+    create(tiny("seresnet50"), "imagenet")
+    assert made.asked[0] == "timm/seresnet50.ra2_in1k"  # 81.284 %; a1 81.102, a2 81.106, a3 77.028, legacy 77.644
+    having = set(keras_se.list_models(pretrained=True))
+    assert all(best_weights(model) in keras_se.list_weights(model) for model in having)
+    assert having.isdisjoint(keras_se.list_models(pretrained=False))
+    assert having | set(keras_se.list_models(pretrained=False)) == set(keras_se.list_models())
 
 
 @pytest.mark.parametrize("named_by_hash", [True, False])
@@ -486,10 +519,19 @@ def test_offline_what_is_cached_loads_with_its_hash_checked(monkeypatch, tmp_pat
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     weights = f"timm/seresnet50.ra2_in1k@{COMMIT}"
-    create(tiny("seresnet50"), weights)
+    model = create(tiny("seresnet50"), weights)
+    newest = create("se_resnet50", "timm/seresnet50.ra2_in1k")  # the hub cannot say what is current
+    assert initial_weights_of(newest) == initial_weights_of(model)
     blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(InputError, match=f"must have the sha256 {blob.name}; got"):
         create("se_resnet50", weights)
+
+
+def test_offline_without_a_cache_no_commit_is_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "none"))
+    with pytest.raises(InputError, match=r"of timm/seresnet50.ra2_in1k: no commit of it is in the cache, and the hub"):
+        keras_se.create_model("se_resnet50", weights="timm/seresnet50.ra2_in1k")
 
 
 @pytest.mark.parametrize(
@@ -553,11 +595,14 @@ def test_preprocessing_stays_with_a_saved_model_through_its_record(tiny, tmp_pat
 
 
 @pytest.mark.slow
-def test_preprocessing_reaches_the_exported_manifest(tiny, tmp_path):
+def test_preprocessing_and_weights_reach_the_exported_manifest(tiny, tmp_path):
     tiny("mobilenetv3_small_100")
     (artifact,) = export(network("mobilenetv3_small_100"), tmp_path, recipes=("float32",))
     expected = Preprocessing(64, 48, 0.875, "bicubic", **IMAGENET)
     assert Preprocessing.from_dict(artifact.manifest["preprocessing"]) == expected
+    path = golden("mobilenetv3_small_100")
+    assert artifact.manifest["weights"]["weights"] == str(path)
+    assert artifact.manifest["weights"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_record_of_another_preprocessing_is_not_overwritten(tiny, tmp_path):
@@ -628,6 +673,12 @@ def test_save_timm_refuses_what_timm_cannot_compute(model, arguments, message, t
     assert not list(tmp_path.iterdir())
 
 
+def test_save_timm_knows_a_model_of_another_name_by_its_layers(tiny, tmp_path):
+    for name in ("seresnet18", "legacy_seresnet18"):
+        model = create(tiny(name), golden(name), model_name="left")
+        assert keras_se.save_timm(model, tmp_path / "model.safetensors") == name
+
+
 def test_save_timm_writes_safetensors_only(tiny, tmp_path):
     tiny("seresnet18")
     with pytest.raises(InputError, match=r"path must end in .safetensors; got .*model.pth"):
@@ -639,13 +690,3 @@ def test_damaged_metadata_is_refused(tmp_path):
     path.write_bytes(save(load_file(golden("seresnet50")), {"format": "pt", "preprocessing": "{}"}))
     with pytest.raises(InputError, match="has a damaged preprocessing in its metadata"):
         keras_se.create_model("se_resnet50", weights=path)
-
-
-def test_a_damaged_weights_h5_is_named_in_one_line(tmp_path):
-    path = tmp_path / "cut.weights.h5"
-    image = keras.Input((8, 8, 3))
-    model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="small")
-    model.save_weights(path)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"^.*cut\.weights\.h5 is damaged, or of another model than small \(.*\)$"):
-        KerasWeights(path=path).load(model, ())

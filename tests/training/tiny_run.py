@@ -24,10 +24,9 @@ from keras_se.training import Recipe, loop, train
 from keras_se.training.data import Split, load_source
 
 
-def tiny(row, *, name, input_shape, se, head):
-    inputs = keras.layers.Input(input_shape)
-    x = se.at("standard", conv_bn(inputs, 16, 3, "stem", stride=2), 2, "stem")
-    return keras.Model(inputs, head(x, dropout=0.2), name=name)
+def tiny(row, image, *, se, head):
+    x = se.at("standard", conv_bn(image, 16, 3, "stem", stride=2), 2, "stem")
+    return head(x, dropout=0.2)
 
 
 class Begun(keras.callbacks.Callback):

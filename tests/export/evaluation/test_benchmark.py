@@ -11,7 +11,7 @@ from tflite_micro.python.tflite_micro import runtime
 
 from keras_se import cli
 from keras_se.errors import InputError
-from keras_se.export.evaluation.benchmark import Ratio, bench, latency_ratio
+from keras_se.export.evaluation.benchmark import Ratio, benchmark, latency_ratio
 from keras_se.export.evaluation.memory import arena_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.runtimes.registry import ENGINES
@@ -76,7 +76,7 @@ def test_no_smaller_arena_than_the_recorded_one_suffices(files):
 
 
 def test_what_tflite_micro_does_not_run_has_no_arena(files):
-    [row] = bench([files["float16"]], engines=["litert"], runs=1)
+    [row] = benchmark([files["float16"]], engines=["litert"], runs=1)
     assert row.arena_bytes is None
     assert row.partitions is not None
 
@@ -112,7 +112,7 @@ def test_one_after_the_other_the_operations_alone_compute_the_whole(files):
 
 
 def test_the_profile_adds_up(files):
-    [row] = bench([files["static_wi8_ai8"]], engines=["litert"], runs=1, profile=True)
+    [row] = benchmark([files["static_wi8_ai8"]], engines=["litert"], runs=1, profile=True)
     assert row.profile is not None
     assert len(row.profile) == len(flatbuffer.operation_names(files["static_wi8_ai8"].read_bytes()))
     assert sum(one["share"] for one in row.profile) == pytest.approx(1)
@@ -134,7 +134,7 @@ def test_a_path_names_its_layer(path, layer):
 
 @pytest.mark.parametrize("engine", ["litert", "litert_reference"])
 def test_a_batch_is_computed_as_a_batch(engine, files):
-    [row] = bench([files["float32"]], engines=[engine], batch=3, runs=1)
+    [row] = benchmark([files["float32"]], engines=[engine], batch=3, runs=1)
     assert row.batch == 3
 
 
@@ -150,7 +150,7 @@ def test_every_engine_of_the_package_can_be_measured_or_is_named():
     """An engine that is only for parity says so."""
     for name in ENGINES:
         with pytest.raises(InputError, match=r"cannot read|bench runs litert, .*got '"):
-            bench(["nowhere.tflite"], engines=[name])
+            benchmark(["nowhere.tflite"], engines=[name])
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from PIL import Image
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.manifest import labels_of
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.metadata import with_metadata
 from keras_se.export.tflite.score_calibration import ScoreCalibration
+from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
