@@ -1,24 +1,39 @@
-"""What the README says of itself."""
+"""The README, the pages and the records of the project agree with its code and with each other."""
 
-import shlex
+import fnmatch
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 
+import yaml
+
+import keras_se
 from keras_se import cli
+from keras_se.export.quantization.recipes import DEFAULT_RECIPES, RECIPES
+from keras_se.export.targets.registry import TARGETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_the_table_of_models_is_the_commands(capsys):
-    command = "keras-se models --markdown"
-    before, _, after = README.partition(f"<!-- {command} -->\n")
-    assert before != README
-    assert cli.run(command.split()[1:]) == 0
-    assert after.partition("\n<!-- end -->")[0] == capsys.readouterr().out.rstrip()
+def names_in_first_column(text: str, title: str) -> list[str]:
+    """The names in code in the first column of the table whose header starts with `title`."""
+    [table] = re.findall(rf"^\| {title} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
 
 
-def test_ci_runs_the_readmes_own_commands():
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_its_links_lead_to_files():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert all((ROOT / link).is_file() for link in links if not link.startswith("https://")), links
+
+
+def test_ci_runs_its_own_commands():
     """.ci/run takes the set-up and the test command from the line that a stranger copies."""
     [line] = [line for line in README.splitlines() if "&& .venv/bin/pytest" in line]
     assert line.startswith("python3 -m venv .venv && .venv/bin/pip install ")
@@ -27,13 +42,42 @@ def test_ci_runs_the_readmes_own_commands():
     assert "README.md" in script.read_text()
 
 
-def test_the_commands_that_it_shows_can_be_given():
-    """Every one, with the options that stand there."""
-    lines = README.replace("\\\n", " ").splitlines()
-    shown = [shlex.split(line, comments=True) for line in lines if line.startswith("keras-se ")]
-    commands = [cli._parse(arguments) for _, *arguments in shown]
-    kinds = {type(command) for command in commands}
-    assert kinds == {cli.Models, cli.Train, cli.Check, cli.Export, cli.Parity, cli.Diagnose, cli.Launch}
-    for command in commands:
-        if isinstance(command, cli.Launch):
-            assert isinstance(cli._parse(list(command.command)), cli.Train)
+def test_its_formats_are_those_of_the_quickstart():
+    assert names_in_first_column(README, "recipe") == list(DEFAULT_RECIPES)
+
+
+def test_the_page_on_export_has_every_format():
+    assert names_in_first_column((ROOT / "docs" / "export.md").read_text(), "recipe") == list(RECIPES)
+
+
+def test_every_target_is_in_both_tables():
+    for page in (ROOT / "README.md", ROOT / "docs" / "targets" / "index.md"):
+        patterns = [re.sub("^_", "ethos_", name) for name in names_in_first_column(page.read_text(), "target")]
+        missing = [name for name in TARGETS if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+        assert missing == [], page
+        assert all(fnmatch.filter(TARGETS, pattern) for pattern in patterns), page
+
+
+def test_the_table_of_models_is_the_commands(capsys):
+    command = "keras-se models --markdown"
+    before, mark, after = (ROOT / "docs" / "models.md").read_text().partition(f"<!-- {command} -->\n")
+    assert mark, before
+    assert cli.run(command.split()[1:]) == 0
+    assert after.partition("\n<!-- end -->")[0] == capsys.readouterr().out.rstrip()
+
+
+def test_the_extras_are_listed():
+    listed = names_in_first_column((ROOT / "docs" / "start.md").read_text(), "extra")
+    assert sorted(name.strip("[]") for name in listed) == sorted(PYPROJECT["project"]["optional-dependencies"])
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == keras_se.__version__
+    assert f"## {keras_se.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_commits_are_checked_by_the_ruff_of_the_project():
+    [pinned] = [name for name in PYPROJECT["dependency-groups"]["style"] if name.startswith("ruff==")]
+    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["additional_dependencies"] for hook in repository["hooks"]] == [[pinned], [pinned]]
