@@ -81,3 +81,11 @@ def test_commits_are_checked_by_the_ruff_of_the_project():
     [pinned] = [name for name in PYPROJECT["dependency-groups"]["style"] if name.startswith("ruff==")]
     [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [hook["additional_dependencies"] for hook in repository["hooks"]] == [[pinned], [pinned]]
+
+
+def test_files_that_the_pages_name_are_there():
+    pages = (ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"))
+    named = {name for page in pages for name in re.findall(r"`((?:\w+|\.ci)/[\w./]+)`", page.read_text())}
+    rooms = {"benchmarks", "docs", "examples", "export", "keras_se", "tests", "training", ".ci"}
+    ours = {name for name in named if name.split("/")[0] in rooms}
+    assert [name for name in ours if not (ROOT / name).exists()] == []
