@@ -161,7 +161,7 @@ def keras_se(arguments):
         case cli.Launch():
             keras_se(list(command.command))
         case cli.Train():
-            assert command.model in list_models()
+            assert command.model in (*list_models(), None)  # weights may name it
             assert command.recipe in PRESETS
         case cli.Check() | cli.Export():
             find_target(command.target, [find_recipe(name) for name in command.recipes or ()])
