@@ -7,6 +7,9 @@ names is built and no code of it is run.
 import contextlib
 import io
 import json
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +24,8 @@ from keras_se.errors import InputError, reason_of
 from keras_se.squeeze_excite import SqueezeExcite
 
 Shapes = tuple[tuple[int, ...], ...]
+
+_WALK = Path(__file__).with_name("hdf5_walk.py")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ def read_keras_file(path: Path) -> KerasFile:
     Raises:
         InputError: it is damaged, or names no layers, or declares far more than it holds.
     """
+    _check_walk(path)
     check_declared_size(path)
     with _opened(path) as file:
         shapes = {name: tuple(tuple(one.shape) for one in stored) for name, stored in _layers(file["layers"])}
@@ -66,6 +72,14 @@ def variables_by_layer(model: keras.Model) -> dict[str, list[Any]]:
         elif layer.weights:
             variables[layer.name] = layer.weights
     return variables
+
+
+def _check_walk(path: Path) -> None:
+    """Refuse a file on which HDF5 crashes, as a process of its own finds out."""
+    walk = subprocess.run([sys.executable, "-P", str(_WALK), str(path)], capture_output=True)
+    if walk.returncode < 0:
+        name = signal.Signals(-walk.returncode).name
+        raise InputError(f"{path} is damaged: HDF5 crashes on it ({name}); save the model again")
 
 
 @contextlib.contextmanager
