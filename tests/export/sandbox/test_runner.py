@@ -17,7 +17,7 @@ from tflite_micro.python.tflite_micro import runtime
 from keras_se import cli
 from keras_se.errors import InputError
 from keras_se.export import export
-from keras_se.export.evaluation.benchmark import bench, latency_ratio
+from keras_se.export.evaluation.benchmark import benchmark, latency_ratio
 from keras_se.export.evaluation.layer_errors import diagnose
 from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.mixed_precision import export_mixed_precision
@@ -158,7 +158,7 @@ def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
         higher_precision="fp32",
     )
     latency_ratio(*(file.read_bytes() for file in files), rounds=1)
-    bench(files, runs=1)
+    benchmark(files, runs=1)
 
 
 def test_a_child_does_not_outlive_its_parent(tmp_path):
