@@ -93,8 +93,12 @@ def averages(layer: Any) -> bool:
 
 
 def leaves_out(layer: Any) -> bool:
-    """Whether it is a pooling that takes one position in each stride."""
-    return isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D) and layer.pool_size == (1, 1)
+    """Return True for a pooling that takes one position in each stride, as a depthwise convolution by 1 can.
+
+    That has one stride for both sides: TensorFlow has no other without oneDNN.
+    """
+    pools = isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D)
+    return pools and layer.pool_size == (1, 1) and len(set(layer.strides)) == 1
 
 
 def _normalises_alone(layer: Any) -> bool:

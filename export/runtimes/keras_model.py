@@ -1,11 +1,16 @@
 """The Keras model itself, whose logits files are held to."""
 
+import re
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_se.errors import InputError
 from keras_se.export.runtimes.base import Outputs
+
+_REASON = re.compile(r"implementation only supports|currently only supports|only supports|not supported")
 
 
 def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
@@ -13,8 +18,18 @@ def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
 
     Args:
         images: float32 `(n, height, width, channels)`.
+    Raises:
+        InputError: TensorFlow cannot run a layer of the model on this processor.
     """
-    outputs = _logits_model(model).predict(images, batch_size=32, verbose=0)  # pyright: ignore[reportArgumentType]
+    logits: Any = _logits_model(model)
+    try:
+        outputs = logits.predict(images, batch_size=32, verbose=0)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if _REASON.search(line)), repr(error)[:200])
+        raise InputError(
+            f"{model.name} must run in Keras on this processor; TensorFlow says: {reason} Change that layer, or take "
+            "a processor on which TensorFlow computes with oneDNN"
+        ) from None
     return Outputs(np.asarray(outputs, "float64").reshape(len(images), -1), None)
 
 
