@@ -1,7 +1,7 @@
 """A walk through the HDF5 part of a Keras file, in a process of its own: `python -P hdf5_walk.py FILE`.
 
-HDF5 reads groups and attributes in native code, which a damaged file can end by a signal. The caller looks at nothing
-but that: what else is wrong with a file, reading it says.
+HDF5 reads groups and attributes in native code, which a damaged file can end by a signal or have fill the memory. The
+exit status says whether all could be read, and the last line on standard error why not.
 """
 
 import contextlib
@@ -9,10 +9,11 @@ import importlib
 import io
 import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 
-_MEMORY = 4 << 30  # bytes: a damaged size can ask for any number
+_MEMORY = 512 << 20  # bytes beside those of this process at its start: a damaged size can ask for any number
 
 
 def main(path: str) -> None:
@@ -20,7 +21,9 @@ def main(path: str) -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # no such limits on Windows
         resource = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     source = path
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -75,11 +75,14 @@ def variables_by_layer(model: keras.Model) -> dict[str, list[Any]]:
 
 
 def _check_walk(path: Path) -> None:
-    """Refuse a file on which HDF5 crashes, as a process of its own finds out."""
-    walk = subprocess.run([sys.executable, "-P", str(_WALK), str(path)], capture_output=True)
+    """Refuse a file whose groups and attributes HDF5 cannot read, as a process of its own finds out."""
+    walk = subprocess.run([sys.executable, "-P", str(_WALK), str(path)], capture_output=True, text=True)
     if walk.returncode < 0:
-        name = signal.Signals(-walk.returncode).name
-        raise InputError(f"{path} is damaged: HDF5 crashes on it ({name}); save the model again")
+        reason = f"HDF5 ended by {signal.Signals(-walk.returncode).name}"
+    else:
+        reason = (walk.stderr.strip().splitlines() or ["HDF5 cannot read it"])[-1]
+    if walk.returncode:
+        raise InputError(f"{path} is damaged, or Keras has not written it ({reason}); save the model again")
 
 
 @contextlib.contextmanager
