@@ -26,7 +26,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryFile() as chatter:
             os.dup2(chatter.fileno(), 2)
-            from keras_se.cli import run
+            from keras_se.cli.main import run
 
             return run(sys.argv[1:])
     except KeyboardInterrupt:  # while TensorFlow is loaded

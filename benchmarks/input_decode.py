@@ -19,10 +19,10 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_se.preprocessing import Preprocessing
-from keras_se.training import pipeline
-from keras_se.training.data import Split
-from keras_se.training.images import read_image
-from keras_se.training.pipeline import training_batches
+from keras_se.training.data import input_pipeline
+from keras_se.training.data.image_files import read_image
+from keras_se.training.data.input_pipeline import training_batches
+from keras_se.training.data.sources import Split
 
 BATCH, BATCHES = 64, 4  # of a round
 # The side of the files, that of the network's input, and the augmentation of the preset for it.
@@ -70,7 +70,7 @@ def by_pillow(path: Any) -> tf.Tensor:
     return tf.ensure_shape(pixels, (None, None, 3))
 
 
-READERS = {"own": pipeline.read_pixels, "pillow": by_pillow, "tensorflow": by_tensorflow}
+READERS = {"own": input_pipeline.read_pixels, "pillow": by_pillow, "tensorflow": by_tensorflow}
 
 
 def _times(paths: list[str], size: int, augmentation: str, rounds: int) -> dict[str, np.ndarray]:
@@ -78,10 +78,10 @@ def _times(paths: list[str], size: int, augmentation: str, rounds: int) -> dict[
     split, preprocessing = Split(np.array(paths), np.zeros(len(paths), "int32")), Preprocessing(size, size)
     streams = {}
     for name, reader in READERS.items():
-        pipeline.read_pixels = reader  # which is traced as the dataset is made
+        input_pipeline.read_pixels = reader  # which is traced as the dataset is made
         further = {"classes": 2, "batch_size": BATCH, "augmentation": augmentation, "seed": 0}
         streams[name] = iter(training_batches(split, preprocessing, **further))
-    pipeline.read_pixels = READERS["own"]
+    input_pipeline.read_pixels = READERS["own"]
     times: dict[str, list[float]] = {name: [] for name in streams}
     for _ in range(rounds + 2):
         for name, stream in streams.items():

@@ -24,8 +24,8 @@ from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.targets.ethos_u import BEFORE
 from keras_se.export.tflite.flatbuffer import load, without_softmax
 from keras_se.preprocessing import Preprocessing, preprocessing_of
-from keras_se.training.data import Source, load_source
-from keras_se.training.pipeline import sample, training_batches
+from keras_se.training.data.input_pipeline import sample, training_batches
+from keras_se.training.data.sources import Source, load_source
 
 BATCH = 64
 

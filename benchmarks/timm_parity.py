@@ -88,7 +88,7 @@ def compare(arguments):
     from safetensors.numpy import load_file
 
     from keras_se import create_model, save_timm
-    from keras_se.timm_names import ARCHITECTURES
+    from keras_se.weights.timm_mapping import ARCHITECTURES
 
     folder = Path(arguments.folder)
     photographs = np.load(folder / "photographs.npy")

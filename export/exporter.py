@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_se.atomic import json_bytes, read_object, writable_folder, write_together
+from keras_se.atomic_files import json_bytes, read_object, writable_folder, write_together
 from keras_se.errors import InputError
 from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.compatibility.checker import check, named
@@ -46,8 +46,8 @@ from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants
 from keras_se.export.tflite.layer_names import layer_path, layers_by_tensor
 from keras_se.export.tflite.score_calibration import ScoreCalibration
-from keras_se.image_input import initial_weights_of
 from keras_se.inference import labels_of
+from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import Preprocessing, image_shape
 from keras_se.progress import track
 from keras_se.versions import installed_versions

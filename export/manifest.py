@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from keras_se.atomic import read_object
+from keras_se.atomic_files import read_object
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.export.tflite import flatbuffer

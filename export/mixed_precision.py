@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_se.atomic import writable_folder
+from keras_se.atomic_files import writable_folder
 from keras_se.errors import InputError
 from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.conversion.converter import to_tflite
@@ -37,8 +37,8 @@ from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite import flatbuffer
-from keras_se.image_input import initial_weights_of
 from keras_se.inference import labels_of
+from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import Preprocessing, image_shape
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.

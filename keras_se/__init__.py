@@ -26,14 +26,14 @@ from keras_se.errors import ClusterError as ClusterError
 from keras_se.errors import InputError as InputError
 from keras_se.inference import decode_predictions as decode_predictions
 from keras_se.inference import preprocess_input as preprocess_input
-from keras_se.macs import macs as macs
+from keras_se.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+from keras_se.models.mac_count import macs as macs
 from keras_se.preprocessing import Preprocessing as Preprocessing
 from keras_se.preprocessing import preprocessing_of as preprocessing_of
 from keras_se.preprocessing import save_record as save_record
 from keras_se.registry import create_model as create_model
 from keras_se.registry import list_models as list_models
-from keras_se.save_timm import save_timm as save_timm
-from keras_se.squeeze_excite import SqueezeExcite as SqueezeExcite
-from keras_se.timm_names import list_weights as list_weights
+from keras_se.weights.timm_export import save_timm as save_timm
+from keras_se.weights.timm_mapping import list_weights as list_weights
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ from typing import ParamSpec
 
 import keras
 
-from keras_se.blocks import Tensor
+from keras_se.models.blocks import Tensor
 from keras_se.registry import create_model
 
 P = ParamSpec("P")

@@ -10,6 +10,6 @@ class Distributed(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The model, of the class that training has."""
-        from keras_se.training.distributed_model import _Distributed
+        from keras_se.training.distribution.model import _Distributed
 
         return _Distributed.from_config(config, custom_objects)

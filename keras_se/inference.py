@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.keras_weights import run_file
 from keras_se.preprocessing import RECORD, Preprocessing, preprocessing_of, read_record, recorded_preprocessing
+from keras_se.weights.keras_weights import run_file
 
 _KERNELS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")  # that keras.ops has
 _IMAGENET = 1000

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_se.atomic import read_object, write_json
+from keras_se.atomic_files import read_object, write_json
 from keras_se.errors import InputError
-from keras_se.image_input import ImageInput, fields_before, fields_for_range, initial_weights_of, wanted_pixels
+from keras_se.layers.image_input import ImageInput, fields_before, fields_for_range, initial_weights_of, wanted_pixels
 
 RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
 INTERPOLATIONS = ("area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest")

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_se import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
 from keras_se.arguments import check_arguments
-from keras_se.blocks import Tensor
 from keras_se.errors import InputError
-from keras_se.head import Head
-from keras_se.initial_weights import Weights
-from keras_se.macs import macs
-from keras_se.placement import SE
+from keras_se.models import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
+from keras_se.models.blocks import Tensor
+from keras_se.models.head import Head
+from keras_se.models.mac_count import macs
+from keras_se.models.placement import SE
 from keras_se.preprocessing import bring_preprocessing
-from keras_se.timm_names import list_weights
-from keras_se.weights import find_weights
+from keras_se.weights.initial_weights import Weights
+from keras_se.weights.loading import find_weights
+from keras_se.weights.timm_mapping import list_weights
 
 
 class Entry(NamedTuple):

@@ -20,8 +20,8 @@ from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import load_source
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import load_source
 
 GOLDEN = Path(__file__).parent / "golden" / "trained"
 gc.collect()

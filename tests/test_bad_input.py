@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export import export
 from keras_se.export.conversion.converter import to_tflite
@@ -496,8 +496,8 @@ CASES = [
     *(pytest.param(with_options(*line), named, id=" ".join(line)) for line, named in UNFIT_OPTIONS.items()),
 ]
 
-COMMANDS = {"quickstart": cli.Quickstart, "train": cli.Train, "export": cli.Export, "parity": cli.Parity}
-COMMANDS |= {"bench": cli.Bench, "diagnose": cli.Diagnose}
+COMMANDS = {"quickstart": main.Quickstart, "train": main.Train, "export": main.Export, "parity": main.Parity}
+COMMANDS |= {"bench": main.Bench, "diagnose": main.Diagnose}
 OPTIONS = {
     name: {"--import", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command))}
     for name, command in COMMANDS.items()
@@ -508,7 +508,7 @@ OPTIONS = {
 def test_bad_input_is_named_in_one_line_and_leaves_nothing_behind(case, named, place, capsys):
     arguments = case(place)
     before = set(place.root.rglob("*"))
-    status = cli.run(arguments)
+    status = main.run(arguments)
     printed = capsys.readouterr()
     assert status == 2
     assert printed.out == ""

@@ -15,14 +15,16 @@ import pytest
 from PIL import Image
 
 import keras_se
-from keras_se import cli, mobilenet, registry
+from keras_se import registry
+from keras_se.cli import main
 from keras_se.errors import ClusterError
 from keras_se.export.tflite import flatbuffer
-from keras_se.mobilenet import Separable
-from keras_se.training import launch
+from keras_se.models import mobilenet
+from keras_se.models.mobilenet import Separable
+from keras_se.training.distribution import local_launcher
 
-COMMANDS = {"quickstart": cli.Quickstart, "models": cli.Models, "train": cli.Train, "export": cli.Export}
-COMMANDS |= {"parity": cli.Parity, "launch": cli.Launch, "diagnose": cli.Diagnose, "check": cli.Check}
+COMMANDS = {"quickstart": main.Quickstart, "models": main.Models, "train": main.Train, "export": main.Export}
+COMMANDS |= {"parity": main.Parity, "launch": main.Launch, "diagnose": main.Diagnose, "check": main.Check}
 POSITIONAL = {("models", "pattern"), ("export", "model"), ("parity", "reference"), ("parity", "files")}
 POSITIONAL |= {("check", "model")}
 POSITIONAL |= {("launch", "command"), ("diagnose", "float_file"), ("diagnose", "quantized_file")}
@@ -31,7 +33,7 @@ TINY = "se_tiny"  # the stem and one block of SE-MobileNet
 
 def refusal(capsys, *arguments):
     """The one line on standard error of a command that is refused."""
-    assert cli.run(list(arguments)) == 2
+    assert main.run(list(arguments)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     [line] = printed.err.splitlines()
@@ -41,7 +43,7 @@ def refusal(capsys, *arguments):
 
 def document(capsys, *arguments, status=0, after=()):
     """What a command prints with --json."""
-    assert cli.run([*arguments, "--json", *after]) == status
+    assert main.run([*arguments, "--json", *after]) == status
     return json.loads(capsys.readouterr().out)
 
 
@@ -62,7 +64,7 @@ def exported(model_file):
     with pytest.MonkeyPatch.context() as patch, out.with_suffix(".json").open("w+") as printed:
         patch.setattr("sys.stdout", printed)
         recipes = ("--recipes", "float32", "static_wi8_ai8")
-        status = cli.run(
+        status = main.run(
             ["export", str(model_file), "--out", str(out), "--data", "digits", "--images", "8", *recipes, "--json"]
         )
         assert status == 0
@@ -87,7 +89,7 @@ def image_folder(tmp_path):
 
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.run(["--help"])
+        main.run(["--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr()
     assert all(name in printed.out for name in COMMANDS)
@@ -97,7 +99,7 @@ def test_help_lists_the_commands(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_mentions_every_option(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.run([command, "--help"])
+        main.run([command, "--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     names = {field.name for field in dataclasses.fields(COMMANDS[command])}
@@ -165,7 +167,7 @@ def test_models_prints_one_document_of_names_parameters_and_macs(capsys):
 
 
 def test_models_prints_a_table_for_people(capsys):
-    assert cli.run(["models", "se_mobilenet"]) == 0
+    assert main.run(["models", "se_mobilenet"]) == 0
     printed = capsys.readouterr()
     assert all(text in printed.out for text in ("se_mobilenet", "4,711,720", "MACs"))
     assert printed.err == ""
@@ -253,7 +255,7 @@ def test_launch_refuses_what_it_cannot_run(arguments, message, capsys):
 
 def test_launch_gives_the_workers_the_command_and_its_status_is_theirs(capsys, monkeypatch):
     given = []
-    monkeypatch.setattr(launch, "launch", lambda command, workers: given.append((command, workers)) or 3)
+    monkeypatch.setattr(local_launcher, "launch", lambda command, workers: given.append((command, workers)) or 3)
     found = document(capsys, "launch", "--workers", "3", status=3, after=("--", "train", "--model", "x", "--resume"))
     assert given == [(["train", "--model", "x", "--resume", "--strategy", "multi_worker"], 3)]
     assert found == {"workers": 3, "status": 3}
@@ -264,7 +266,7 @@ def test_a_lost_worker_is_status_3(capsys, monkeypatch):
         raise ClusterError("worker 0 lost another")
 
     monkeypatch.setattr("keras_se.training.train", lost)
-    assert cli.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", "x"]) == 3
+    assert main.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", "x"]) == 3
     assert capsys.readouterr().err == "keras-se: worker 0 lost another\n"
 
 
@@ -288,7 +290,7 @@ def test_export_writes_a_file_and_a_manifest_a_recipe_and_nothing_else(exported)
 def test_parity_prints_a_row_a_file_and_engine_with_its_figures(exported, model_file, capsys):
     files = [row["path"] for row in exported]
     engines = ("litert", "tflm")
-    cli.run(["parity", str(model_file), *files, "--data", "digits", "--images", "20", "--engines", *engines, "--json"])
+    main.run(["parity", str(model_file), *files, "--data", "digits", "--images", "20", "--engines", *engines, "--json"])
     rows = json.loads(capsys.readouterr().out)
     assert {(row["file"], row["engine"]) for row in rows} == {(file, engine) for file in files for engine in engines}
     keys = {"file", "engine", "max_abs", "max_lsb", "sqnr_db", "top1_agreement", "accuracy", "verdict"}
@@ -304,7 +306,7 @@ def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, caps
     assert [one["operation"] for one in found] == flatbuffer.operation_names(Path(files[1]).read_bytes())
     assert {"tensor", "sqnr_db", "lost_db", "low", "high", "clipped", "used", "spread"} <= found[0].keys()
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert cli.run(["diagnose", *files, "--data", "digits", "--images", "2", "--most", "3"]) == 0
+    assert main.run(["diagnose", *files, "--data", "digits", "--images", "2", "--most", "3"]) == 0
     table = capsys.readouterr().out
     assert max(map(len, table.splitlines())) <= 80
     assert "…" not in table
@@ -326,5 +328,5 @@ def test_one_wrong_weight_fails_the_verdict_and_the_command(exported, model_file
     wrong = tmp_path / "wrong.tflite"
     wrong.write_bytes(flatbuffer.pack(model))
     images = ("--data", "digits", "--images", "20")
-    assert cli.run(["parity", str(model_file), str(wrong), *images, "--engines", "litert"]) == 1
+    assert main.run(["parity", str(model_file), str(wrong), *images, "--engines", "litert"]) == 1
     assert "FAILED wrong.tflite on litert" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.recipes import find_recipe
 from keras_se.export.runtimes.registry import find_engine
@@ -139,15 +139,15 @@ def test_commands_in_running_text_can_be_given():
 
 
 COMMANDS = (
-    cli.Quickstart,
-    cli.Models,
-    cli.Train,
-    cli.Launch,
-    cli.Check,
-    cli.Export,
-    cli.Parity,
-    cli.Diagnose,
-    cli.Bench,
+    main.Quickstart,
+    main.Models,
+    main.Train,
+    main.Launch,
+    main.Check,
+    main.Export,
+    main.Parity,
+    main.Diagnose,
+    main.Bench,
 )
 OPTIONS = {f"--{name.replace('_', '-')}" for command in COMMANDS for name in command.__dataclass_fields__}
 OPTIONS = OPTIONS - {"--imports"} | {"--import"}
@@ -156,17 +156,17 @@ PIP_OPTIONS = {"--group"}
 
 def keras_se(arguments):
     """Parse the command, and look up the names among its values."""
-    command = cli._parse(arguments)
+    command = main._parse(arguments)
     match command:
-        case cli.Launch():
+        case main.Launch():
             keras_se(list(command.command))
-        case cli.Train():
+        case main.Train():
             assert command.model in (*list_models(), None)  # weights may name it
             assert command.recipe in PRESETS
-        case cli.Check() | cli.Export():
+        case main.Check() | main.Export():
             find_target(command.target, [find_recipe(name) for name in command.recipes or ()])
             find_method(getattr(command, "calibration_method", "min_max"))
-        case cli.Parity() | cli.Bench():
+        case main.Parity() | main.Bench():
             assert all(find_engine(name) for name in command.engines or ())
 
 

@@ -18,8 +18,8 @@ import keras_se.export
 import keras_se.training
 from keras_se import applications
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import load_source
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import load_source
 
 ROOMS = (keras_se, keras_se.export, keras_se.training)
 OF_RESULTS = ("Artifact", "Bench", "Diagnosis", "Finding", "Parity", "Run", "ScoreCalibration", "Search")

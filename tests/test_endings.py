@@ -13,7 +13,8 @@ import keras
 import pytest
 
 import keras_se_cli
-from keras_se import atomic, cli, commands
+from keras_se import atomic_files
+from keras_se.cli import commands, main
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "keras-se")
 MODELS = ("models", "se_mobilenet")
@@ -26,7 +27,7 @@ def ending(capsys, monkeypatch, error, *options):
         raise error
 
     monkeypatch.setattr(commands.Models, "run", fail)
-    status = cli.run([*MODELS, *options])
+    status = main.run([*MODELS, *options])
     printed = capsys.readouterr()
     assert printed.out == ""
     return status, printed.err
@@ -64,10 +65,10 @@ def test_a_module_is_imported_from_the_current_folder(capsys, monkeypatch, tmp_p
     (tmp_path / "own_layers_of_a_user.py").write_text("import keras\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
-    assert cli.run([*MODELS, "--import", "own_layers_of_a_user"]) == 0
+    assert main.run([*MODELS, "--import", "own_layers_of_a_user"]) == 0
     assert "own_layers_of_a_user" in sys.modules
     capsys.readouterr()
-    assert cli.run([*MODELS, "--import", "own_layers_of_none"]) == 2
+    assert main.run([*MODELS, "--import", "own_layers_of_none"]) == 2
     assert "--import own_layers_of_none failed (ModuleNotFoundError" in capsys.readouterr().err
 
 
@@ -170,7 +171,7 @@ def test_a_disk_that_is_full_after_some_files_of_an_export_has_none_of_them(whol
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     asked = ["export", tmp_path / "net.keras", "--recipes", "float32", "--out", tmp_path / "out"]
-    status = cli.run([*map(str, asked)])
+    status = main.run([*map(str, asked)])
     names = ["net.float32.tflite.json", "net.float32.tflite"]
     if whole == len(names):
         assert status == 0
@@ -183,7 +184,7 @@ def test_a_disk_that_is_full_after_some_files_of_an_export_has_none_of_them(whol
 
 def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(tmp_path):
     path = tmp_path / "a.bin"
-    with pytest.raises(OSError, match="No space left") as caught, atomic.replacing(path):  # noqa: SIM117
+    with pytest.raises(OSError, match="No space left") as caught, atomic_files.replacing(path):  # noqa: SIM117
         with open("/dev/full", "wb", buffering=0) as full:
             full.write(b"x")
     assert caught.value.filename == str(path)

@@ -10,8 +10,8 @@ import keras
 import pytest
 import yaml
 
-from keras_se import cli
-from keras_se.training.cluster import Cluster, find_cluster
+from keras_se.cli import main
+from keras_se.training.distribution.cluster import Cluster, find_cluster
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -31,8 +31,8 @@ def run_with_stub(script, tmp_path, name, **environment):
 
 
 def assert_trains_on_workers(arguments):
-    command = cli._parse(arguments)
-    assert isinstance(command, cli.Train)
+    command = main._parse(arguments)
+    assert isinstance(command, main.Train)
     assert (command.strategy, command.resume) == ("multi_worker", True)
 
 

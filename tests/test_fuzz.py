@@ -33,16 +33,17 @@ from keras_se.export.targets.edgetpu_rules import lint
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error
 from keras_se.inference import labels_of
+from keras_se.models.resnet import ResNet
 from keras_se.preprocessing import Preprocessing, find_preprocessing, save_record
 from keras_se.registry import create_model, find
-from keras_se.resnet import ResNet
-from keras_se.training import Recipe, run_folder
-from keras_se.training.checkpoint import Checkpoints, Progress, read_state, write_state
-from keras_se.training.cluster import TF_CONFIG, find_cluster
-from keras_se.training.data import Source, Split
-from keras_se.training.images import FORMATS, read_image
-from keras_se.training.inventory import Inventory, check_own, read_inventory
-from keras_se.weights import find_weights
+from keras_se.training import Recipe
+from keras_se.training.data.image_files import FORMATS, read_image
+from keras_se.training.data.sources import Source, Split
+from keras_se.training.distribution.cluster import TF_CONFIG, find_cluster
+from keras_se.training.run import run_folder
+from keras_se.training.run.checkpoint import Checkpoints, Progress, read_state, write_state
+from keras_se.training.run.inventory import Inventory, check_own, read_inventory
+from keras_se.weights.loading import find_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Keras warns of what it then refuses
 

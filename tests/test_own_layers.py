@@ -19,12 +19,12 @@ class Doubling(keras.layers.Layer):
 
 DRIVER = """
 import json, sys
-from keras_se import cli
+from keras_se.cli import main
 
 statuses = []
 for line in json.loads(sys.argv[1]):
     sys.modules.pop("shop_layers", None)
-    statuses.append(cli.run(line))
+    statuses.append(main.run(line))
     print(statuses[-1], file=sys.stderr)
 print(json.dumps(statuses))
 """

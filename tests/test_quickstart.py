@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.export.quantization.recipes import DEFAULT_RECIPES
 from keras_se.export.tflite import flatbuffer
 
@@ -18,7 +18,7 @@ def quickstart(tmp_path_factory) -> tuple[Path, dict]:
     printed = folder.with_name("document.json")
     with pytest.MonkeyPatch.context() as patch, printed.open("w") as stdout:
         patch.setattr("sys.stdout", stdout)
-        status = cli.run(["quickstart", "--out", str(folder), "--json"])
+        status = main.run(["quickstart", "--out", str(folder), "--json"])
     assert status == 0
     return folder, json.loads(printed.read_text())
 

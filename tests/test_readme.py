@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 import keras_se
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.export.quantization.recipes import DEFAULT_RECIPES, RECIPES
 from keras_se.export.targets.registry import TARGETS
 
@@ -62,7 +62,7 @@ def test_the_table_of_models_is_the_commands(capsys):
     command = "keras-se models --markdown"
     before, mark, after = (ROOT / "docs" / "models.md").read_text().partition(f"<!-- {command} -->\n")
     assert mark, before
-    assert cli.run(command.split()[1:]) == 0
+    assert main.run(command.split()[1:]) == 0
     assert after.partition("\n<!-- end -->")[0] == capsys.readouterr().out.rstrip()
 
 

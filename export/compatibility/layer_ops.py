@@ -22,7 +22,7 @@ from keras_se.export.targets.base import (
     VECTORS,
     WIDE_POOL,
 )
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
 class Becomes(NamedTuple):

@@ -12,13 +12,13 @@ import keras
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
-from keras_se.declared_size import check_declared_size
 from keras_se.errors import InputError, reason_of
 from keras_se.export.conversion.decompose import fresh
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.model_names import check_names
 from keras_se.export.tflite.layer_names import layer_path
 from keras_se.preprocessing import image_shape
+from keras_se.weights.declared_size import check_declared_size
 
 _UNKNOWN_CLASS = re.compile(r"Could not locate class '([^']+)'")
 _BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in the converter's message

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from keras_se.errors import InputError
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.layers.squeeze_excite import SqueezeExcite
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
 

@@ -17,7 +17,7 @@ from keras_se.export.conversion.matching import (
     is_squeezed,
     leaves_out,
 )
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
 def lower(model: keras.Model, lowering: LoweringConfig) -> keras.Model:

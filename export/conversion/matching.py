@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_se.export.conversion.decompose import is_graph, taken
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
 def is_rewritten(model: keras.Model, lowering: LoweringConfig) -> bool:

@@ -12,7 +12,7 @@ from keras_se.export.evaluation.memory import peak_bytes, resident_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.runtimes.tflite_micro import micro_interpreter
 from keras_se.export.tflite import flatbuffer
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 from keras_se.progress import track
 
 _SLOT_SECONDS = 0.005

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_se.atomic import replacing
+from keras_se.atomic_files import replacing
 from keras_se.errors import InputError
 from keras_se.export.evaluation.layer_errors import Diagnosis
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 _COLOURS = {"MEAN": "tab:orange", "LOGISTIC": "tab:red", "MUL": "tab:green"}
 """The operations of SE that have one meaning; a 1x1 convolution may be any."""

@@ -18,7 +18,7 @@ from keras_se.export.quantization.recipes import Recipe
 from keras_se.export.tflite.constants import constants
 from keras_se.export.tflite.flatbuffer import WEIGHTED, builtin_code, builtin_names, inlined, pack, schema, unpack
 from keras_se.export.tflite.layer_names import layer_path
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 # The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
 # last axis, and then finds no place for a scale for each filter unless such a row is a filter.

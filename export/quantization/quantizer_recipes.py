@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 Rules = Callable[[bytes], Any]
 """From a float file to the rules for its operations, of which a later one wins."""

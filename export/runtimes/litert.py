@@ -5,7 +5,7 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export.runtimes.base import Engine, Outputs, run_each
 from keras_se.export.sandbox import runner
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 REFERENCE_KERNELS = "litert_reference"
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export.runtimes.base import Engine, Outputs, run_each
 from keras_se.export.tflite import flatbuffer
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 # Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
 # in bfloat16 where the processor can: then what is measured is no more the file's.

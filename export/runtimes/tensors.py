@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_se.export.runtimes.base import quantized_input
 from keras_se.export.tflite import flatbuffer
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 from keras_se.progress import track
 
 

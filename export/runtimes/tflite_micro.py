@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_se.export.runtimes.base import Engine, Outputs, run_each
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 MOST_ARENA = 64 << 20
 """Bytes of activations that TFLite Micro is tried with: more than a microcontroller's board has."""

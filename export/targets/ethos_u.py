@@ -26,7 +26,7 @@ from keras_se.export.targets.base import (
     is_int16,
 )
 from keras_se.export.tflite import flatbuffer
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 BEFORE = ".before_vela.tflite"
 """How the file that Vela was given ends. It is kept, because the compiled one runs on the NPU and nowhere else:

@@ -2,7 +2,7 @@
 
 from keras_se.export.sandbox import runner
 from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:

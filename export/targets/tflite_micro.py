@@ -17,7 +17,7 @@ from keras_se.export.runtimes.tflite_micro import MOST_ARENA, ample_arena
 from keras_se.export.sandbox.command import failure, run_python
 from keras_se.export.targets.base import FLOAT_RECIPES, NO_FLOATS, Deliverable, Limit, QuantizedModel, Target, is_int16
 from keras_se.export.tflite import flatbuffer
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 _BLOCK = 256  # bytes: finer would take twice the trials
 _RECORDED = re.compile(r"Arena allocation total (\d+) bytes")

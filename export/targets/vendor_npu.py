@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
 from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 
 class Vendor(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.sandbox import runner
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 schema: Any = import_extra("ai_edge_litert.schema_py_generated", "edge")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_se.export.tflite import flatbuffer
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 
 def find_problem(content: bytes) -> dict[str, str | None]:

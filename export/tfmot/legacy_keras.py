@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.decompose import CONVOLUTIONS, written_out
-from keras_se.extras import import_extra
-from keras_se.squeeze_excite import SqueezeExcite
+from keras_se.layers.squeeze_excite import SqueezeExcite
+from keras_se.optional_packages import import_extra
 
 tf_keras: Any = import_extra("tf_keras", "tfmot")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 _VARIABLE = "TF_USE_LEGACY_KERAS"
 

@@ -16,7 +16,7 @@ from keras_se.export.quantization.observers import with_zero
 from keras_se.export.tflite.flatbuffer import inlined
 from keras_se.export.tfmot.legacy_keras import tf_keras, to_tf_keras
 from keras_se.export.tfmot.package import tfmot
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 from keras_se.preprocessing import Origin, Preprocessing, find_preprocessing
 
 _quantization = tfmot.quantization.keras

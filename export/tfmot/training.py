@@ -10,7 +10,7 @@ from keras_se.errors import InputError
 from keras_se.export.tfmot.legacy_keras import tf_keras, to_tf_keras
 from keras_se.export.tfmot.package import tfmot
 from keras_se.export.tfmot.quantization import quantize_aware_tfmot
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 from keras_se.preprocessing import preprocessing_of
 
 _PRUNED = ("Conv2D", "Dense")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.mixed_precision import export_mixed_precision, search
@@ -105,10 +105,10 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
         share = 0.5 + 0.01 * dtypes.get("INT16", 0) if "INT8" in dtypes else 1.0
         return np.arange(len(labels)) < round(share * len(labels))
 
-    monkeypatch.setattr("keras_se.commands._images", lambda command, model_file, split: given[split])
+    monkeypatch.setattr("keras_se.cli.commands._images", lambda command, model_file, split: given[split])
     monkeypatch.setattr("keras_se.export.mixed_precision._right", right)
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
-    assert cli.run([*arguments, "--higher-precision", "ai16", "--max-drop", "1", "--json"]) == 1
+    assert main.run([*arguments, "--higher-precision", "ai16", "--max-drop", "1", "--json"]) == 1
     [document] = json.loads(capsys.readouterr().out)
     found = document["search"]
     assert found["reached"] is False
@@ -170,9 +170,9 @@ def test_the_command_line_shows_the_steps_and_the_outcome(case, tmp_path, monkey
     model, calibration, images, labels = case
     model.save(tmp_path / "model.keras")
     given = {"train": (calibration, None), "test": (images, labels)}
-    monkeypatch.setattr("keras_se.commands._images", lambda command, model_file, split: given[split])
+    monkeypatch.setattr("keras_se.cli.commands._images", lambda command, model_file, split: given[split])
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
-    assert cli.run([*arguments, "--max-drop", "3", "--json"]) == 0
+    assert main.run([*arguments, "--max-drop", "3", "--json"]) == 0
     [document] = json.loads(capsys.readouterr().out)
     assert document["search"]["reached"] is True
     assert document["search"]["steps"][0]["drop"] > 20

@@ -23,8 +23,8 @@ from keras_se import SqueezeExcite
 from keras_se.export import export
 from keras_se.preprocessing import preprocessing_of
 from keras_se.training import PRESETS, train
-from keras_se.training.data import Split, load_source
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import Split, load_source
 
 FOLDER = Path(__file__).with_name("trained")
 CALIBRATION = 200  # of the training images, drawn with seed 0

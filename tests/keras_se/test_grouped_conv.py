@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_se import macs
-from keras_se.grouped_conv import GroupedConv2D
+from keras_se.layers.grouped_conv2d import GroupedConv2D
 
 RNG = np.random.default_rng(0)
 # Channels, groups, filters: one dense convolution in training, several (64 channels each), and one a group.

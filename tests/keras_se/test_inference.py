@@ -10,8 +10,8 @@ from PIL import Image
 import keras_se
 from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import Split
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import Split
 
 
 def network(preprocessing=None, channels=3):

@@ -9,7 +9,7 @@ import pytest
 
 import keras_se
 from keras_se.errors import InputError
-from keras_se.image_input import initial_weights_of
+from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 
 IMAGE = (32, 32, 3)

@@ -12,10 +12,10 @@ import pytest
 
 import keras_se
 from keras_se import SqueezeExcite
-from keras_se.head import Head
-from keras_se.mobilenet import Separable, mobilenet
-from keras_se.placement import SE
-from keras_se.resnet import ResNet, resnet
+from keras_se.models.head import Head
+from keras_se.models.mobilenet import Separable, mobilenet
+from keras_se.models.placement import SE
+from keras_se.models.resnet import ResNet, resnet
 
 IMAGE = (32, 32, 3)
 PLACEMENTS = ("standard", "pre", "post", "identity", "3x3", "none")

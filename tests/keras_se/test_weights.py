@@ -27,13 +27,13 @@ import keras_se
 from keras_se import registry
 from keras_se.errors import InputError
 from keras_se.export import export
-from keras_se.image_input import initial_weights_of
-from keras_se.mobilenet_v3 import Bneck, MobileNetV3
+from keras_se.layers.image_input import initial_weights_of
+from keras_se.models.mobilenet_v3 import Bneck, MobileNetV3
+from keras_se.models.resnet import Conv, ResNet
 from keras_se.preprocessing import RECORD, Preprocessing, preprocessing_of
-from keras_se.resnet import Conv, ResNet
-from keras_se.tensors import tensors
-from keras_se.timm_names import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of, best_weights
-from keras_se.weights import find_weights
+from keras_se.weights.loading import find_weights
+from keras_se.weights.state_dict import tensors
+from keras_se.weights.timm_mapping import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of, best_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ANSWERS = load_file(GOLDEN / "answers.safetensors")

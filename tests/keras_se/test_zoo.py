@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import keras_se
-from keras_se.blocks import conv_bn, depthwise_bn, divisible, pool_stem
-from keras_se.head import Head
+from keras_se.models.blocks import conv_bn, depthwise_bn, divisible, pool_stem
+from keras_se.models.head import Head
 from keras_se.registry import find, list_models
 
 ELSEWHERE = {*list_models("se_resnet??"), *list_models("se_resnet???"), "se_mobilenet"}  # sizes: test_models.py

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_se import mobilenet, registry
-from keras_se.mobilenet import Separable
-from keras_se.training import Recipe, loop
-from keras_se.training.data import Split, load_source
+from keras_se import registry
+from keras_se.models import mobilenet
+from keras_se.models.mobilenet import Separable
+from keras_se.training import Recipe, trainer
+from keras_se.training.data.sources import Split, load_source
 
 TINY = "se_tiny"  # the stem and one block of SE-MobileNet
 
@@ -58,7 +59,7 @@ def few_digits(digits):
     """128 digits to train on, 64 to test on, and training takes them."""
     few = dataclasses.replace(digits, train=first(digits.train, 128), test=first(digits.test, 64))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "load_source", lambda name, **options: few)
+        patch.setattr(trainer, "load_source", lambda name, **options: few)
         yield few
 
 

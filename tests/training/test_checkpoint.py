@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.training.checkpoint import Checkpoints, Progress
+from keras_se.training.run.checkpoint import Checkpoints, Progress
 
 
 def network(units=3, seed=0):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.training.cluster import Cluster, find_cluster
+from keras_se.training.distribution.cluster import Cluster, find_cluster
 
 WORKERS = ["a:1", "b:2"]
 SLURM = {  # what srun gives the second task on n10 of `srun -N 3 -n 4 --nodelist n[2,9-10]`

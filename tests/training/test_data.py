@@ -10,10 +10,10 @@ from PIL import Image
 
 from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
-from keras_se.training import images
-from keras_se.training.data import load_source
-from keras_se.training.images import EXTENSIONS, read_image, read_pixels
-from keras_se.training.pipeline import sample
+from keras_se.training.data import image_files as images
+from keras_se.training.data.image_files import EXTENSIONS, read_image, read_pixels
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import load_source
 
 LOSSLESS = 0
 # libjpeg may convert YCbCr and CMYK with other roundings, and interpolate subsampled chroma otherwise, than Pillow's.

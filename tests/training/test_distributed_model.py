@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se.training.distributed_model import PRIVATE, PRIVATE_ATTRIBUTES, distributed
-from keras_se.training.launch import local_clusters
-from keras_se.training.replica_seeds import _ReplicaSeeds
+from keras_se.training.distribution.local_launcher import local_clusters
+from keras_se.training.distribution.model import PRIVATE, PRIVATE_ATTRIBUTES, distributed
+from keras_se.training.distribution.replica_seeds import _ReplicaSeeds
 
 SCRIPT = Path(__file__).with_name("distributed_cases.py")
 DEADLINE = 300  # seconds; a collective that waits for a peer waits for ever

@@ -8,12 +8,13 @@ from pathlib import Path
 import keras
 import pytest
 
-from keras_se import cli
-from keras_se.atomic import replacing
+from keras_se.atomic_files import replacing
+from keras_se.cli import main
 from keras_se.errors import InputError
-from keras_se.training import inventory, loop, run_folder, train
-from keras_se.training.cluster import TF_CONFIG, Cluster
-from keras_se.training.distribution import Devices
+from keras_se.training import train, trainer
+from keras_se.training.distribution.cluster import TF_CONFIG, Cluster
+from keras_se.training.distribution.strategy import Devices
+from keras_se.training.run import inventory, run_folder
 
 MINE = ("checkpoints/mine.pt", "checkpoints/step-000000001.safetensors", "tensorboard/mine.log", "history.csv")
 MINE += ("best.safetensors", "model.keras", "run.json", "unfinished.json")
@@ -57,7 +58,7 @@ def test_a_folder_that_was_never_a_run_is_refused_by_name_and_stays(names, optio
 def test_the_command_says_so_in_one_line(option, tmp_path, capsys):
     put(tmp_path, "checkpoints/mine.pt", "tensorboard/mine.log", "history.csv")
     before = contents(tmp_path)
-    status = cli.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", str(tmp_path), option])
+    status = main.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", str(tmp_path), option])
     assert status == 2
     assert capsys.readouterr().err == (
         f"keras-se: {tmp_path} holds history.csv, which no record of a run lists; choose another folder with --out, or "
@@ -69,7 +70,7 @@ def test_the_command_says_so_in_one_line(option, tmp_path, capsys):
 def test_the_quickstart_does_not_replace_what_it_has_not_written(tmp_path, capsys):
     put(tmp_path, "run/checkpoints/mine.pt")
     before = contents(tmp_path)
-    assert cli.run(["quickstart", "--out", str(tmp_path)]) == 2
+    assert main.run(["quickstart", "--out", str(tmp_path)]) == 2
     assert "holds checkpoints, which no record of a run lists" in capsys.readouterr().err
     assert contents(tmp_path) == before
 
@@ -77,7 +78,7 @@ def test_the_quickstart_does_not_replace_what_it_has_not_written(tmp_path, capsy
 @pytest.mark.parametrize("name", ["report.md", "se_mobilenet.float32.tflite", "se_mobilenet.float32.tflite.json"])
 def test_the_quickstart_keeps_a_file_of_a_name_of_its_own(name, tmp_path, capsys):
     put(tmp_path, name)
-    assert cli.run(["quickstart", "--out", str(tmp_path)]) == 2
+    assert main.run(["quickstart", "--out", str(tmp_path)]) == 2
     assert str(tmp_path / name) in capsys.readouterr().err
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
 
@@ -183,9 +184,9 @@ class Fall(keras.callbacks.Callback):
 @pytest.mark.parametrize("option", ["resume", "overwrite"])
 def test_an_unfinished_run_lists_its_files_and_leaves_the_others(option, tiny_recipe, tmp_path, monkeypatch):
     recipe, folder = dataclasses.replace(tiny_recipe, out=str(tmp_path), checkpoint_steps=1), tmp_path
-    callbacks = loop._callbacks
+    callbacks = trainer._callbacks
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_callbacks", lambda survival: [*callbacks(survival), Fall()])
+        patch.setattr(trainer, "_callbacks", lambda survival: [*callbacks(survival), Fall()])
         with pytest.raises(MemoryError):
             train(recipe)
     listed = json.loads((folder / "unfinished.json").read_text())["files"]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from keras_se.training import launch
+from keras_se.training.distribution import local_launcher
 
 PRINT = "import os; print(os.environ['TF_CONFIG'], flush=True)"
 FAIL_IF_SECOND = (
@@ -29,7 +29,7 @@ def stand_in(monkeypatch, tmp_path):
             patch.setattr("sys.stdout", out)
             patch.setattr("sys.stderr", out)
             start = time.monotonic()
-            status = launch.launch(("train",), workers)
+            status = local_launcher.launch(("train",), workers)
         return status, (tmp_path / "out").read_text(), time.monotonic() - start
 
     return launched
@@ -49,7 +49,7 @@ def test_the_status_of_the_one_that_failed_is_returned(stand_in):
 
 
 def test_the_others_are_ended_when_one_has_failed(stand_in, monkeypatch):
-    monkeypatch.setattr(launch, "GRACE", 0.5)
+    monkeypatch.setattr(local_launcher, "GRACE", 0.5)
     status, _, seconds = stand_in(FAIL_IF_SECOND + "time.sleep(60)")
     assert status == 3
     assert seconds < 30

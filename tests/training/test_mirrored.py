@@ -26,10 +26,12 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 import keras
 import numpy as np
-from keras_se import mobilenet, registry
-from keras_se.mobilenet import Separable
-from keras_se.training import Recipe, loop, train
-from keras_se.training.data import Split, load_source
+from keras_se import registry
+from keras_se.models import mobilenet
+from keras_se.models.mobilenet import Separable
+from keras_se.training import Recipe, train
+from keras_se.training import trainer
+from keras_se.training.data.sources import Split, load_source
 
 rows = (Separable(stage=2, out=16, stride=2),)
 registry._ENTRIES["se_tiny"] = registry.Entry(mobilenet.mobilenet, rows)
@@ -39,7 +41,7 @@ digits = load_source("digits")
 def run(strategy, *, images=48, tested=16, **changes):
     few = lambda split, count: Split(split.images[:count], split.labels[:count])
     source = dataclasses.replace(digits, train=few(digits.train, images), test=few(digits.test, tested))
-    loop.load_source = lambda name, **options: source
+    trainer.load_source = lambda name, **options: source
     recipe = Recipe(
         model="se_tiny", out=tempfile.mkdtemp(), epochs=1, batch_size=16, image_size=32, crop=1.0,
         learning_rate=1.6, weight_decay=1e-3, augmentation="shift", strategy=strategy,
@@ -79,7 +81,7 @@ def in_a_process_of_two_devices(script):
 def found():
     return in_a_process_of_two_devices(
         """
-        from keras_se.training.distribution import make_devices
+        from keras_se.training.distribution.strategy import make_devices
 
         initial = {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}
 

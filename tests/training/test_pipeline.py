@@ -9,8 +9,15 @@ from PIL import Image
 
 from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import Split
-from keras_se.training.pipeline import AUGMENTATIONS, Share, evaluation_batches, resize, sample, training_batches
+from keras_se.training.data.input_pipeline import (
+    AUGMENTATIONS,
+    Share,
+    evaluation_batches,
+    resize,
+    sample,
+    training_batches,
+)
+from keras_se.training.data.sources import Split
 
 # Pillow rounds to whole levels after each of its two passes, half a level at most each; TensorFlow does not round.
 LEVELS = 1.01

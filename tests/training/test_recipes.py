@@ -8,8 +8,8 @@ import pytest
 from keras_se.errors import InputError
 from keras_se.registry import list_models
 from keras_se.training import PRESETS, Recipe
-from keras_se.training.optimization import schedule
-from keras_se.training.pipeline import AUGMENTATIONS
+from keras_se.training.data.input_pipeline import AUGMENTATIONS
+from keras_se.training.optimizer import schedule
 
 STEPS = 10  # updates an epoch
 FLOAT32 = 1e-6  # the schedules compute in float32: relative 6e-8, and a cosine near zero

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.training import loop, train
-from keras_se.training.checkpoint import Checkpoints, Progress
-from keras_se.training.distribution import make_devices
-from keras_se.training.survival import CheckpointCallback
+from keras_se.training import train, trainer
+from keras_se.training.distribution.strategy import make_devices
+from keras_se.training.run.checkpoint import Checkpoints, Progress
+from keras_se.training.run.checkpoint_callback import CheckpointCallback
 
 
 class Fall(keras.callbacks.Callback):
@@ -38,9 +38,9 @@ def recipe(tiny_recipe, tmp_path):
 @pytest.fixture
 def fallen(recipe, monkeypatch):
     """The folder of a run that fell after its third update."""
-    callbacks = loop._callbacks
+    callbacks = trainer._callbacks
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_callbacks", lambda survival: [*callbacks(survival), Fall(3)])
+        patch.setattr(trainer, "_callbacks", lambda survival: [*callbacks(survival), Fall(3)])
         with pytest.raises(MemoryError):
             train(recipe)
     return Path(recipe.out)

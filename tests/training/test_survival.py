@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se.training.cluster import TF_CONFIG, Cluster
-from keras_se.training.launch import local_clusters
+from keras_se.training.distribution.cluster import TF_CONFIG, Cluster
+from keras_se.training.distribution.local_launcher import local_clusters
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 DEADLINE = 240  # seconds for a process to do what is waited for, on a busy machine

@@ -13,11 +13,12 @@ import pytest
 from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing, bring_preprocessing, preprocessing_of
 from keras_se.registry import create_model
-from keras_se.training import Recipe, loop, train, worker_batches
-from keras_se.training.data import load_source
-from keras_se.training.distributed_model import synchronize_batch_norm
-from keras_se.training.distribution import make_devices
-from keras_se.training.optimization import decay_kernels
+from keras_se.training import Recipe, train, trainer
+from keras_se.training.data import sharding
+from keras_se.training.data.sources import load_source
+from keras_se.training.distribution.model import synchronize_batch_norm
+from keras_se.training.distribution.strategy import make_devices
+from keras_se.training.optimizer import decay_kernels
 
 FLOAT32 = 1e-6  # relative: some roundings of 6e-8
 
@@ -121,16 +122,16 @@ def test_the_record_has_the_preprocessing_that_every_later_step_reads(record, ru
 def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, monkeypatch):
     """The network is trained with it, and it is in the record."""
     brought = Preprocessing(32, 32, 0.9, "bicubic", mean=(0.5, 0.4, 0.25), std=(0.25, 0.2, 0.125))
-    build, seen = loop._model, []
+    build, seen = trainer._model, []
 
     def with_weights(recipe, source):
         model = build(recipe, source)
         return bring_preprocessing(model, brought)
 
-    batches = worker_batches.training_batches
-    monkeypatch.setattr(loop, "_model", with_weights)
+    batches = sharding.training_batches
+    monkeypatch.setattr(trainer, "_model", with_weights)
     monkeypatch.setattr(
-        worker_batches, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
+        sharding, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
     )
     run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")))
     assert preprocessing_of(run.model, run.folder / "model.keras") == brought
@@ -185,8 +186,8 @@ class Answers(keras.callbacks.Callback):
 
 def test_the_weights_of_the_best_epoch_are_saved(tiny_recipe, few_digits, tmp_path, monkeypatch):
     counts = np.bincount(few_digits.test.labels)
-    callbacks, answers = loop._callbacks, Answers([counts.argmax(), counts.argmin()])
-    monkeypatch.setattr(loop, "_callbacks", lambda survival: [answers, *callbacks(survival)])
+    callbacks, answers = trainer._callbacks, Answers([counts.argmax(), counts.argmin()])
+    monkeypatch.setattr(trainer, "_callbacks", lambda survival: [answers, *callbacks(survival)])
     run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run"), epochs=2))
     best, last = counts.max() / counts.sum(), counts.min() / counts.sum()
     assert best > last  # else this test says nothing
@@ -227,7 +228,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_is_to_be_replaced(run, t
     "wrong", [{"model": "se_resnet51"}, {"batch_size": 1798}, {"strategy": "tpu"}, {"data": "nowhere"}]
 )
 def test_a_run_is_not_lost_to_arguments_that_are_wrong(tiny_recipe, wrong, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "load_source", load_source)
+    monkeypatch.setattr(trainer, "load_source", load_source)
     names = {"model.keras", "run.json", "history.csv"}
     for name in names:
         (tmp_path / name).write_text("an earlier run")

@@ -19,9 +19,9 @@ if sys.argv[2] == "mirrored" and keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from keras_se import registry
-from keras_se.blocks import conv_bn
-from keras_se.training import Recipe, loop, train
-from keras_se.training.data import Split, load_source
+from keras_se.models.blocks import conv_bn
+from keras_se.training import Recipe, train, trainer
+from keras_se.training.data.sources import Split, load_source
 
 
 def tiny(row, image, *, se, head):
@@ -59,7 +59,7 @@ def main(folder, strategy, epochs, resume):
     source = dataclasses.replace(
         digits, **{name: Split(split.images[:count], split.labels[:count]) for name, (split, count) in few.items()}
     )
-    loop.load_source = lambda name, **options: source
+    trainer.load_source = lambda name, **options: source
     fit = keras.Model.fit
     keras.Model.fit = lambda self, *given, callbacks, **rest: fit(self, *given, callbacks=[*callbacks, Begun()], **rest)
     recipe = Recipe(

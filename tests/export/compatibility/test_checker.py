@@ -11,7 +11,7 @@ import pytest
 from keras import layers, ops
 
 import keras_se
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, check, export
 from keras_se.export.compatibility.checker import missing_tool
@@ -347,13 +347,13 @@ def test_a_vendors_sdk_is_missing_here():
 def test_the_command_prints_the_findings_and_its_status_tells(tmp_path, capsys):
     path = tmp_path / "model.keras"
     network("GlobalMaxPooling2D").save(path)
-    assert cli.run(["check", str(path)]) == 0
+    assert main.run(["check", str(path)]) == 0
     assert "nothing is known that phone_cpu would refuse or run slowly" in capsys.readouterr().out
-    assert cli.run(["check", str(path), "--target", "edgetpu", "--json"]) == 1
+    assert main.run(["check", str(path), "--target", "edgetpu", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     expected = [dataclasses.asdict(one) for one in check(network("GlobalMaxPooling2D"), "edgetpu")]
     assert found == json.loads(json.dumps(expected))
-    assert cli.run(["check", str(path), "--target", "edgetpu"]) == 1
+    assert main.run(["check", str(path), "--target", "edgetpu"]) == 1
     printed = capsys.readouterr().out
     assert "REDUCE_MAX has no integer form, and the target has no floats; take the average" in printed
-    assert cli.run(["check", str(path), "--recipes", "float32", "--target", "edgetpu"]) == 2
+    assert main.run(["check", str(path), "--recipes", "float32", "--target", "edgetpu"]) == 2

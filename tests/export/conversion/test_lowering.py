@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_se
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.export import export
 from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.conversion.lowering import lower
@@ -399,6 +399,6 @@ def test_parity_and_diagnosis_know_the_forms(tmp_path, swishing, capsys):
     rows = compare_all(model, [float32, int8], images[:4], engines=["litert"])
     assert all("constant" not in failure for row in rows for failure in row.failures), rows
     arguments = [str(int8), "--data", "digits", "--images", "2", "--json"]
-    assert cli.run(["diagnose", str(float32), *arguments]) == 2
+    assert main.run(["diagnose", str(float32), *arguments]) == 2
     assert "another form" in capsys.readouterr().err
-    assert cli.run(["diagnose", str(tmp_path / "model.keras"), *arguments]) == 0
+    assert main.run(["diagnose", str(tmp_path / "model.keras"), *arguments]) == 0

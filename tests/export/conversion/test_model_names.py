@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export import export, quantize_aware
 from keras_se.export.conversion.converter import to_tflite
@@ -54,13 +54,13 @@ def test_every_command_that_loads_a_model_refuses_it_in_one_line_and_the_remedy_
         ["export", str(path), "--out", str(tmp_path / "out"), "--target", "tflite_micro", *given],
         ["export", str(path), "--out", str(tmp_path / "out"), "--search", *given],
     ):
-        assert cli.run(command) == 2
+        assert main.run(command) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert repr(name) in line.encode().decode()
         assert "set the layer's name" in line
     model.get_layer(name).name = "conv"
     model.save(path)
-    assert cli.run(["check", str(path)]) == 0
+    assert main.run(["check", str(path)]) == 0
 
 
 def test_the_names_that_are_taken_give_identifiers_of_c(tmp_path):
@@ -94,7 +94,7 @@ def test_the_names_of_classes_are_lines_of_text(names, right, tmp_path, capsys):
     fields = {"height": SIDE, "width": SIDE}
     (tmp_path / "run.json").write_text(json.dumps({"classes": names, "preprocessing": fields}))
     command = ["export", str(tmp_path / "model.keras"), "--out", str(tmp_path), "--recipes", "float32"]
-    status = cli.run([*command, "--target", "browser"])
+    status = main.run([*command, "--target", "browser"])
     if right:
         assert status == 0
         page = (tmp_path / "small.float32.html").read_text()

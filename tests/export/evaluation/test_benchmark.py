@@ -9,7 +9,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from tflite_micro.python.tflite_micro import runtime
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export.evaluation.benchmark import Ratio, benchmark, latency_ratio
 from keras_se.export.evaluation.memory import arena_bytes
@@ -34,7 +34,7 @@ def layers(trained):
 def test_the_command_prints_every_figure_as_json(files, capsys):
     file, other = str(files["static_wi8_ai8"]), str(files["float32"])
     asked = ["--engines", "litert", "tflm", "--threads", "1", "2", "--runs", "3", "--against", other, "--json"]
-    assert cli.run(["bench", file, *asked]) == 0
+    assert main.run(["bench", file, *asked]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["engine"], row["threads"]) for row in rows] == [("litert", 1), ("litert", 2), ("tflm", 1)]
     manifest = json.loads(files["static_wi8_ai8"].with_suffix(".tflite.json").read_text())
@@ -48,7 +48,7 @@ def test_the_command_prints_every_figure_as_json(files, capsys):
 
 
 def test_the_table_fits_into_80_columns(files, capsys):
-    assert cli.run(["bench", str(files["static_wi8_ai8"]), "--runs", "2", "--profile", "--most", "3"]) == 0
+    assert main.run(["bench", str(files["static_wi8_ai8"]), "--runs", "2", "--profile", "--most", "3"]) == 0
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert "its 93 operations one by one" in printed
@@ -179,7 +179,7 @@ def test_every_engine_of_the_package_can_be_measured_or_is_named():
 def test_bad_input_is_one_line(options, named, files, capsys):
     names = {"int8": "static_wi8_ai8", "float16": "float16", "dynamic": "dynamic_wi8_afp32"}
     paths = {short: str(files[recipe]) for short, recipe in names.items()}
-    assert cli.run(["bench", *(option.format(**paths) for option in options)]) == 2
+    assert main.run(["bench", *(option.format(**paths) for option in options)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     [line] = printed.err.splitlines()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export import export, quantize_aware
 from keras_se.export.evaluation.parity import compare
@@ -16,8 +16,8 @@ from keras_se.export.quantization.image_range import agreed_preprocessing, check
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Origin, Preprocessing, bring_preprocessing, find_preprocessing
 from keras_se.registry import create_model, list_models
-from keras_se.training.data import load_source
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import load_source
 
 SIDE = 8
 RAW = Preprocessing.for_range(SIDE, SIDE, 0, 255)
@@ -253,7 +253,7 @@ def test_manifests_of_another_range_than_the_model_are_refused():
 
 def test_the_commands_feed_what_is_found_asked_for_or_in_the_manifest(classifier, silent, tmp_path, capsys):
     def run(*arguments):
-        status = cli.run(list(map(str, arguments)))
+        status = main.run(list(map(str, arguments)))
         return status, capsys.readouterr()
 
     for model in (classifier, silent):
@@ -285,6 +285,6 @@ def test_the_commands_feed_what_is_found_asked_for_or_in_the_manifest(classifier
 )
 def test_options_that_are_no_preprocessing_are_refused(classifier, options, said, tmp_path, capsys):
     classifier.save(tmp_path / "raw.keras")
-    status = cli.run(["export", str(tmp_path / "raw.keras"), "--out", str(tmp_path / "o"), *options])
+    status = main.run(["export", str(tmp_path / "raw.keras"), "--out", str(tmp_path / "o"), *options])
     assert status == 2
     assert said in capsys.readouterr().err

@@ -11,8 +11,8 @@ import pytest
 
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import load_source
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import load_source
 
 pytestmark = [
     pytest.mark.emulated,

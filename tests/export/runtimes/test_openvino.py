@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 import pytest
 
+from keras_se.cli.tables import parity_rows
 from keras_se.errors import InputError
 from keras_se.export import RECIPES
 from keras_se.export.conversion.converter import to_tflite
@@ -25,7 +26,6 @@ from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
-from keras_se.tables import parity_rows
 
 INTEGER = [name for name, recipe in RECIPES.items() if recipe.calibrated and name != "static_wi8_ai16"]
 

@@ -14,7 +14,7 @@ import openvino
 import pytest
 from tflite_micro.python.tflite_micro import runtime
 
-from keras_se import cli
+from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export import export
 from keras_se.export.evaluation.benchmark import benchmark, latency_ratio
@@ -257,7 +257,7 @@ def test_a_file_that_crashes_an_engine_is_one_line(engine, change, hostile):
 
 
 def one_line(arguments: list[str], capsys) -> str:
-    assert cli.run(arguments) == 2
+    assert main.run(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     [line] = printed.err.splitlines()

@@ -22,8 +22,8 @@ from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.browser import INTERPOLATIONS
 from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import Split, load_source
-from keras_se.training.pipeline import sample
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import Split, load_source
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import keras_se
 from keras_se.errors import InputError, MissingExtraError
 from keras_se.export.tfmot.legacy_keras import copy_weights_back, tf_keras, to_tf_keras
-from keras_se.extras import import_extra
+from keras_se.optional_packages import import_extra
 
 FAST = ("mobilenet_v3_small", "se_resnet20_cifar")
 PIXELS = {"se_inception_resnet_v2": 96}

@@ -1,0 +1,1 @@
+"""The command line, which alone sees models, training and export."""

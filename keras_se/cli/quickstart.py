@@ -1,0 +1,102 @@
+"""The command `keras-se quickstart`: the whole path once, offline, in minutes."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from keras_se.atomic_files import writable_folder, write_bytes
+from keras_se.cli.tables import Rows, parity_rows
+from keras_se.errors import InputError
+
+_TITLE = "# keras-se quickstart"
+
+
+def quickstart(out: Path) -> Rows:
+    """Train a small SE-MobileNet on scikit-learn's digits, export it in five formats and compare the files.
+
+    Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.
+    """
+    from keras_se.export import export
+    from keras_se.export.evaluation.parity import compare_all
+    from keras_se.export.exporter import check_replaceable
+    from keras_se.export.quantization.recipes import DEFAULT_RECIPES
+    from keras_se.preprocessing import preprocessing_of
+    from keras_se.training import PRESETS, train
+    from keras_se.training.data.input_pipeline import sample
+    from keras_se.training.data.sources import load_source
+
+    writable_folder(out)
+    recipe = dataclasses.replace(PRESETS["digits"], out=str(out / "run"))
+    _check_report(out / "report.md")
+    for name in DEFAULT_RECIPES:
+        check_replaceable(out, f"{recipe.model}.{name}")
+    run = train(recipe, overwrite=True)
+    source, model_file = load_source(recipe.data), run.folder / "model.keras"
+    preprocessing = preprocessing_of(run.model, model_file)
+    calibration, _ = sample(source.train, preprocessing, 500)
+    artifacts = export(model_file, out, recipes=DEFAULT_RECIPES, calibration=calibration)
+    images, labels = sample(source.test, preprocessing, len(source.test))
+    rows = compare_all(run.model, [artifact.path for artifact in artifacts], images, labels=labels)
+    measured = {row.file: row for row in rows if (row.engine, row.reference) == ("litert", "keras")}
+    verdicts = {row.file: "pass" for row in rows} | {row.file: "fail" for row in rows if row.failures}
+    document = {
+        "float_accuracy": run.accuracy,
+        "artifacts": [
+            {
+                "path": str(artifact.path),
+                "recipe": artifact.recipe,
+                "bytes": artifact.manifest["bytes"],
+                "accuracy": measured[str(artifact.path)].accuracy,
+                "loss": measured[str(artifact.path)].to_dict()["loss"],
+                "verdict": verdicts[str(artifact.path)],
+            }
+            for artifact in artifacts
+        ],
+        "parity": [row.to_dict() for row in rows],
+    }
+    write_bytes(out / "report.md", _report(document, len(images)).encode())
+    parity = parity_rows(rows)
+    closing = f"float accuracy {run.accuracy:.4f} on {len(images)} test digits; everything is in {out}, see report.md"
+    return dataclasses.replace(parity, document=document, notes=(*parity.notes, closing))
+
+
+def _check_report(path: Path) -> None:
+    """Refuse to replace a file that is no report of an earlier quickstart."""
+    if path.is_symlink() or (path.exists() and not (path.is_file() and path.read_bytes().startswith(_TITLE.encode()))):
+        raise InputError(f"{path} is not a quickstart's report; choose another folder with --out, or move it away")
+
+
+def _report(document: dict[str, Any], images: int) -> str:
+    from keras_se.export.evaluation.paired_interval import METHOD, Loss
+
+    lines = [
+        _TITLE,
+        "",
+        f"A quarter-width SE-MobileNet, trained on scikit-learn's digits: {document['float_accuracy']:.4f} of {images} "
+        "test digits right in Keras, with the weights of the epoch that did best on them.",
+        "",
+        "| file | KiB | accuracy (LiteRT) | points lost | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for one in document["artifacts"]:
+        name = Path(one["path"]).name
+        size, lost = f"{one['bytes'] / 1024:.0f}", Loss(**one["loss"])
+        lines.append(f"| {name} | {size} | {one['accuracy']:.4f} | {lost} | {one['verdict']} |")
+    lines += [
+        "",
+        f"Points lost: {METHOD}.",
+        "",
+        "Logits of the same images, file against reference:",
+        "",
+        "| file | engine | against | max abs | LSB | SQNR dB | top-1 agreement | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in document["parity"]:
+        steps = "" if row["max_lsb"] is None else f"{row['max_lsb']:.1f}"
+        power = "∞" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}"
+        lines.append(
+            f"| {Path(row['file']).name} | {row['engine']} | {row['reference']} | {row['max_abs']:.3g} | {steps} "
+            f"| {power} | {row['top1_agreement']:.3f} | {row['verdict']} |"
+        )
+    bounds = {f"- {row['recipe']} against {row['reference']}: {row['tolerance']}" for row in document["parity"]}
+    return "\n".join([*lines, "", "What each is held to:", "", *sorted(bounds), ""])

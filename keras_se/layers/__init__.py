@@ -1,0 +1,1 @@
+"""The layers, for any model: squeeze-and-excitation, grouped convolution, the input of images."""

@@ -1,0 +1,133 @@
+"""MobileNetV3.
+
+Source: Howard et al., arXiv 1905.02244, tables 1 and 2, section 5 (SE after the depthwise convolution, a quarter of
+its channels as hidden units, the hard gate).
+"""
+
+from typing import NamedTuple
+
+from keras import layers
+
+from keras_se.models.blocks import Norm, Tensor, check_padding, conv_bn, depthwise_bn, divisible
+from keras_se.models.head import Head
+from keras_se.models.placement import SE
+
+STAGES = (1, 2, 3, 4, 5)  # output strides 2, 4, 8, 16, 32
+PLACEMENTS = ("3x3", "standard", "pre", "none")  # a block without an addition has no shortcut and no "after it"
+PUBLISHED_SE = SE(placement="3x3", r=4, gate="hard_sigmoid", divisor=8)
+
+
+class Bneck(NamedTuple):
+    """A line of tables 1 and 2: an inverted residual block."""
+
+    kernel: int
+    expand: int
+    out: int
+    se: bool
+    activation: str
+    stride: int
+
+
+class MobileNetV3(NamedTuple):
+    """Table 1 or 2: the blocks, the last convolution and the dense layer behind the pooling."""
+
+    blocks: tuple[Bneck, ...]
+    last: int
+    hidden: int
+
+
+LARGE = (
+    Bneck(3, 16, 16, False, "relu", 1),
+    Bneck(3, 64, 24, False, "relu", 2),
+    Bneck(3, 72, 24, False, "relu", 1),
+    Bneck(5, 72, 40, True, "relu", 2),
+    Bneck(5, 120, 40, True, "relu", 1),
+    Bneck(5, 120, 40, True, "relu", 1),
+    Bneck(3, 240, 80, False, "hard_swish", 2),
+    Bneck(3, 200, 80, False, "hard_swish", 1),
+    Bneck(3, 184, 80, False, "hard_swish", 1),
+    Bneck(3, 184, 80, False, "hard_swish", 1),
+    Bneck(3, 480, 112, True, "hard_swish", 1),
+    Bneck(3, 672, 112, True, "hard_swish", 1),
+    Bneck(5, 672, 160, True, "hard_swish", 2),
+    Bneck(5, 960, 160, True, "hard_swish", 1),
+    Bneck(5, 960, 160, True, "hard_swish", 1),
+)
+SMALL = (
+    Bneck(3, 16, 16, True, "relu", 2),
+    Bneck(3, 72, 24, False, "relu", 2),
+    Bneck(3, 88, 24, False, "relu", 1),
+    Bneck(5, 96, 40, True, "hard_swish", 2),
+    Bneck(5, 240, 40, True, "hard_swish", 1),
+    Bneck(5, 240, 40, True, "hard_swish", 1),
+    Bneck(5, 120, 48, True, "hard_swish", 1),
+    Bneck(5, 144, 48, True, "hard_swish", 1),
+    Bneck(5, 288, 96, True, "hard_swish", 2),
+    Bneck(5, 576, 96, True, "hard_swish", 1),
+    Bneck(5, 576, 96, True, "hard_swish", 1),
+)
+# Table 2 has a tick for SE on the last convolution too; neither the authors' code nor the published sizes have it.
+ROWS = {
+    "mobilenet_v3_small": MobileNetV3(SMALL, last=576, hidden=1024),
+    "mobilenet_v3_large": MobileNetV3(LARGE, last=960, hidden=1280),
+}
+
+
+def mobilenet_v3(
+    row: MobileNetV3,
+    image: Tensor,
+    *,
+    se: SE,
+    head: Head,
+    alpha: float = 1.0,
+    padding: str = "same",
+    epsilon: float = 1e-3,
+    dropout: float = 0.2,
+) -> Tensor:
+    """Apply a row's network to an image `(batch, height, width, channels)`.
+
+    Args:
+        alpha: width multiplier of all layers but the dense ones; filters are rounded to multiples of 8.
+        padding: of the convolutions with a stride: "same", Keras's, or "symmetric", torch's.
+        epsilon: of the batch normalisation: 1e-3 is the authors', 1e-5 torch's.
+        dropout: before the classifier.
+    """
+    se.check(PLACEMENTS, STAGES)
+    check_padding(padding)
+    if not isinstance(alpha, (int, float)) or alpha <= 0:
+        raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
+    if epsilon <= 0:
+        raise ValueError(f"epsilon must be above 0; got epsilon={epsilon!r}")
+    norm = Norm(momentum=0.99, epsilon=epsilon)
+    x = conv_bn(image, divisible(16 * alpha), 3, "stem", stride=2, activation="hard_swish", padding=padding, norm=norm)
+    stage = 1
+    for number, block in enumerate(row.blocks, 1):
+        stage += block.stride == 2
+        widened = block._replace(expand=divisible(block.expand * alpha), out=divisible(block.out * alpha))
+        x = _inverted_residual(x, widened, padding, norm, se, stage, f"block{number}")
+    x = conv_bn(x, divisible(row.last * alpha), 1, "last", activation="hard_swish", norm=norm)
+    return head(x, dropout=dropout, hidden=(row.hidden,), activation="hard_swish")
+
+
+def _inverted_residual(x, block, padding, norm, se, stage, name) -> Tensor:
+    def at(placement, y):
+        return se.at(placement, y, stage, name) if block.se else y
+
+    y = at("pre", x)
+    if block.expand != x.shape[-1]:
+        y = conv_bn(y, block.expand, 1, f"{name}_expand", activation=block.activation, norm=norm)
+    y = depthwise_bn(
+        y,
+        block.kernel,
+        f"{name}_depthwise",
+        stride=block.stride,
+        activation=block.activation,
+        padding=padding,
+        norm=norm,
+    )
+    y = at("3x3", y)
+    y = conv_bn(y, block.out, 1, f"{name}_project", activation=None, norm=norm)
+    y = at("standard", y)
+    if block.stride > 1 or x.shape[-1] != block.out:
+        return y
+    return layers.Add(name=f"{name}_add")([x, y])

@@ -1,0 +1,65 @@
+"""Where SE sits in a network."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from keras_se.layers.squeeze_excite import SqueezeExcite, at_least_one
+from keras_se.models.blocks import CHANNELS_LAST, Tensor, divisible
+
+PLACEMENTS = ("standard", "pre", "post", "identity", "3x3", "none")
+
+
+@dataclass(frozen=True)
+class SE:
+    """How SE sits in a network: the arguments of `create_model` with the same names.
+
+    Placements in a residual block `x -> x + F(x)` (arXiv 1709.01507, section 6.5 and figure 5):
+    standard `x + SE(F(x))`; pre `x + F(SE(x))`; post `SE(relu(x + F(x)))`; identity `SE(x) + F(x)`;
+    3x3, inside F, after its 3x3 convolution; none, the plain network.
+
+    `divisor`: hidden units are rounded to a multiple of it, by `divisible`; `max(1, channels // r)` when None.
+    """
+
+    placement: str = "standard"
+    r: int = 16
+    squeeze: str = "avg"
+    gate: str = "sigmoid"
+    use_bias: bool = True
+    stages: Collection[int] | None = None
+    divisor: int | None = None
+
+    def __post_init__(self):
+        at_least_one("r", self.r)
+        if self.divisor is not None:
+            at_least_one("se_divisor", self.divisor)
+        if self.stages is not None and not isinstance(self.stages, Collection):
+            raise ValueError(f"se_stages must be None or a collection of stages, as (2, 3); got {self.stages!r}")
+
+    def check(self, placements: Collection[str], stages: Collection[int]) -> None:
+        """Refuse what a family has no room for.
+
+        Raises:
+            ValueError: the placement is not among `placements`, or a stage not among `stages`.
+        """
+        if self.placement not in placements:
+            raise ValueError(
+                f"placement must be one of {', '.join(placements)} in this family; got placement={self.placement!r}"
+            )
+        if self.stages is not None and not set(self.stages) <= set(stages):
+            raise ValueError(
+                f"se_stages must be among {', '.join(map(str, stages))}; got se_stages={tuple(self.stages)}"
+            )
+
+    def at(self, placement: str, x: Tensor, stage: int, name: str) -> Tensor:
+        """`x` rescaled, if this is where SE sits and the stage has it; else `x` itself."""
+        if placement != self.placement or (self.stages is not None and stage not in self.stages):
+            return x
+        return SqueezeExcite(
+            self.r,
+            hidden=None if self.divisor is None else divisible(x.shape[-1] / self.r, self.divisor),
+            squeeze=self.squeeze,
+            gate=self.gate,
+            use_bias=self.use_bias,
+            data_format=CHANNELS_LAST,
+            name=f"{name}_se",
+        )(x)

@@ -1,0 +1,239 @@
+"""What timm calls our networks, their layers and their published weights.
+
+Source: timm 1.0.31: models/resnet.py, models/senet.py and models/mobilenetv3.py (the networks, the names in their state
+dicts, the default configurations), layers/squeeze_excite.py (SE's hidden units).
+"""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from keras_se.errors import InputError
+from keras_se.models.mobilenet_v3 import MobileNetV3
+from keras_se.models.resnet import ResNet
+from keras_se.preprocessing import Preprocessing
+
+
+class Dialect(NamedTuple):
+    """How a class of timm's names the modules of a state dict."""
+
+    mark: str
+    """What only the keys of this dialect begin with."""
+    names: Callable[[Any], dict[str, str]]
+    """A row of our family to our layers' names and the modules that they are there."""
+    se: tuple[str, str]
+    """SE's two layers, within the module."""
+    head: tuple[str, ...]
+    """The modules behind the last feature map, of which the last is the classifier."""
+
+
+_STEMS = {  # by how many convolutions a stem has, in order: convolution and normalisation
+    "new": {1: ("conv1", "bn1"), 3: ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")},
+    "legacy": {
+        1: ("layer0.conv1", "layer0.bn1"),
+        3: ("layer0.conv1", "layer0.bn1", "layer0.conv2", "layer0.bn2", "layer0.conv3", "layer0.bn3"),
+    },
+}
+
+
+def _resnet_names(row: ResNet, stem: str, se: str, classifier: str) -> dict[str, str]:
+    prefixes = ["stem"] if len(row.stem) == 1 else [f"stem_{number}" for number in range(1, len(row.stem) + 1)]
+    ours = [f"{prefix}_{kind}" for prefix in prefixes for kind in ("conv", "bn")]
+    names = dict(zip(ours, _STEMS[stem][len(row.stem)], strict=True))
+    for stage, depth in enumerate(row.depths, 1):
+        for block in range(depth):
+            ours, theirs = f"stage{stage + 1}_block{block + 1}", f"layer{stage}.{block}"
+            for number in (1, 2, 3):
+                names[f"{ours}_{number}_conv"] = f"{theirs}.conv{number}"
+                names[f"{ours}_{number}_bn"] = f"{theirs}.bn{number}"
+            names[f"{ours}_projection_conv"] = f"{theirs}.downsample.0"
+            names[f"{ours}_projection_bn"] = f"{theirs}.downsample.1"
+            names[f"{ours}_se"] = f"{theirs}.{se}"
+    return {**names, "logits": classifier}
+
+
+def _mobilenet_names(row: MobileNetV3) -> dict[str, str]:
+    names = {"stem_conv": "conv_stem", "stem_bn": "bn1"}
+    number = stage = 0
+    # Their stages are runs of the same number of outputs.
+    stages = [len(list(blocks)) for _, blocks in groupby(row.blocks, key=lambda block: block.out)]
+    for stage, depth in enumerate(stages):
+        for place in range(depth):
+            number += 1
+            theirs = f"blocks.{stage}.{place}"
+            # The first block expands nothing; without that convolution what follows has other names.
+            parts = {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")}
+            if number > 1:
+                parts = {
+                    "expand": ("conv_pw", "bn1"),
+                    "depthwise": ("conv_dw", "bn2"),
+                    "project": ("conv_pwl", "bn3"),
+                }
+            for part, (conv, bn) in parts.items():
+                names[f"block{number}_{part}_conv"] = f"{theirs}.{conv}"
+                names[f"block{number}_{part}_bn"] = f"{theirs}.{bn}"
+            names[f"block{number}_se"] = f"{theirs}.se"
+    last = f"blocks.{len(stages)}.0"
+    return {
+        **names,
+        "last_conv": f"{last}.conv",
+        "last_bn": f"{last}.bn1",
+        "hidden1": "conv_head",
+        "logits": "classifier",
+    }
+
+
+DIALECTS = {
+    "new": Dialect("conv1.", lambda row: _resnet_names(row, "new", "se", "fc"), ("fc1", "fc2"), ("fc",)),
+    "legacy": Dialect(
+        "layer0.",
+        lambda row: _resnet_names(row, "legacy", "se_module", "last_linear"),
+        ("fc1", "fc2"),
+        ("last_linear",),
+    ),
+    "mobilenetv3": Dialect("conv_stem.", _mobilenet_names, ("conv_reduce", "conv_expand"), ("conv_head", "classifier")),
+}
+
+
+class Architecture(NamedTuple):
+    """One of timm's networks as one of ours."""
+
+    model: str
+    """Its name in `list_models()`."""
+    dialect: str
+    arguments: Mapping[str, Any]
+    """`create_model`'s, that make it compute what timm's computes."""
+
+
+# The class ResNet: stride in the 3x3, pool padded by 1, SE's hidden units a multiple of 8.
+_RESNET = {"stride_in": "3x3", "padding": "symmetric", "stem_pool": "padded", "se_divisor": 8}
+# The class SENet: pool in ceil mode; hidden units rounded down; its ResNets have the stride in the first 1x1, and its
+# basic blocks an activation before SE.
+_SENET = {"stride_in": "3x3", "padding": "symmetric", "stem_pool": "ceil"}
+_SENET_V1 = {**_SENET, "stride_in": "1x1"}
+_SENET_BASIC = {**_SENET_V1, "last_activation": "relu"}
+# The class MobileNetV3, with torch's padding and epsilon, or as ported from TensorFlow.
+_MOBILENET = {"padding": "symmetric", "epsilon": 1e-5}
+_TF_MOBILENET = {"padding": "same", "epsilon": 1e-3}
+
+# Where two fit a file as well, the first is what the file is taken for.
+ARCHITECTURES = {
+    "seresnet18": Architecture("se_resnet18", "new", _RESNET),
+    "seresnet34": Architecture("se_resnet34", "new", _RESNET),
+    "seresnet50": Architecture("se_resnet50", "new", _RESNET),
+    "seresnet101": Architecture("se_resnet101", "new", _RESNET),
+    "seresnet152": Architecture("se_resnet152", "new", _RESNET),
+    "seresnext50_32x4d": Architecture("se_resnext50_32x4d", "new", _RESNET),
+    "seresnext101_32x4d": Architecture("se_resnext101_32x4d", "new", _RESNET),
+    "seresnext101_64x4d": Architecture("se_resnext101_64x4d", "new", _RESNET),
+    "senet154": Architecture("senet154", "new", _RESNET),
+    "legacy_seresnet18": Architecture("se_resnet18", "legacy", _SENET_BASIC),
+    "legacy_seresnet34": Architecture("se_resnet34", "legacy", _SENET_BASIC),
+    "legacy_seresnet50": Architecture("se_resnet50", "legacy", _SENET_V1),
+    "legacy_seresnet101": Architecture("se_resnet101", "legacy", _SENET_V1),
+    "legacy_seresnet152": Architecture("se_resnet152", "legacy", _SENET_V1),
+    "legacy_seresnext50_32x4d": Architecture("se_resnext50_32x4d", "legacy", _SENET),
+    "legacy_seresnext101_32x4d": Architecture("se_resnext101_32x4d", "legacy", _SENET),
+    "legacy_senet154": Architecture("senet154", "legacy", _SENET),
+    "mobilenetv3_small_100": Architecture("mobilenet_v3_small", "mobilenetv3", _MOBILENET),
+    "mobilenetv3_large_100": Architecture("mobilenet_v3_large", "mobilenetv3", _MOBILENET),
+    "tf_mobilenetv3_small_100": Architecture("mobilenet_v3_small", "mobilenetv3", _TF_MOBILENET),
+    "tf_mobilenetv3_large_100": Architecture("mobilenet_v3_large", "mobilenetv3", _TF_MOBILENET),
+}
+
+
+class Published(NamedTuple):
+    """The repository `timm/NAME` on the Hugging Face hub, and what its network was trained to see."""
+
+    preprocessing: Preprocessing
+    revision: str | None = None
+    """The commit to fetch; None takes the one that the repository is at."""
+    sha256: str | None = None
+    """Of `model.safetensors` in that commit; None takes the one that the hub gives for it."""
+    top1: float | None = None
+    """Correct first classes of ImageNet's validation images in %, as timm measured; None where it gives none."""
+
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_UNIT = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+_BICUBIC = Preprocessing(224, 224, 0.875, "bicubic", **_IMAGENET)
+_BILINEAR = Preprocessing(224, 224, 0.875, "bilinear", **_IMAGENET)
+_TF = Preprocessing(224, 224, 0.875, "bilinear", **_HALF)
+
+# `input_size`, `crop_pct`, `interpolation`, `mean` and `std` of their default configurations, the first of each network
+# standing for it. Some are evaluated there at 288 pixels too, for a better figure: that is `top1`, which is timm's
+# results/results-imagenet.csv's.
+PUBLISHED = {
+    "seresnet50.a1_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_IMAGENET), top1=81.102),
+    "seresnet50.a2_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_IMAGENET), top1=81.106),
+    "seresnet50.a3_in1k": Published(Preprocessing(160, 160, 0.95, "bicubic", **_IMAGENET), top1=77.028),
+    "seresnet50.ra2_in1k": Published(_BICUBIC, top1=81.284),
+    "seresnext50_32x4d.racm_in1k": Published(_BICUBIC, top1=82.196),
+    "seresnext50_32x4d.gluon_in1k": Published(_BICUBIC, top1=79.91),
+    "seresnext101_32x4d.gluon_in1k": Published(_BICUBIC, top1=80.892),
+    "seresnext101_64x4d.gluon_in1k": Published(_BICUBIC, top1=80.896),
+    "senet154.gluon_in1k": Published(_BICUBIC, top1=81.226),
+    # Of the legacy ones the configurations name no repository on the hub, but files to unpickle elsewhere; one of the
+    # same name is asked for all the same.
+    "legacy_seresnet18.in1k": Published(_BICUBIC, top1=71.766),
+    "legacy_seresnet34.in1k": Published(_BILINEAR, top1=74.808),
+    "legacy_seresnet50.in1k": Published(_BILINEAR, top1=77.644),
+    "legacy_seresnet101.in1k": Published(_BILINEAR, top1=78.386),
+    "legacy_seresnet152.in1k": Published(_BILINEAR, top1=78.66),
+    "legacy_seresnext50_32x4d.in1k": Published(_BILINEAR, top1=79.076),
+    "legacy_seresnext101_32x4d.in1k": Published(_BILINEAR, top1=80.23),
+    "legacy_senet154.in1k": Published(_BILINEAR, top1=81.308),
+    "mobilenetv3_small_100.lamb_in1k": Published(_BICUBIC, top1=67.656),
+    "mobilenetv3_large_100.ra_in1k": Published(_BICUBIC, top1=75.766),
+    "mobilenetv3_large_100.ra4_e3600_r224_in1k": Published(Preprocessing(224, 224, 0.95, "bicubic", **_HALF)),
+    "mobilenetv3_large_100.miil_in21k_ft_in1k": Published(
+        Preprocessing(224, 224, 0.875, "bilinear", **_UNIT), top1=77.918
+    ),
+    "mobilenetv3_large_100.miil_in21k": Published(Preprocessing(224, 224, 0.875, "bilinear", **_UNIT)),
+    "tf_mobilenetv3_small_100.in1k": Published(_TF, top1=67.918),
+    "tf_mobilenetv3_large_100.in1k": Published(_TF, top1=75.516),
+}
+
+
+def architecture_of(published: str) -> str:
+    """`seresnet50` of `seresnet50.a1_in1k`."""
+    return published.partition(".")[0]
+
+
+def list_weights(model: str = "*") -> list[str]:
+    """List the published weights that load into models.
+
+    Args:
+        model: name or shell-style pattern of the models.
+    Returns:
+        Names of weights as `weights=` takes them.
+    Example:
+        >>> keras_se.list_weights("senet154")
+        ['timm/senet154.gluon_in1k', 'timm/legacy_senet154.in1k']
+    """
+    return [
+        f"timm/{name}" for name in PUBLISHED if fnmatch.fnmatchcase(ARCHITECTURES[architecture_of(name)].model, model)
+    ]
+
+
+def best_weights(model: str) -> str:
+    """Return the published weights for ImageNet's 1000 classes of the greatest accuracy, as `weights=` takes them.
+
+    Raises:
+        InputError: there are none for that model.
+    """
+    rows = {name: row.top1 for name, row in PUBLISHED.items() if row.top1 is not None}
+    fitting = [name for name in rows if ARCHITECTURES[architecture_of(name)].model == model]
+    if not fitting:
+        having = dict.fromkeys(ARCHITECTURES[architecture_of(name)].model for name in rows)
+        raise InputError(f"weights='imagenet' are published for {', '.join(having)}; got model {model!r}")
+    return f"timm/{max(fitting, key=rows.__getitem__)}"
+
+
+def usual_preprocessing(architecture: str) -> Preprocessing:
+    """That of the network's first published weights; of those that have none, timm's default."""
+    return next(
+        (row.preprocessing for name, row in PUBLISHED.items() if architecture_of(name) == architecture), _BICUBIC
+    )

@@ -1,0 +1,59 @@
+"""The batches of a run, as each worker takes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from keras_se.preprocessing import Preprocessing
+from keras_se.training.data.input_pipeline import WHOLE, Share, evaluation_batches, training_batches
+from keras_se.training.data.sources import Source
+from keras_se.training.distribution.strategy import Devices
+from keras_se.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class WorkerBatches:
+    """What a worker trains on, from a step, and is tested on."""
+
+    training: Callable[[int], Any]
+    evaluation: Any
+    evaluation_steps: int
+
+
+def worker_batches(recipe: Recipe, source: Source, preprocessing: Preprocessing, devices: Devices) -> WorkerBatches:
+    """`recipe.batch_size` images over all workers; training goes on without end, evaluation takes each image once."""
+    classes, size = len(source.classes), recipe.batch_size
+
+    def training(step: int) -> Any:
+        return _distributed_over_workers(
+            devices,
+            lambda share: training_batches(
+                source.train,
+                preprocessing,
+                classes=classes,
+                batch_size=size,
+                augmentation=recipe.augmentation,
+                seed=recipe.seed,
+                start=step * size,
+                share=share,
+            ),
+        )
+
+    evaluation = _distributed_over_workers(
+        devices,
+        lambda share: evaluation_batches(
+            source.test, preprocessing, classes=classes, batch_size=size, whole=devices.replicas > 1, share=share
+        ),
+    )
+    return WorkerBatches(training, evaluation, -(-len(source.test) // size))
+
+
+def _distributed_over_workers(devices: Devices, batches: Callable[[Share], tf.data.Dataset]) -> Any:
+    """Each worker's share of the batches; what one process computes, Keras divides over its devices."""
+    if devices.workers == 1:
+        return batches(WHOLE)
+    share = Share(devices.worker, devices.workers, devices.replicas // devices.workers)
+    strategy: Any = devices.strategy
+    return strategy.distribute_datasets_from_function(lambda context: batches(share))

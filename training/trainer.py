@@ -1,0 +1,206 @@
+"""Train a recipe into a run folder."""
+
+import contextlib
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_se.errors import ClusterError, InputError
+from keras_se.preprocessing import Preprocessing, find_preprocessing
+from keras_se.registry import check_model_arguments, create_model
+from keras_se.training.data.sharding import WorkerBatches, worker_batches
+from keras_se.training.data.sources import Source, load_source
+from keras_se.training.distribution.model import distributed, synchronize_batch_norm
+from keras_se.training.distribution.strategy import Devices, make_devices
+from keras_se.training.optimizer import compile_for
+from keras_se.training.recipes import Recipe
+from keras_se.training.run import inventory, run_folder
+from keras_se.training.run.checkpoint import Checkpoints, Progress, assign, numbered, read_state
+from keras_se.training.run.checkpoint_callback import CheckpointCallback
+from keras_se.training.run.run_folder import Run
+
+
+def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> Run:
+    """Train `recipe.model` on `recipe.data` into the folder `recipe.out`.
+
+    The folder holds `model.keras`, the weights of the epoch with the best test accuracy; `run.json`, the recipe, the
+    package versions, the preprocessing and the result; `history.csv`; and `tensorboard/`. Until the run is finished
+    it holds `checkpoints/` and the best weights so far. SIGTERM saves a checkpoint and raises SystemExit(143).
+
+    Args:
+        recipe: what to train on what, and how.
+        overwrite: replace a run that the folder holds already; no file goes but those that its record lists.
+        resume: go on with an unfinished run that the folder holds: on as many devices to the weights that it would
+            have had in one go, bit for bit. Begin it if there is none; read it if it is finished.
+    Returns:
+        The run, with the model of the best epoch.
+    Raises:
+        InputError: the folder holds a run or cannot be written, the data cannot be read, the model's name or an
+            argument is unknown, there are fewer training images than the batch takes, or the run to go on with had
+            another recipe.
+        ClusterError: another worker was lost.
+    Example:
+        >>> recipe = dataclasses.replace(PRESETS["digits"], out="digits", epochs=1, warmup_epochs=0)
+        >>> run = train(recipe)
+        >>> run.model.output_shape, sorted(path.name for path in run.folder.iterdir())
+        ((None, 10), ['history.csv', 'model.keras', 'run.json', 'tensorboard'])
+    """
+    folder = run_folder.open_folder(recipe, overwrite=overwrite, resume=resume)
+    finished = run_folder.read_finished(folder, recipe) if resume else None
+    if finished:
+        return finished
+    source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
+    if len(source.train) < recipe.batch_size:
+        raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
+    devices = make_devices(recipe.strategy)
+    if recipe.batch_size % (devices.replicas * recipe.micro_batches):
+        raise InputError(
+            f"batch_size must divide by the {devices.replicas} devices times the {recipe.micro_batches} micro-batches; "
+            f"got {recipe.batch_size}"
+        )
+    # Same seed, same weights: without it, sums in parallel are added in the order in which the threads end.
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(recipe.seed)
+    with devices.scope(), _lost_workers_named(devices):
+        return _trained(recipe, source, devices, folder, resume)
+
+
+def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, resume: bool) -> Run:
+    steps = len(source.train) // recipe.batch_size
+    model = _model(recipe, source)
+    size = recipe.image_size
+    found = find_preprocessing(model)
+    preprocessing = found.preprocessing if found.reason else Preprocessing(size, size, recipe.crop)
+    trained = _logits(model, recipe, devices)
+    compile_for(recipe, trained, steps)
+    run_folder.check_shared(folder, devices)
+    files = inventory.read_inventory(folder)
+    checkpoints = Checkpoints(folder / inventory.CHECKPOINTS, files)
+    settings = {**run_folder.settings(recipe), "images": len(source.train)}
+    progress = (checkpoints.restore(trained) if resume else None) or Progress(settings=settings)
+    run_folder.check_same_recipe(progress.settings, settings, folder)
+    devices.wait_for_all()  # they have read what there is
+    if devices.chief:
+        inventory.remove_cut_short(files)
+        if not progress.step:
+            checkpoints.inventory = files = inventory.begin(folder)
+    best = folder / inventory.BEST
+    survival = CheckpointCallback(
+        checkpoints,
+        progress,
+        devices,
+        best=best,
+        history=folder / inventory.HISTORY,
+        every=recipe.checkpoint_steps,
+    )
+    with survival.listening(), _full_disk_named(folder, checkpoints):
+        _fit(trained, survival, worker_batches(recipe, source, preprocessing, devices), recipe.epochs, steps)
+    history = run_folder.by_name(progress.history)
+    if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
+        if devices.chief:
+            files.add_events()
+            inventory.clear(folder)
+        devices.wait_for_all()
+        raise InputError(f"training diverged to NaN at learning_rate={recipe.learning_rate}; lower it")
+    devices.wait_for_all()  # the chief has written the best weights
+    assign(numbered(trained.variables), read_state(best)[0], best)
+    devices.wait_for_all()  # and all have read them
+    synchronize_batch_norm(model, False)  # inference and other backends know nothing of it
+    run = Run(model, history, folder, accuracy=progress.best)
+    if devices.chief:
+        with checkpoints.disk_trouble_named(folder / inventory.MODEL):
+            run_folder.write_run(run, recipe, source, preprocessing, files)
+    devices.wait_for_all()  # the run is written
+    return run
+
+
+def _fit(trained: keras.Model, survival: CheckpointCallback, batches: WorkerBatches, epochs: int, steps: int) -> None:
+    """The epochs that are left, the first of which may have begun."""
+    progress = survival.progress
+    bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
+    common: dict[str, Any] = {
+        "validation_data": batches.evaluation,
+        "validation_steps": batches.evaluation_steps,
+        "callbacks": _callbacks(survival),
+        "shuffle": False,  # the batches are
+        "verbose": bar if survival.devices.chief else 0,
+    }
+    epoch, done = len(progress.history), progress.step - len(progress.history) * steps
+    if done == steps:  # killed while it was evaluated
+        silent: Any = 0
+        measured = trained.evaluate(
+            batches.evaluation, steps=batches.evaluation_steps, return_dict=True, verbose=silent
+        )
+        survival.set_model(trained)
+        survival.on_epoch_end(epoch, {f"val_{name}": value for name, value in measured.items()})
+    elif done:
+        remaining = batches.training(progress.step)
+        trained.fit(remaining, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=steps - done, **common)
+    epoch = len(progress.history)
+    if epoch < epochs and not trained.stop_training:
+        trained.fit(
+            batches.training(progress.step), initial_epoch=epoch, epochs=epochs, steps_per_epoch=steps, **common
+        )
+
+
+def _callbacks(survival: CheckpointCallback) -> list[Any]:
+    board = keras.callbacks.TensorBoard(str(survival.history.with_name(inventory.TENSORBOARD)))
+    # At the end of an epoch all of its writers have begun their files.
+    listing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: survival.checkpoints.list_events())
+    return [survival, keras.callbacks.TerminateOnNaN(), *((board, listing) if survival.devices.chief else ())]
+
+
+@contextlib.contextmanager
+def _lost_workers_named(devices: Devices) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if devices.workers == 1:
+            raise
+        raise ClusterError(
+            f"worker {devices.worker} lost another of the {devices.workers} workers ({type(error).__name__}); start "
+            "them all again with --resume"
+        ) from None
+
+
+@contextlib.contextmanager
+def _full_disk_named(folder: Path, checkpoints: Checkpoints) -> Iterator[None]:
+    """TensorBoard's writer has an error of its own."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if "events file" not in str(error):
+            raise
+        board = folder / inventory.TENSORBOARD
+        raise InputError(f"{board} cannot be written ({error.message}); {checkpoints.what_is_left()}") from None
+
+
+_OF_TRAINING = ("input_shape", "input_tensor", "classes", "model_name")
+"""Arguments of `create_model` that training gives."""
+
+
+def _model(recipe: Recipe, source: Source) -> keras.Model:
+    if not recipe.model_arguments.get("include_top", True):
+        raise InputError("a model is trained with its classifier; got include_top=False")
+    shape = (recipe.image_size, recipe.image_size, 3)
+    try:
+        check_model_arguments(recipe.model, recipe.model_arguments, without=_OF_TRAINING)
+        return create_model(recipe.model, input_shape=shape, classes=len(source.classes), **recipe.model_arguments)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"model {recipe.model} cannot be built: {error}") from None
+
+
+def _logits(model: keras.Model, recipe: Recipe, devices: Devices) -> keras.Model:
+    """The model up to its logits, since a softmax would cost precision, on all its devices."""
+    logits = keras.Model(model.input, model.get_layer("logits").output)
+    if devices.strategy is not None:
+        synchronize_batch_norm(model, devices.replicas > 1)
+        return distributed(logits, micro_batches=recipe.micro_batches)
+    if recipe.micro_batches > 1:
+        raise InputError(f"micro_batches is for the TensorFlow backend; got micro_batches={recipe.micro_batches}")
+    return logits
