@@ -228,7 +228,10 @@ def test_short_network_updates_and_keeps_in_a_file(name, tmp_path):
     check_update(model, run_eagerly=True)  # the gradients are the same, without the time to trace them
 
 
-@pytest.mark.parametrize("name", ONE_A_FAMILY)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("se_inception_resnet_v2",))) for name in ONE_A_FAMILY],
+)
 def test_short_network_becomes_tflite(name):
     check_tflite(short(name))
 

@@ -10,7 +10,12 @@ from keras_se.export.tflite import flatbuffer
 
 def row(network, recipe, *engine):
     """The larger network in every format takes minutes, and so does an engine that compiles each file for seconds."""
-    costs = (network != "trained", recipe not in ("float32", "static_wi8_ai8"), not set(engine) <= set(DEFAULT_ENGINES))
+    costs = (
+        network != "trained",
+        network != "trained" and recipe == "float32",
+        recipe not in ("float32", "static_wi8_ai8"),
+        not set(engine) <= set(DEFAULT_ENGINES),
+    )
     return pytest.param(network, recipe, *engine, marks=pytest.mark.slow if sum(costs) > 1 else ())
 
 

@@ -89,9 +89,8 @@ def test_logits_of_a_small_file_are_within_a_step(engine, randomise, tmp_path):
     assert steps_apart(aware, artifact.path, images, engine).max() <= ONE_STEP
 
 
-@pytest.mark.parametrize(
-    "engine", ["litert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("litert_reference", "tflm"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["litert", "litert_reference", "tflm"])
 def test_a_deep_file_has_the_models_classes(aware, int8, trained, engine):
     """A step more or less in one of 92 operations becomes up to 26 of the logits' steps here; in the median, one."""
     got = logits(int8.path, trained.images, engine).values
