@@ -131,29 +131,33 @@ def test_full_size_networks_stay_in_one_partition(name, shape, tmp_path):
 @pytest.mark.parametrize(
     "layer",
     [
-        keras.layers.MaxPooling2D(1, strides=(2, 1)),
-        keras.layers.DepthwiseConv2D(3, strides=(2, 1)),
+        lambda: keras.layers.MaxPooling2D(1, strides=(2, 1)),
+        lambda: keras.layers.DepthwiseConv2D(3, strides=(2, 1)),
     ],
     ids=["MaxPooling2D", "DepthwiseConv2D"],
 )
 def test_strides_that_differ_are_exported_profiled_and_trained_for(layer, tmp_path):
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
-    x = layer(keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image))
+    x = layer()(keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image))
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
     images = np.random.default_rng(0).random((8, 8, 8, 3), "float32")
     recipes = ["float32", "static_wi8_ai8"]
     try:
         model.predict(images, verbose=0)
     except tf.errors.InvalidArgumentError:  # TensorFlow without oneDNN: of depthwise convolutions alone
-        assert isinstance(layer, keras.layers.DepthwiseConv2D)
+        assert any(isinstance(one, keras.layers.DepthwiseConv2D) for one in model.layers)
         [artifact] = export(model, tmp_path, recipes=["float32"])
         with pytest.raises(InputError, match=r"must run in Keras on this processor; .* equal length strides"):
             compare(model, artifact.path, images)
         return
     files = [artifact.path for artifact in export(model, tmp_path, recipes=recipes, calibration=images)]
-    assert [compare(model, file, images).verdict for file in files] == ["pass", "pass"]
+    # Of an untrained network's classes an 8-bit file says nothing; of its constants, that they are the float ones.
+    exact, rounded = (compare(model, file, images) for file in files)
+    assert exact.verdict == "pass"
+    assert rounded.weight_steps <= 0.51
+    assert rounded.sqnr_db > 30  # 40 to 51 with five seeds
     assert len([*operations(files[1].read_bytes())]) == len(flatbuffer.operation_names(files[1].read_bytes()))
     aware = quantize_aware(model, calibration=images)
     [artifact] = export(aware, tmp_path / "aware", recipes=["static_wi8_ai8"])
-    assert compare(aware, artifact.path, images).verdict == "pass"
+    assert compare(aware, artifact.path, images).sqnr_db > 30
