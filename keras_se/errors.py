@@ -1,5 +1,10 @@
 """Errors that the command line turns into one line and an exit status of its own."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class InputError(ValueError):
     """An argument or an input file is wrong; the message names it and the remedy. Exit status 2.
@@ -27,6 +32,19 @@ class ClusterError(RuntimeError):
         >>> issubclass(keras_se.ClusterError, RuntimeError)
         True
     """
+
+
+def find_named(kind: str, choices: Mapping[str, T], name: str) -> T:
+    """Return what a table has under a name.
+
+    Args:
+        kind: the argument that the name was given for.
+    Raises:
+        InputError: the table has no such name; the message lists those that it has.
+    """
+    if name not in choices:
+        raise InputError(f"{kind} must be one of {', '.join(choices)}; got {name!r}")
+    return choices[name]
 
 
 def reason_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_se.arguments import check_arguments
-from keras_se.errors import InputError
+from keras_se.errors import InputError, find_named
 from keras_se.models import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
 from keras_se.models.blocks import Tensor
 from keras_se.models.head import Head
@@ -104,9 +104,7 @@ def find(name: str) -> Entry:
     Raises:
         InputError: there is none.
     """
-    if name not in _ENTRIES:
-        raise InputError(f"model must be one of {', '.join(_ENTRIES)}; got {name!r}")
-    return _ENTRIES[name]
+    return find_named("model", _ENTRIES, name)
 
 
 def create_model(

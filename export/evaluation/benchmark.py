@@ -35,7 +35,7 @@ class Bench:
     bytes: int
     """Of the file."""
     partitions: int | None
-    """Into how many pieces XNNPACK cuts the graph; None if it does not take it."""
+    """Delegate partitions of XNNPACK; None if it does not take the file."""
     arena_bytes: int | None
     """What TFLite Micro uses of its arena, which must be somewhat larger; None if it does not run the file."""
     profile: list[dict[str, Any]] | None = None

@@ -1,12 +1,11 @@
 """Biases that their integer type can hold."""
 
-import re
 from typing import Any
 
 import numpy as np
 
 from keras_se.export.tflite import flatbuffer
-from keras_se.export.tflite.constants import constants
+from keras_se.export.tflite.constants import constants, original_name
 
 _BIAS_OF = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3}
 """Which input of an operation its bias is; the kernel is the second."""
@@ -50,7 +49,7 @@ def _users_of_kernels(model: Any, graph: Any) -> dict[int, list[tuple[int, int]]
 
 def _coarsen(model: Any, graph: Any, kernel: int, users: list[tuple[int, int]], originals: dict) -> bool:
     tensor = graph.tensors[kernel]
-    weights = originals.get(_base(tensor))
+    weights = originals.get(original_name(tensor.name.decode()))
     if weights is None:
         return False
     scale = np.asarray(tensor.quantization.scale, "float64")
@@ -81,16 +80,12 @@ def _coarsen(model: Any, graph: Any, kernel: int, users: list[tuple[int, int]], 
 
 
 def _bias(model: Any, tensor: Any, originals: dict[str, np.ndarray]) -> np.ndarray:
-    found = originals.get(_base(tensor))
+    found = originals.get(original_name(tensor.name.decode()))
     if found is not None:
         return found.astype("float64")
     dtype = flatbuffer.tensor_types()[tensor.type].lower()
     stored = np.frombuffer(model.buffers[tensor.buffer].data.tobytes(), dtype)
     return stored * np.asarray(tensor.quantization.scale, "float64")
-
-
-def _base(tensor: Any) -> str:
-    return re.sub(r"_duplicated_\d+$", "", tensor.name.decode())
 
 
 def _set(model: Any, tensor: Any, values: np.ndarray) -> None:

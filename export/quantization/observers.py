@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from keras_se.errors import InputError
+from keras_se.errors import find_named
 
 # A ReLU that no calibration image opens has a range of nothing; the scale that this gives, 1e-12, XNNPACK refuses.
 LEAST_RANGE = 1e-3
@@ -197,6 +197,4 @@ def find_method(name: str) -> Method:
     Raises:
         InputError: there is none.
     """
-    if name not in METHODS:
-        raise InputError(f"calibration_method must be one of {', '.join(METHODS)}; got {name!r}")
-    return METHODS[name]
+    return find_named("calibration_method", METHODS, name)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keras_se.errors import InputError
+from keras_se.errors import find_named
 from keras_se.export.quantization.op_scopes import first_and_last, se_branch_ops
 from keras_se.export.quantization.quantizer_recipes import Rules, float16_weights, uniform, with_higher_precision
 
@@ -155,6 +155,4 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none.
     """
-    if name not in RECIPES:
-        raise InputError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}")
-    return RECIPES[name]
+    return find_named("recipe", RECIPES, name)

@@ -29,9 +29,9 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
 
 
 def xnnpack_partitions(content: bytes) -> int:
-    """Return the number of pieces into which XNNPACK cuts the graph, after a run in a child process.
+    """Return the number of XNNPACK's delegate partitions of the graph, after a run in a child process.
 
-    1 is the whole of it, each further one a return to slower kernels.
+    1 is the whole graph; each further one is a return to slower kernels.
 
     Raises:
         InputError: XNNPACK refuses the file, or crashes on it.

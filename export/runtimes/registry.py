@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_se.errors import InputError
+from keras_se.errors import find_named
 from keras_se.export.runtimes import litert, openvino, tflite_micro
 from keras_se.export.runtimes.base import Engine, Outputs
 from keras_se.export.sandbox import runner
@@ -54,6 +54,4 @@ def find_engine(name: str) -> Engine:
     Raises:
         InputError: there is none.
     """
-    if name not in ENGINES:
-        raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {name!r}")
-    return ENGINES[name]
+    return find_named("engine", ENGINES, name)

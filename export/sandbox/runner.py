@@ -60,6 +60,7 @@ def call(
         arguments: of the function: arrays, bytes, or what JSON can say.
     Raises:
         InputError: the child died of a signal, raised an error, or was silent too long.
+        ImportError: there is no such function.
         OSError: the temporary folder, which it names, cannot be written: the disk is full.
     """
     if is_child:
@@ -86,7 +87,7 @@ def call(
 
 
 def find_function(name: str) -> Any:
-    """The function that `module:name` names."""
+    """Return the function that `module:name` names."""
     module, function = name.split(":")
     return getattr(importlib.import_module(module), function)
 
@@ -215,6 +216,8 @@ def _answer(folder: Path, status: int | None, by: str, file: Path | str) -> dict
         return answer
     if answer["input"]:
         raise InputError(answer["error"])
+    if not answer["found"]:  # no file's fault
+        raise ImportError(answer["error"])
     raise InputError(f"{by} cannot run {file}: {answer['error']}{_last_words(folder / 'chatter')}")
 
 

@@ -1,7 +1,7 @@
 """The child of `keras_se.export.sandbox.runner`: `python worker.py PACKAGES`, where PACKAGES is JSON.
 
 Each line on standard input is the folder of a request, as JSON. On standard output it prints a line for each item that
-the function goes through, and `isolated.DONE` after the answer; everything else goes to a file in the folder.
+the function goes through, and `runner.DONE` after the answer; everything else goes to a file in the folder.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ def main(packages: dict[str, list[str]]) -> None:
     os.dup2(2, 1)
     # By name and now: an ordinary import at the top would find the packages with their __init__.
     progress: Any = importlib.import_module("keras_se.progress")
-    isolated: Any = importlib.import_module("keras_se.export.sandbox.runner")
+    runner: Any = importlib.import_module("keras_se.export.sandbox.runner")
     errors = importlib.import_module("keras_se.errors")
-    isolated.is_child = True
+    runner.is_child = True
 
     def track(items, *_, **__):
         for item in items:
@@ -48,17 +48,18 @@ def main(packages: dict[str, list[str]]) -> None:
         with (folder / "chatter").open("wb") as chatter:
             os.dup2(chatter.fileno(), 1)
             os.dup2(chatter.fileno(), 2)
+        function = None
         try:
-            function = isolated.find_function(json.loads((folder / "request.json").read_text())["function"])
-            answer = function(**isolated.read_values(folder / "arguments"))
+            function = runner.find_function(json.loads((folder / "request.json").read_text())["function"])
+            answer = function(**runner.read_values(folder / "arguments"))
         except Exception as error:
             line = " ".join(f"{error}".split()) or type(error).__name__
-            answer = {"error": line, "input": isinstance(error, errors.InputError)}
+            answer = {"error": line, "input": isinstance(error, errors.InputError), "found": function is not None}
         try:
-            isolated.write_values(folder / "answer", answer)
+            runner.write_values(folder / "answer", answer)
         except OSError:
-            os._exit(isolated.NO_SPACE)
-        beats.write(isolated.DONE)
+            os._exit(runner.NO_SPACE)
+        beats.write(runner.DONE)
 
 
 def _requests() -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keras_se.errors import InputError
+from keras_se.errors import InputError, find_named
 from keras_se.export.quantization.recipes import Recipe
 from keras_se.export.targets import (
     browser,
@@ -38,9 +38,7 @@ def find_target(name: str, recipes: Sequence[Recipe] = ()) -> Target:
     Raises:
         InputError: there is no such target, or it refuses a recipe.
     """
-    if name not in TARGETS:
-        raise InputError(f"target must be one of {', '.join(TARGETS)}; got {name!r}")
-    target = TARGETS[name]
+    target = find_named("target", TARGETS, name)
     for recipe in recipes:
         if recipe.name in target.unsupported_recipes:
             raise InputError(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import h5py
 
-_MEMORY = 512 << 20  # bytes beside those of this process at its start: a damaged size can ask for any number
+_MEMORY = 512 << 20  # bytes beside this process at its start and the file: a damaged size can ask for any number
+_COPIES = 3  # of an archive's member in memory, while zipfile reads it
 
 
 def main(path: str) -> None:
@@ -22,7 +23,7 @@ def main(path: str) -> None:
         resource = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + _MEMORY
+        limit = pages * resource.getpagesize() + _MEMORY + _COPIES * Path(path).stat().st_size
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     source = path
     if zipfile.is_zipfile(path):

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import Preprocessing, preprocessing_of
+from keras_se.weights import keras_file
 
 IMAGE = (32, 32, 3)
 ARGUMENTS = {"alpha": 0.1, "r": 4}
@@ -169,3 +172,29 @@ def test_frozen_layers_are_read_as_others(model, tmp_path):
     frozen.trainable = False
     frozen.save_weights(tmp_path / "frozen.weights.h5")
     assert_same(create(weights=tmp_path / "frozen.weights.h5", **ARGUMENTS).get_weights(), model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("walk", "reason"),
+    [("import os; os.abort()", "HDF5 ended by SIGABRT"), ("raise OSError('no object header')", "OSError: no object")],
+)
+def test_a_file_that_ends_hdf5_is_refused_before_it_is_read_here(walk, reason, file, tmp_path, monkeypatch):
+    script = tmp_path / "walk.py"
+    script.write_text(walk)
+    monkeypatch.setattr(keras_file, "_WALK", script)
+    with pytest.raises(InputError, match=f"is damaged, or Keras has not written it \\({reason}"):
+        keras_file.read_keras_file(file)
+
+
+def test_a_large_file_is_not_taken_for_a_damaged_one(tmp_path):
+    """Of more bytes than the walk may take beside it, as SE-VGG16's."""
+    weights = tmp_path / "model.weights.h5"
+    with h5py.File(weights, "w") as stored:
+        group = stored.create_group("layers/dense/vars")
+        group.attrs["name"] = "dense"
+        group.create_dataset("0", data=np.zeros((160, 1 << 20), "float32"))
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(weights, "model.weights.h5")
+        archive.writestr("config.json", json.dumps({"config": {}}))
+    assert keras_file.read_keras_file(path).shapes == {"dense": ((160, 1 << 20),)}

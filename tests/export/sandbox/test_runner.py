@@ -39,7 +39,7 @@ def int8_file(trained) -> Path:
         ("os:abort", r"^it crashed on x.tflite \(signal SIGABRT\)"),
         ("signal:pause", r"^it has not answered on x.tflite for 2 s"),
         ("sys:exit", r"^it ended on x.tflite with status"),
-        ("os:nothing", r"^it cannot run x.tflite: module 'os' has no attribute 'nothing'"),
+        ("json:loads", r"^it cannot run x.tflite: loads\(\) missing 1 required"),
     ],
 )
 def test_a_child_that_gives_no_answer_is_an_error(function, message, capfd):
@@ -55,6 +55,14 @@ def test_arrays_bytes_and_json_go_there_and_back(tmp_path):
     got = runner.read_values(tmp_path / "v")
     np.testing.assert_array_equal(got.pop("a"), values.pop("a"), strict=True)
     assert got == values
+
+
+@pytest.mark.parametrize("function", ["keras_se.export.tflite.verifier:nothing", "keras_se.export.nowhere:nothing"])
+def test_a_function_that_is_not_there_is_no_fault_of_the_file(function):
+    """Callers that take a refusal for an answer would never tell of it."""
+    with pytest.raises(ImportError, match=r"nothing|nowhere") as raised:
+        runner.call(function, by="it", file="x")
+    assert not isinstance(raised.value, InputError)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
