@@ -15,8 +15,8 @@ class Tolerance:
     allow it.
     """
 
-    error: float
-    """Greatest difference, over the greatest magnitude of a reference logit."""
+    error: float | None
+    """Greatest difference, over the greatest magnitude of a reference logit; None where it is not held."""
     sqnr_db: float
     """Least ratio of the signal's power to the error's, in decibels."""
     agreement: float

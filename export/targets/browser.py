@@ -41,14 +41,13 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
 
 def page(content: QuantizedModel) -> str:
     """The page, with what it needs to know of the network inside."""
-    last = [name for name in flatbuffer.operation_names(content.content) if name not in flatbuffer.CASTS][-1]
     network = {
         "name": content.name,
         "file": f"{content.name}.{content.recipe.name}.tflite",
         "recipe": content.recipe.name,
         "preprocessing": content.preprocessing.to_dict(),
         "labels": content.labels,
-        "logits": last not in _PROBABILITIES,
+        "logits": flatbuffer.output_operation(content.content) not in _PROBABILITIES,
     }
     template = files("keras_se.export.targets").joinpath("browser.html").read_text(encoding="utf-8")
     # In a script element "</script>" and "<!--" would be read as markup, even within a string.

@@ -15,7 +15,6 @@ from keras_se.preprocessing import Preprocessing
 
 _PIXEL = 255.0  # the greatest
 _SCORES = {"SOFTMAX", "LOGISTIC"}
-_CASTS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
@@ -51,7 +50,7 @@ def _check_scores(content: QuantizedModel, target: Target) -> None:
     shape = flatbuffer.output_shape(content.content)
     if len(shape) != 2:
         raise InputError(f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}")
-    last = [name for name in flatbuffer.operation_names(content.content) if name not in _CASTS][-1]
+    last = flatbuffer.output_operation(content.content)
     if last not in _SCORES:
         raise InputError(
             f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in "

@@ -181,6 +181,23 @@ def operation_names(content: bytes) -> list[str]:
     return [names[builtin_code(code)] for code in _used_codes(content)]
 
 
+def output_operation(content: bytes) -> str | None:
+    """Return the name of the operation that computes the first output; casts are passed over, and loops not entered.
+
+    None where the output is an input.
+    """
+    model = unpack(content)
+    [graph, *_], names = model.subgraphs, builtin_names()
+    writers = {int(index): op for op in graph.operators for index in op.outputs}
+    index = int(graph.outputs[0])
+    while index in writers:
+        name = names[builtin_code(model.operatorCodes[writers[index].opcodeIndex])]
+        if name not in CASTS:
+            return name
+        index = int(writers[index].inputs[0])
+    return None
+
+
 def described(file: Path | str, content: bytes) -> str:
     """The file's path and, where it has any, its operations that only some runtime knows: for messages."""
     custom = custom_operations(content)

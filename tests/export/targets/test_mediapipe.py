@@ -171,6 +171,14 @@ def test_what_is_no_classifier_is_refused(end, labels, message):
         classifier(end(), labels)
 
 
+def test_a_loops_own_operations_are_no_end():
+    """An RNN becomes a WHILE, whose body stands behind the network in the file."""
+    rows = keras.Sequential([keras.layers.Reshape((64, 4)), keras.layers.GRU(4), keras.layers.Dense(4, "softmax")])
+    content = classifier(rows, tuple("abcd"))
+    assert flatbuffer.operation_names(content)[-1] != "SOFTMAX"
+    assert flatbuffer.output_operation(content) == "SOFTMAX"
+
+
 def test_a_sigmoid_gives_scores_too():
     assert flatbuffer.input_and_output_types(classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")))[
         1
