@@ -4,6 +4,7 @@ from keras_se.export.compatibility.checker import Finding as Finding
 from keras_se.export.compatibility.checker import check as check
 from keras_se.export.evaluation.benchmark import Bench as Bench
 from keras_se.export.evaluation.benchmark import benchmark as benchmark
+from keras_se.export.evaluation.classifier import load_classifier as load_classifier
 from keras_se.export.evaluation.layer_errors import Diagnosis as Diagnosis
 from keras_se.export.evaluation.layer_errors import diagnose as diagnose
 from keras_se.export.evaluation.parity import Parity as Parity

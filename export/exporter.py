@@ -164,6 +164,7 @@ def export(
             "lowering": dataclasses.asdict(lowering),
             "bias_correction": correcting,
             "weights": initial_weights_of(model),
+            "classes": None if labels is None else list(labels),
         }
         if device.computes_in_float16:
             further["beyond_float16"] = beyond = converted(lowering).beyond_float16

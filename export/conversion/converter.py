@@ -12,15 +12,14 @@ import keras
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
-from keras_se.errors import InputError, reason_of
+from keras_se.errors import InputError
 from keras_se.export.conversion.decompose import fresh
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.model_names import check_names
 from keras_se.export.tflite.layer_names import layer_path
 from keras_se.preprocessing import image_shape
-from keras_se.weights.declared_size import check_declared_size
+from keras_se.weights.model_file import load_model_file
 
-_UNKNOWN_CLASS = re.compile(r"Could not locate class '([^']+)'")
 _BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in the converter's message
 
 
@@ -30,28 +29,7 @@ def load_model(path: Path | str) -> keras.Model:
     Raises:
         InputError: there is no such file, or it is not a Keras model.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no model file {path}; keras-se train writes one")
-    check_declared_size(path)
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
-        if unknown := _UNKNOWN_CLASS.search(str(error)):
-            raise InputError(
-                f"{path} holds a layer of a class that is not Keras's, {unknown[1]}; name the module that registers it "
-                "with keras.saving.register_keras_serializable: --import MODULE"
-            ) from None
-        if "safe_mode" in str(error):
-            raise InputError(
-                f"{path} holds Python code, as a Lambda layer does, and none is run from a file; write it as a layer "
-                "of your own class and name its module with --import MODULE"
-            ) from None
-        raise InputError(
-            f"{path} is not a model that Keras can load ({reason_of(error)}); train or save it again"
-        ) from None
-    if not isinstance(model, keras.Model):
-        raise InputError(f"{path} holds a {type(model).__name__}, not a model")
+    model = load_model_file(path)
     check_names(model)
     _refuse_quantized(model)
     return model
