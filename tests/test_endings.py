@@ -14,7 +14,7 @@ import pytest
 
 import keras_se_cli
 from keras_se import atomic_files
-from keras_se.cli import commands, main
+from keras_se.cli import main, models
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "keras-se")
 MODELS = ("models", "se_mobilenet")
@@ -26,7 +26,7 @@ def ending(capsys, monkeypatch, error, *options):
     def fail(self):
         raise error
 
-    monkeypatch.setattr(commands.Models, "run", fail)
+    monkeypatch.setattr(models.Models, "run", fail)
     status = main.run([*MODELS, *options])
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -14,16 +14,26 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, subcommand
 
-from keras_se.cli.commands import Bench, Check, Diagnose, Export, Launch, Models, Parity, Quickstart, Train
+from keras_se.cli.bench import Bench
+from keras_se.cli.check import Check
+from keras_se.cli.command import Command
+from keras_se.cli.diagnose import Diagnose
+from keras_se.cli.export import Export
+from keras_se.cli.launch import Launch
+from keras_se.cli.models import Models
+from keras_se.cli.parity import Parity
+from keras_se.cli.quickstart import Quickstart
+from keras_se.cli.tables import Rows
+from keras_se.cli.train import Train
 from keras_se.errors import ClusterError, InputError
 
-Command = (
+COMMANDS = (
     Annotated[Quickstart, subcommand("quickstart")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Train, subcommand("train")]
@@ -94,7 +104,7 @@ def _import(modules: tuple[str, ...]) -> None:
             raise InputError(f"--import {name} failed ({type(error).__name__}: {error})") from error
 
 
-def _print(command: Any, result: Any) -> None:
+def _print(command: Command, result: Rows) -> None:
     """Write the result to standard output.
 
     Raises:
@@ -126,7 +136,7 @@ def _discard_standard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parse(arguments: list[str]) -> Any:
+def _parse(arguments: list[str]) -> Command:
     """The command, as its dataclass.
 
     Raises:
@@ -137,7 +147,7 @@ def _parse(arguments: list[str]) -> Any:
     try:
         with contextlib.redirect_stderr(printed):
             return tyro.cli(
-                Command,
+                COMMANDS,
                 prog="keras-se",
                 description="Squeeze-and-Excitation networks: trained, quantized, and proved on the engines of phones.",
                 args=arguments,

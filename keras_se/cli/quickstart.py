@@ -1,17 +1,30 @@
 """The command `keras-se quickstart`: the whole path once, offline, in minutes."""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_se.atomic_files import writable_folder, write_bytes
+from keras_se.cli.command import Command
 from keras_se.cli.tables import Rows, parity_rows
 from keras_se.errors import InputError
 
 _TITLE = "# keras-se quickstart"
 
 
-def quickstart(out: Path) -> Rows:
+@dataclass(frozen=True)
+class Quickstart(Command):
+    """Train a small SE-MobileNet on real digits, export it in five formats, and prove that the files agree."""
+
+    out: Path = Path("keras-se-quickstart")
+    """The folder for the model, the files and the report; an earlier quickstart there is replaced."""
+
+    def run(self) -> Rows:
+        return run_quickstart(self.out)
+
+
+def run_quickstart(out: Path) -> Rows:
     """Train a small SE-MobileNet on scikit-learn's digits, export it in five formats and compare the files.
 
     Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.

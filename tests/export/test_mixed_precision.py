@@ -105,7 +105,9 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
         share = 0.5 + 0.01 * dtypes.get("INT16", 0) if "INT8" in dtypes else 1.0
         return np.arange(len(labels)) < round(share * len(labels))
 
-    monkeypatch.setattr("keras_se.cli.commands._images", lambda command, model_file, split: given[split])
+    monkeypatch.setattr(
+        "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: given[split]
+    )
     monkeypatch.setattr("keras_se.export.mixed_precision._right", right)
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
     assert main.run([*arguments, "--higher-precision", "ai16", "--max-drop", "1", "--json"]) == 1
@@ -170,7 +172,9 @@ def test_the_command_line_shows_the_steps_and_the_outcome(case, tmp_path, monkey
     model, calibration, images, labels = case
     model.save(tmp_path / "model.keras")
     given = {"train": (calibration, None), "test": (images, labels)}
-    monkeypatch.setattr("keras_se.cli.commands._images", lambda command, model_file, split: given[split])
+    monkeypatch.setattr(
+        "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: given[split]
+    )
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
     assert main.run([*arguments, "--max-drop", "3", "--json"]) == 0
     [document] = json.loads(capsys.readouterr().out)

@@ -1,0 +1,45 @@
+"""The command `keras-se check`: a Keras model and a target in, the layers that the target refuses out."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from keras_se.cli.command import Command
+from keras_se.cli.tables import Rows
+
+
+@dataclass(frozen=True)
+class Check(Command):
+    """Name the Keras layers that a target would refuse or run slowly, before any conversion. Exit status 1 if it would
+    refuse one."""
+
+    model: Positional[Path]
+    """The .keras file."""
+    target: str = "phone_cpu"
+    """The device, as in `export`."""
+    recipes: tuple[str, ...] | None = None
+    """Number formats, as in `export`; by default those that it makes for the target."""
+
+    def run(self) -> Rows:
+        from keras_se.export.compatibility.checker import REFUSED, alike, check, missing_tool
+
+        findings = check(self.model, self.target, recipes=self.recipes)
+        missing = missing_tool(self.target)
+        groups = alike(findings)
+        reasons = (
+            f"{finding.verdict} {finding.kind}, in {', '.join(finding.recipes)}: {finding.reason}; {finding.instead}"
+            for finding, _ in groups
+        )
+        return Rows(
+            document=[dataclasses.asdict(finding) for finding in findings],
+            columns=("layer", "class", "verdict"),
+            cells=[(places, finding.kind, finding.verdict) for finding, places in groups],
+            notes=(
+                *dict.fromkeys(reasons),
+                *([] if findings else [f"nothing is known that {self.target} would refuse or run slowly"]),
+                *([] if missing is None else [f"export needs more: {missing}"]),
+            ),
+            status=1 if any(finding.verdict == REFUSED for finding in findings) else 0,
+        )

@@ -1,0 +1,35 @@
+"""The base of every command of `keras-se`.
+
+A command is a frozen dataclass: its fields are its options, their docstrings the help of `--help`, and its `run`
+returns the `keras_se.cli.tables.Rows` that `keras_se.cli.main` prints. Modules of commands import at the top only what
+is cheap; Keras, training and export are imported in `run`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import UseAppendAction, arg
+
+from keras_se.cli.tables import Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ABC):
+    """The options of every command."""
+
+    json: bool = False
+    """One JSON document on standard output, and nothing else there."""
+    imports: Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")] = ()
+    """A module to import first, which registers a model's own layers with keras.saving.register_keras_serializable. It
+    is found as `python -m MODULE` finds it; the option may be given several times."""
+    debug: bool = False
+    """Show the trace of an error too."""
+
+    @abstractmethod
+    def run(self) -> Rows:
+        """Do the command's work.
+
+        Raises:
+            InputError: an option or an input file is wrong.
+        """

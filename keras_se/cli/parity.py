@@ -1,0 +1,42 @@
+"""The command `keras-se parity`: a Keras model and .tflite files in, the verdict on their agreement out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from keras_se.cli.image_options import ImageOptions
+from keras_se.cli.tables import Rows, parity_rows
+
+
+@dataclass(frozen=True)
+class Parity(ImageOptions):
+    """Run the same images through a Keras model and .tflite files, and say whether they agree."""
+
+    reference: Positional[Path]
+    """The .keras file."""
+    files: Positional[tuple[Path, ...]]
+    """The .tflite files."""
+    data: str
+    """Where the images come from, as in `train`; the test images are taken."""
+    engines: tuple[str, ...] | None = None
+    """litert (XNNPACK), litert_reference, tflm (by default each of these that can run the file), openvino."""
+    images: int = 200
+    """How many images."""
+
+    def run(self) -> Rows:
+        from keras_se.export.conversion.converter import load_model
+        from keras_se.export.evaluation.parity import check_files, compare_all
+        from keras_se.export.manifest import preprocessing_of_manifest
+        from keras_se.export.quantization.image_range import agreed_preprocessing, check_accuracy
+
+        check_files(self.files, self.engines)
+        model = load_model(self.reference)
+        origin = self.origin(model, self.reference)
+        if not self.preprocessing_fields:
+            recorded = {str(file): preprocessing_of_manifest(file) for file in self.files}
+            origin = agreed_preprocessing({file: record for file, record in recorded.items() if record}, origin)
+        images, labels = self.sample(self.data, origin.preprocessing, "test", self.images)
+        check_accuracy(model, images, labels, origin)
+        rows = compare_all(model, self.files, images, engines=self.engines, labels=labels)
+        return parity_rows(rows)
