@@ -1,4 +1,5 @@
-"""How much accuracy a file loses, measured on the same images as its reference: a paired difference."""
+"""Intervals of what is measured on a few hundred images: the accuracy that a file loses against its reference on the
+same images (a paired difference), and a share of images."""
 
 import math
 from dataclasses import dataclass
@@ -65,6 +66,13 @@ def loss(reference_right: np.ndarray, right: np.ndarray) -> Loss:
     lost, gained = int(np.sum(reference_right & ~right)), int(np.sum(right & ~reference_right))
     points = round(100 * (lost - gained) / images, 6)  # 1 - 0.98 is a little more than two points
     return Loss(points, *_interval(lost, gained, images), images, lost, gained)
+
+
+def highest_share(share: float, images: int) -> float:
+    """Return the upper end of the 95 % interval of a share of so many images (Wilson 1927)."""
+    square = _QUANTILE**2 / images
+    spread = math.sqrt(square * (share * (1 - share) + square / 4))
+    return (share + square / 2 + spread) / (1 + square)
 
 
 def _interval(lost: float, gained: float, images: int) -> tuple[float, float]:

@@ -20,7 +20,7 @@ class Tolerance:
     sqnr_db: float
     """Least ratio of the signal's power to the error's, in decibels."""
     agreement: float
-    """Least share of the images on which both have the same first class."""
+    """Least share of images on which both have the same first class; held by the upper end of its 95 % interval."""
     reason: str
     """Why these bounds."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_se.export.evaluation.paired_interval import loss
+from keras_se.export.evaluation.paired_interval import highest_share, loss
 
 
 def outcomes(lost, gained, alike):
@@ -19,6 +19,13 @@ def test_the_interval_is_agrestis_and_mins():
     assert found.points == pytest.approx(100 * 64 / 944)
     assert (found.low + found.high) / 2 == pytest.approx(100 * difference)
     assert (found.high - found.low) / 2 == pytest.approx(100 * 1.96 * error, rel=2e-3)  # of the half voters
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    """Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3: 81 of 263, 0 of 20
+    and 1 of 29."""
+    for share, images, upper in ((81 / 263, 263, 0.3662), (0, 20, 0.1611), (1 / 29, 29, 0.1718)):
+        assert highest_share(share, images) == pytest.approx(upper, abs=5e-5)
 
 
 def test_files_that_differ_nowhere_have_an_interval():

@@ -54,14 +54,19 @@ def test_each_bound_fails_by_itself(made_up):
     assert made_up(base, one_off).failures == ("error 0.001 of the largest logit, at most 0.0001",)
     noisy = made_up(base * 1e6 + 0, base * 1e6 + 900 * np.sign(base))  # 9e-5 of the largest, 80.9 dB
     assert noisy.verdict == "pass"
-    swapped = np.where(np.arange(100)[:, None] < 2, [[1e-6, 2e-6]], [[100.0, -100.0]])
-    wanted = np.where(np.arange(100)[:, None] < 2, [[2e-6, 1e-6]], [[100.0, -100.0]])
-    assert made_up(wanted, swapped).failures == ("top-1 agreement 0.980, at least 0.99",)
+    assert made_up(*tied(4)).failures == ("top-1 agreement 0.960 of 100 images, surely below 0.99",)
+    assert made_up(*tied(2)).verdict == "pass", "0.98, whose interval reaches to 0.994"
+
+
+def tied(count):
+    """The logits of 100 images, and others that take the other class where both are all but equal."""
+    edge = np.arange(100)[:, None] < count
+    return tuple(np.where(edge, [pair], [[100.0, -100.0]]) for pair in ([2e-6, 1e-6], [1e-6, 2e-6]))
 
 
 def test_outputs_without_a_signal_fail_whatever_is_predicted():
     """An int8 output that is one integer for every class agrees with each, and its noise is the signal itself."""
-    silent = parity._Figures(1.0, 0.0, 1.0)
+    silent = parity._Figures(1.0, 0.0, 1.0, 100)
     _, failures = parity._hold_predicted(RECIPES["static_wi8_ai8"].tolerance, silent, silent, None)
     assert failures == ("SQNR 0.0 dB, at least 3",)
 
