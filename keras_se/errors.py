@@ -1,6 +1,8 @@
 """Errors that the command line turns into one line and an exit status of its own."""
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -43,8 +45,20 @@ def find_named(kind: str, choices: Mapping[str, T], name: str) -> T:
         InputError: the table has no such name; the message lists those that it has.
     """
     if name not in choices:
-        raise InputError(f"{kind} must be one of {', '.join(choices)}; got {name!r}")
+        raise InputError(f"{kind} must be one of {', '.join(choices)}; got {name!r}{did_you_mean(name, choices)}")
     return choices[name]
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A question that follows a name which is none, with the nearest of those that there are; empty if none is near.
+
+    Example:
+        >>> did_you_mean("SEResNet50", ["se_resnet18", "se_resnet50"])
+        ': did you mean se_resnet50?'
+    """
+    plain = {re.sub(r"[\W_]", "", choice).lower(): choice for choice in choices}
+    near = difflib.get_close_matches(re.sub(r"[\W_]", "", name).lower(), plain, n=1, cutoff=0.75)
+    return f": did you mean {plain[near[0]]}?" if near else ""
 
 
 def reason_of(error: Exception) -> str:

@@ -145,8 +145,9 @@ def create_model(
         input_shape: `(height, width, channels)`, in pixels; height and width may be None where the family allows it.
             None takes that of `input_tensor`, or the size the weights or the model were published for: (224, 224, 3);
             299 for Inception-ResNet-v2, 32 for CIFAR's networks.
-        classes: outputs of the classifier; None for those of the weights, or 1000, or 10 for CIFAR's networks. If the
-            weights are for another number, the classifier alone keeps its initialisation, and a warning is logged.
+        classes: outputs of the classifier; 1 for two classes by a sigmoid in place of the softmax; None for those of
+            the weights, or 1000, or 10 for CIFAR's networks. If the weights are for another number, the classifier
+            alone keeps its initialisation, and a warning is logged.
         weights: None for a random initialisation; the folder of a run of ours, or its `model.keras`; a `.weights.h5`
             file of such a model; a `.safetensors` file with the state dict of a network of timm's; "timm/NAME", one of
             `list_weights()`, which is fetched from the Hugging Face hub at its current commit, or "timm/NAME@COMMIT";

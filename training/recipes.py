@@ -1,5 +1,6 @@
 """What a training run does, as data; the paper's recipes as named presets."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from keras_se.errors import InputError
 Augmentation = Literal["none", "shift", "shift_flip", "resized_crop_flip"]
 Schedule = Literal["cosine", "step"]
 Strategy = Literal["auto", "none", "mirrored", "multi_worker", "tpu"]
+Optimizer = Literal["sgd", "adamw", "lamb", "rmsprop"]
+ClassWeights = Literal["none", "balanced"]
+Freeze = Literal["none", "backbone"]
 
 _LEAST = {
     "epochs": 1,
@@ -60,11 +64,24 @@ class Recipe:
     """Epochs of linear rise from zero to the peak; with cosine only."""
     step_epochs: int = 30
     """Epochs between the divisions of a step schedule."""
+    optimizer: Optimizer = "sgd"
+    """sgd, with plain momentum as in the paper; adamw; lamb, for large batches; or rmsprop."""
     momentum: float = 0.9
+    """Of sgd and rmsprop."""
     weight_decay: float = 1e-4
-    """L2 decay, coupled, of convolution and dense kernels only."""
+    """Of convolution and dense kernels only: L2, coupled, with sgd and rmsprop; decoupled with adamw and lamb."""
     label_smoothing: float = 0.0
     augmentation: Augmentation = "resized_crop_flip"
+    class_weights: ClassWeights = "none"
+    """balanced: an image weighs in the loss as the mean class has images over its own class has."""
+    freeze: Freeze = "none"
+    """backbone: train the classifier alone at first, on features whose batch normalisation is in inference."""
+    unfreeze_at: float = 0.5
+    """With `freeze`, the share of the epochs after which all is trained; 1 for never."""
+    unfrozen_rate: float = 0.1
+    """And the factor of the learning rate from then on."""
+    binary: bool = False
+    """Two classes by one output and a sigmoid, in place of two and a softmax."""
     strategy: Strategy = "auto"
     seed: int = 0
     """The same seed gives the same weights on the same machine."""
@@ -76,7 +93,7 @@ class Recipe:
     """Updates between checkpoints; 0 for one at the end of each epoch only."""
 
     def __post_init__(self):
-        for name, kind in (("augmentation", Augmentation), ("schedule", Schedule)):
+        for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise InputError(f"{name} must be one of {', '.join(get_args(kind))}; got {getattr(self, name)!r}")
         for name, least in _LEAST.items():
@@ -99,12 +116,53 @@ class Recipe:
         if self.schedule == "step" and self.warmup_epochs:
             raise InputError(f"warm-up goes with the cosine schedule; got step and {self.warmup_epochs} epochs of it")
         if self.warmup_epochs >= self.epochs:
-            raise InputError(f"warm-up must be shorter than the run; got {self.warmup_epochs} of {self.epochs} epochs")
+            raise InputError(
+                f"warm-up must be shorter than the run; got {self.warmup_epochs} of {self.epochs} epochs: with_epochs "
+                "scales it, or give warmup_epochs"
+            )
+        for name in ("unfreeze_at", "unfrozen_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"{name} must be above 0 and at most 1; got {name}={getattr(self, name)}")
+        if self.freeze == "backbone" and self.schedule != "cosine":
+            raise InputError(f"freeze goes with the cosine schedule; got {self.schedule}")
+        if self.freeze == "backbone" and self.warmup_epochs >= self.frozen_epochs:
+            raise InputError(
+                f"warm-up must be shorter than the epochs before unfreeze_at; got {self.warmup_epochs} of "
+                f"{self.frozen_epochs}"
+            )
 
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate of the optimizer, at this run's global batch."""
         return self.learning_rate * self.batch_size / 256
+
+    @property
+    def frozen_epochs(self) -> int:
+        """The epochs in which the classifier alone is trained: at least one where `freeze` asks for it."""
+        return max(1, round(self.unfreeze_at * self.epochs)) if self.freeze == "backbone" else 0
+
+    def with_epochs(self, epochs: int) -> "Recipe":
+        """Return the recipe for another number of epochs, its warm-up and the steps of its schedule scaled alike.
+
+        Raises:
+            InputError: `epochs` is below 1.
+        """
+        scale = epochs / self.epochs
+        return dataclasses.replace(
+            self,
+            epochs=epochs,
+            warmup_epochs=self.warmup_epochs * scale,
+            step_epochs=max(1, round(self.step_epochs * scale)),
+        )
+
+
+_CHOICES = {
+    "augmentation": Augmentation,
+    "schedule": Schedule,
+    "optimizer": Optimizer,
+    "class_weights": ClassWeights,
+    "freeze": Freeze,
+}
 
 
 PRESETS: dict[str, Recipe] = {
@@ -124,6 +182,11 @@ PRESETS: dict[str, Recipe] = {
         warmup_epochs=2,
         augmentation="shift_flip",
     ),
+    # Some hundred photographs a class: the paper's augmentation, with a batch that leaves updates enough.
+    "photographs": Recipe(batch_size=32, warmup_epochs=5, label_smoothing=0.1),
+    # Weights of many images to start from: the classifier first, then all at a tenth of the rate, as Howard and Ruder,
+    # arXiv 1801.06146, section 3.3, unfreeze, in two steps; a weight decay and crops as for photographs.
+    "fine_tune": Recipe(batch_size=32, epochs=20, warmup_epochs=1, label_smoothing=0.1, freeze="backbone"),
     # 8x8 digits enlarged: 1,442 of them teach a quarter-width SE-MobileNet in a minute on two cores. No flips.
     "digits": Recipe(
         model_arguments={"alpha": 0.25, "r": 4},

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import keras
 import tensorflow as tf
 
 from keras_se.errors import ClusterError, InputError
-from keras_se.preprocessing import Preprocessing, find_preprocessing
-from keras_se.registry import check_model_arguments, create_model
 from keras_se.training.data.sharding import WorkerBatches, worker_batches
 from keras_se.training.data.sources import Source, load_source
-from keras_se.training.distribution.model import distributed, synchronize_batch_norm
+from keras_se.training.distribution.model import synchronize_batch_norm
 from keras_se.training.distribution.strategy import Devices, make_devices
+from keras_se.training.network import build_model, check_recipe, freeze_backbone, logits_model, preprocessing_for
 from keras_se.training.optimizer import compile_for
 from keras_se.training.recipes import Recipe
 from keras_se.training.run import inventory, run_folder
@@ -25,7 +24,14 @@ from keras_se.training.run.checkpoint_callback import CheckpointCallback
 from keras_se.training.run.run_folder import Run
 
 
-def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> Run:
+def train(
+    recipe: Recipe,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    source: Source | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Run:
     """Train `recipe.model` on `recipe.data` into the folder `recipe.out`.
 
     The folder holds `model.keras`, the weights of the epoch with the best test accuracy; `run.json`, the recipe, the
@@ -37,6 +43,8 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
         overwrite: replace a run that the folder holds already; no file goes but those that its record lists.
         resume: go on with an unfinished run that the folder holds: on as many devices to the weights that it would
             have had in one go, bit for bit. Begin it if there is none; read it if it is finished.
+        source: the images of `recipe.data`, if they are loaded already.
+        callbacks: further ones of Keras's, which run before the run's own; what they hold is not in its checkpoints.
     Returns:
         The run, with the model of the best epoch.
     Raises:
@@ -54,7 +62,11 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
     finished = run_folder.read_finished(folder, recipe) if resume else None
     if finished:
         return finished
-    source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
+    check_recipe(recipe)
+    if source is None:
+        source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
+    if recipe.binary and len(source.classes) != 2:
+        raise InputError(f"binary is for two classes; {recipe.data} has {len(source.classes)}")
     if len(source.train) < recipe.batch_size:
         raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
     devices = make_devices(recipe.strategy)
@@ -67,17 +79,17 @@ def train(recipe: Recipe, *, overwrite: bool = False, resume: bool = False) -> R
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)
     with devices.scope(), _lost_workers_named(devices):
-        return _trained(recipe, source, devices, folder, resume)
+        return _trained(recipe, source, devices, folder, resume, callbacks)
 
 
-def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, resume: bool) -> Run:
+def _trained(
+    recipe: Recipe, source: Source, devices: Devices, folder: Path, resume: bool, callbacks: Sequence[Any] = ()
+) -> Run:
     steps = len(source.train) // recipe.batch_size
-    model = _model(recipe, source)
-    size = recipe.image_size
-    found = find_preprocessing(model)
-    preprocessing = found.preprocessing if found.reason else Preprocessing(size, size, recipe.crop)
-    trained = _logits(model, recipe, devices)
-    compile_for(recipe, trained, steps)
+    model = build_model(recipe, source)
+    preprocessing = preprocessing_for(recipe, model)
+    trained = logits_model(model, recipe, devices)
+    learning_rate = compile_for(recipe, trained, steps)
     run_folder.check_shared(folder, devices)
     files = inventory.read_inventory(folder)
     checkpoints = Checkpoints(folder / inventory.CHECKPOINTS, files)
@@ -97,9 +109,18 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
         best=best,
         history=folder / inventory.HISTORY,
         every=recipe.checkpoint_steps,
+        learning_rate=learning_rate,
+        batch_size=recipe.batch_size,
     )
     with survival.listening(), _full_disk_named(folder, checkpoints):
-        _fit(trained, survival, worker_batches(recipe, source, preprocessing, devices), recipe.epochs, steps)
+        batches = worker_batches(recipe, source, preprocessing, devices)
+        for end in sorted({recipe.frozen_epochs, recipe.epochs} - {0}):
+            if recipe.freeze == "backbone":
+                freeze_backbone(trained, len(progress.history) < recipe.frozen_epochs)
+            if len(progress.history) < end:
+                _fit(trained, survival, batches, end, steps, callbacks)
+        if recipe.freeze == "backbone":
+            freeze_backbone(trained, False)
     history = run_folder.by_name(progress.history)
     if any(map(math.isnan, (*history["loss"], *history["val_loss"]))):
         if devices.chief:
@@ -119,14 +140,21 @@ def _trained(recipe: Recipe, source: Source, devices: Devices, folder: Path, res
     return run
 
 
-def _fit(trained: keras.Model, survival: CheckpointCallback, batches: WorkerBatches, epochs: int, steps: int) -> None:
+def _fit(
+    trained: keras.Model,
+    survival: CheckpointCallback,
+    batches: WorkerBatches,
+    epochs: int,
+    steps: int,
+    callbacks: Sequence[Any] = (),
+) -> None:
     """The epochs that are left, the first of which may have begun."""
     progress = survival.progress
     bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
     common: dict[str, Any] = {
         "validation_data": batches.evaluation,
         "validation_steps": batches.evaluation_steps,
-        "callbacks": _callbacks(survival),
+        "callbacks": [*callbacks, *_callbacks(survival)],
         "shuffle": False,  # the batches are
         "verbose": bar if survival.devices.chief else 0,
     }
@@ -178,29 +206,3 @@ def _full_disk_named(folder: Path, checkpoints: Checkpoints) -> Iterator[None]:
             raise
         board = folder / inventory.TENSORBOARD
         raise InputError(f"{board} cannot be written ({error.message}); {checkpoints.what_is_left()}") from None
-
-
-_OF_TRAINING = ("input_shape", "input_tensor", "classes", "model_name")
-"""Arguments of `create_model` that training gives."""
-
-
-def _model(recipe: Recipe, source: Source) -> keras.Model:
-    if not recipe.model_arguments.get("include_top", True):
-        raise InputError("a model is trained with its classifier; got include_top=False")
-    shape = (recipe.image_size, recipe.image_size, 3)
-    try:
-        check_model_arguments(recipe.model, recipe.model_arguments, without=_OF_TRAINING)
-        return create_model(recipe.model, input_shape=shape, classes=len(source.classes), **recipe.model_arguments)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"model {recipe.model} cannot be built: {error}") from None
-
-
-def _logits(model: keras.Model, recipe: Recipe, devices: Devices) -> keras.Model:
-    """The model up to its logits, since a softmax would cost precision, on all its devices."""
-    logits = keras.Model(model.input, model.get_layer("logits").output)
-    if devices.strategy is not None:
-        synchronize_batch_norm(model, devices.replicas > 1)
-        return distributed(logits, micro_batches=recipe.micro_batches)
-    if recipe.micro_batches > 1:
-        raise InputError(f"micro_batches is for the TensorFlow backend; got micro_batches={recipe.micro_batches}")
-    return logits

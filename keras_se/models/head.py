@@ -19,10 +19,8 @@ class Head:
     def __post_init__(self):
         if self.include_top and self.classes < 1:
             raise ValueError(f"classes must be at least 1; got classes={self.classes}")
-        if self.include_top and self.classes == 1 and self.classifier_activation == "softmax":
-            raise ValueError(
-                'softmax of one class is always 1.0; got classes=1: pass classifier_activation="sigmoid", or classes=2'
-            )
+        if self.classes == 1 and self.classifier_activation == "softmax":
+            object.__setattr__(self, "classifier_activation", "sigmoid")  # a softmax of one output is 1 for any image
         if self.pooling not in (None, "avg", "max"):
             raise ValueError(f"pooling must be None, avg or max; got pooling={self.pooling!r}")
 

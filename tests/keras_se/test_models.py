@@ -543,10 +543,8 @@ def test_channels_first_are_refused_with_the_shape_to_pass(shape):
         keras_se.create_model("se_mobilenet", input_shape=shape, classes=10)
 
 
-def test_a_softmax_of_one_class_is_refused_with_the_remedy():
-    with pytest.raises(ValueError, match=r'always 1\.0; got classes=1: pass classifier_activation="sigmoid"'):
-        keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=1)
-    model = keras_se.create_model(
-        "se_mobilenet", input_shape=(32, 32, 3), classes=1, classifier_activation="sigmoid", alpha=0.1
-    )
+def test_one_class_is_binary_with_a_sigmoid():
+    """A softmax of one output would be 1 for every image."""
+    model = keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=1, alpha=0.1)
     assert model.output_shape == (None, 1)
+    assert model.layers[-1].activation is keras.activations.sigmoid

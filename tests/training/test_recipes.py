@@ -6,7 +6,7 @@ import math
 import pytest
 
 from keras_se.errors import InputError
-from keras_se.registry import list_models
+from keras_se.registry import find, list_models
 from keras_se.training import PRESETS, Recipe
 from keras_se.training.data.input_pipeline import AUGMENTATIONS
 from keras_se.training.optimizer import schedule
@@ -122,3 +122,51 @@ def test_the_rate_stays_at_zero_after_the_last_update():
 def test_a_step_schedule_shorter_than_its_first_step_keeps_the_peak():
     recipe = Recipe(schedule="step", epochs=5, step_epochs=30, learning_rate=0.1)
     assert [rate(recipe, update) for update in (0, 25, 49)] == pytest.approx([0.1] * 3)
+
+
+# Other epochs, two phases, and the optimizers.
+
+
+def test_another_number_of_epochs_scales_the_warm_up_and_the_steps():
+    assert PRESETS["paper_mobile"].with_epochs(40).warmup_epochs == pytest.approx(5 * 40 / 400)
+    assert PRESETS["paper_resnet"].with_epochs(10).step_epochs == 3
+    for recipe in PRESETS.values():
+        assert recipe.with_epochs(1).epochs == 1  # each preset can be tried for one epoch
+
+
+FROZEN = Recipe(epochs=10, warmup_epochs=1, learning_rate=0.1, freeze="backbone", unfreeze_at=0.4, unfrozen_rate=0.1)
+
+
+@pytest.mark.parametrize("update", [10, 20, 30, 39])
+def test_the_classifier_alone_is_trained_by_a_cosine_of_its_own(update):
+    """10 updates of warm-up of the 40 before all is trained."""
+    expected = 0.1 * (1 + math.cos(math.pi * (update - 10) / 30)) / 2
+    assert rate(FROZEN, update) == pytest.approx(expected, abs=FLOAT32)
+
+
+@pytest.mark.parametrize("update", [50, 70, 99])
+def test_then_all_is_trained_at_a_tenth_of_the_rate(update):
+    """One epoch of warm-up, then 50 updates of a cosine."""
+    expected = 0.01 * (1 + math.cos(math.pi * (update - 50) / 50)) / 2
+    assert rate(FROZEN, update) == pytest.approx(expected, abs=FLOAT32)
+    assert rate(FROZEN, 45) == pytest.approx(0.005, abs=FLOAT32)
+
+
+def test_what_is_never_unfrozen_has_one_cosine():
+    recipe = dataclasses.replace(FROZEN, unfreeze_at=1.0)
+    assert recipe.frozen_epochs == 10
+    assert rate(recipe, 99) == pytest.approx(0.1 * (1 + math.cos(math.pi * 89 / 90)) / 2, abs=FLOAT32)
+
+
+def test_warm_up_ends_before_all_is_trained():
+    with pytest.raises(InputError, match=r"warm-up must be shorter than the epochs before unfreeze_at; got 4 of 4"):
+        dataclasses.replace(FROZEN, warmup_epochs=4)
+
+
+def test_a_name_that_is_nearly_one_gets_a_question():
+    for name in ("seresnet50", "SEResNet50", "se_resnet_50"):
+        with pytest.raises(InputError, match=r"did you mean se_resnet50\?$"):
+            find(name)
+    with pytest.raises(InputError) as refused:
+        find("vision_transformer")
+    assert "did you mean" not in str(refused.value)

@@ -122,14 +122,14 @@ def test_the_record_has_the_preprocessing_that_every_later_step_reads(record, ru
 def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, monkeypatch):
     """The network is trained with it, and it is in the record."""
     brought = Preprocessing(32, 32, 0.9, "bicubic", mean=(0.5, 0.4, 0.25), std=(0.25, 0.2, 0.125))
-    build, seen = trainer._model, []
+    build, seen = trainer.build_model, []
 
     def with_weights(recipe, source):
         model = build(recipe, source)
         return bring_preprocessing(model, brought)
 
     batches = sharding.training_batches
-    monkeypatch.setattr(trainer, "_model", with_weights)
+    monkeypatch.setattr(trainer, "build_model", with_weights)
     monkeypatch.setattr(
         sharding, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
     )

@@ -50,6 +50,7 @@ def training_batches(
     seed: int,
     start: int = 0,
     share: Share = WHOLE,
+    class_weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches without end: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
 
@@ -60,6 +61,8 @@ def training_batches(
         batch_size: of the global batch.
         start: the position in the stream of the first image: those before it have been seen.
         share: the part of each batch to read.
+        class_weights: float `(classes,)`; with them a batch has its images' weights `(batch,)` too.
+        classes: 1 for labels `(batch, 1)` of 0 and 1.
     """
     augment = AUGMENTATIONS[augmentation]
     images, labels = _tensor(split.images), tf.constant(split.labels)
@@ -71,7 +74,9 @@ def training_batches(
     def example(number, index):
         key = tf.stack([tf.constant(seed, tf.int64), number])
         image = augment(_pixels(tf.gather(images, index)), preprocessing, key)
-        return _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
+        label = tf.gather(labels, index)
+        pair = _normalise(image, preprocessing), _target(label, classes)
+        return pair if class_weights is None else (*pair, tf.gather(tf.constant(class_weights, tf.float32), label))
 
     epoch, seen = divmod(start, len(split))
     stream: Any = tf.data.Dataset.counter(epoch).flat_map(order).skip(seen).enumerate(start)
@@ -108,12 +113,23 @@ def evaluation_batches(
 
     def example(index, weight):
         image = resize(_pixels(tf.gather(images, index)), preprocessing)
-        pair = _normalise(image, preprocessing), tf.one_hot(tf.gather(labels, index), classes)
+        pair = _normalise(image, preprocessing), _target(tf.gather(labels, index), classes)
         return (*pair, weight) if whole else pair
 
     stream = tf.data.Dataset.from_tensor_slices((indices[own], weights[own]))
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     return stream.batch(share.piece_size(batch_size), drop_remainder=whole).prefetch(2)
+
+
+def _target(label: tf.Tensor, classes: int) -> tf.Tensor:
+    """What a network of so many outputs should give for a class."""
+    return tf.cast(label[None], tf.float32) if classes == 1 else tf.one_hot(label, classes)
+
+
+def balanced_weights(split: Split, classes: int) -> np.ndarray:
+    """The weight of an image of each class, so that all classes weigh alike and the mean image weighs 1."""
+    counts = np.bincount(split.labels, minlength=classes)
+    return (len(split) / (classes * np.maximum(counts, 1))).astype("float32")
 
 
 def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

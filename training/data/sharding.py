@@ -7,7 +7,13 @@ from typing import Any
 import tensorflow as tf
 
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data.input_pipeline import WHOLE, Share, evaluation_batches, training_batches
+from keras_se.training.data.input_pipeline import (
+    WHOLE,
+    Share,
+    balanced_weights,
+    evaluation_batches,
+    training_batches,
+)
 from keras_se.training.data.sources import Source
 from keras_se.training.distribution.strategy import Devices
 from keras_se.training.recipes import Recipe
@@ -24,7 +30,8 @@ class WorkerBatches:
 
 def worker_batches(recipe: Recipe, source: Source, preprocessing: Preprocessing, devices: Devices) -> WorkerBatches:
     """`recipe.batch_size` images over all workers; training goes on without end, evaluation takes each image once."""
-    classes, size = len(source.classes), recipe.batch_size
+    classes, size = 1 if recipe.binary else len(source.classes), recipe.batch_size
+    weights = balanced_weights(source.train, len(source.classes)) if recipe.class_weights == "balanced" else None
 
     def training(step: int) -> Any:
         return _distributed_over_workers(
@@ -38,6 +45,7 @@ def worker_batches(recipe: Recipe, source: Source, preprocessing: Preprocessing,
                 seed=recipe.seed,
                 start=step * size,
                 share=share,
+                class_weights=weights,
             ),
         )
 

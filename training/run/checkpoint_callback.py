@@ -6,7 +6,8 @@ import io
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from keras_se.training.run.checkpoint import Checkpoints, Progress, numbered, wr
 
 TERMINATED = 128 + signal.SIGTERM
 """The exit status after SIGTERM, as shells and Kubernetes know it: 143."""
+TIMINGS = ("seconds", "images_per_second")
+"""Columns of a history that no two runs have alike."""
 _ASK_EVERY = 10  # steps between the questions whether another worker has been told to stop
 
 
@@ -30,7 +33,16 @@ class CheckpointCallback(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, progress: Progress, devices: Devices, *, best: Path, history: Path, every: int
+        self,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        devices: Devices,
+        *,
+        best: Path,
+        history: Path,
+        every: int,
+        learning_rate: Callable[[int], Any] | None = None,
+        batch_size: int = 0,
     ):
         super().__init__()
         self.checkpoints = checkpoints
@@ -39,6 +51,9 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.best = best
         self.history = history
         self.every = every
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self._begun_at = self._trained_at = time.perf_counter()
         self._told_to_stop = False
         self._begun_before = progress.begun  # of this epoch, in an earlier process
         self._logs: dict = {}
@@ -61,6 +76,10 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._batches = 0
+        self._begun_at = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self._trained_at = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
@@ -80,7 +99,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         sums = self._sums({name: value for name, value in logs.items() if not name.startswith("val_")})
         batches = sums.pop("batches")
         means = {name: value / batches for name, value in sums.items()}
-        self.progress.history.append({"epoch": epoch, **{name: float(value) for name, value in logs.items()}, **means})
+        measured = {name: float(value) for name, value in logs.items()}
+        self.progress.history.append({"epoch": epoch, **measured, **means, **self._further()})
         self.progress.begun = self._begun_before = {}
         self._batches = 0
         self._logs = {}
@@ -96,6 +116,17 @@ class CheckpointCallback(keras.callbacks.Callback):
         self._save()
         if self.devices.in_any_worker(self._told_to_stop):
             self._leave()
+
+    def _further(self) -> dict[str, float]:
+        """The learning rate of the epoch's last update, and how long the epoch took this process."""
+        if self.learning_rate is None:
+            return {}
+        training = max(self._trained_at - self._begun_at, 1e-9)
+        return {
+            "learning_rate": float(self.learning_rate(self.progress.step - 1)),
+            "seconds": time.perf_counter() - self._begun_at,
+            "images_per_second": self._batches * self.batch_size / training,
+        }
 
     def _all_stop(self, number: int) -> bool:
         if self.devices.workers == 1:

@@ -20,6 +20,7 @@ from keras_se.training.data.sources import Source
 from keras_se.training.distribution.cluster import find_cluster
 from keras_se.training.distribution.strategy import Devices
 from keras_se.training.recipes import Recipe
+from keras_se.training.run.checkpoint_callback import TIMINGS
 from keras_se.training.run.inventory import (
     HISTORY,
     LIST,
@@ -181,8 +182,9 @@ def check_same_recipe(held: dict[str, Any], given: dict[str, Any], folder: Path)
 
 
 def by_name(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """The rows of a history as lists by the name of what was measured."""
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
+    """The rows of a history as lists by the name of what was measured; times are no part of what was."""
+    names = [name for name in rows[0] if name not in ("epoch", *TIMINGS)]
+    return {name: [float(row[name]) for row in rows] for name in names}
 
 
 def _record(run: Run, recipe: Recipe, source: Source, preprocessing: Preprocessing) -> dict:
