@@ -188,20 +188,22 @@ class Npu(NamedTuple):
     system_config: str
     """Clock, memories and their bandwidths: a section of Vela's own `Arm/vela.ini`, as is the memory mode."""
     memory_mode: str
+    limits: tuple[Limit, ...]
+    """Operations that Vela compiles for none of its sizes."""
 
-
-NPUS = {
-    "u55": Npu((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram"),
-    "u65": Npu((256, 512), "Ethos_U65_Client_Server", "Dedicated_Sram_384KB"),
-    "u85": Npu((128, 256, 512, 1024, 2048), "Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
-}
 
 _LIMITS = (
     NO_FLOATS,
     Limit({LAST_MEAN, RESIZED, WIDE_POOL}, "Vela leaves {} to the CPU"),
     Limit({"GELU", "HARD_SWISH", "SQUARED_DIFFERENCE"}, "the NPU has no int16 form of {}", is_int16),
 )
-_NO_INT16_MATMUL = Limit({"BATCH_MATMUL"}, "the NPU has no int16 form of {}", is_int16)  # of the older two families
+_NO_INT16_MATMUL = Limit({"BATCH_MATMUL"}, "the NPU has no int16 form of {}", is_int16)
+
+NPUS = {
+    "u55": Npu((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram", (*_LIMITS, _NO_INT16_MATMUL)),
+    "u65": Npu((256, 512), "Ethos_U65_Client_Server", "Dedicated_Sram_384KB", (*_LIMITS, _NO_INT16_MATMUL)),
+    "u85": Npu((128, 256, 512, 1024, 2048), "Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB", _LIMITS),
+}
 
 
 def _target(family: str, npu: Npu, macs: int) -> Target:
@@ -211,7 +213,7 @@ def _target(family: str, npu: Npu, macs: int) -> Target:
         higher_precision="ai16",
         unsupported_recipes=dict.fromkeys(FLOAT_RECIPES, "it computes on integers alone"),
         integer_config=CONV_BEFORE_POOL,
-        limits=_LIMITS if family == "u85" else (*_LIMITS, _NO_INT16_MATMUL),
+        limits=npu.limits,
         package=package,
         check_tool=check_tool,
         options={

@@ -21,7 +21,8 @@ from keras_se.export.runtimes.tflite_micro import MICRO_STEPS, ample_arena
 from keras_se.export.sandbox.command import run_python
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
-from keras_se.export.targets.tflite_micro import _TRIAL, arena_bytes, registration
+from keras_se.export.targets.tflite_micro_arena import TRIAL, arena_bytes
+from keras_se.export.targets.tflite_micro_sources import registration
 from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import size_of
@@ -66,8 +67,8 @@ def test_the_arena_is_the_least(recipe, trained):
     file = trained.files[recipe]
     size = arena_bytes(file.read_bytes())
     assert size % 256 == 0
-    assert run_python(["-P", _TRIAL, file, size]).returncode == 0
-    assert run_python(["-P", _TRIAL, file, size - 256]).returncode != 0
+    assert run_python(["-P", TRIAL, file, size]).returncode == 0
+    assert run_python(["-P", TRIAL, file, size - 256]).returncode != 0
 
 
 def test_the_array_compiles_to_the_file(sources, tmp_path):
