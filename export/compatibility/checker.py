@@ -16,7 +16,7 @@ from keras_se.export.conversion.lowering_config import PLAIN
 from keras_se.export.conversion.matching import effective_config, ops_removed_by
 from keras_se.export.qat.rewriting import is_quantization_aware
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
-from keras_se.export.targets.base import FORMAT_LIMITS, Target
+from keras_se.export.targets.base import FORMAT_LIMITS, Objection, Target
 from keras_se.export.targets.registry import find_target
 from keras_se.preprocessing import image_shape
 
@@ -74,7 +74,11 @@ def check(
     model = model_or_path if isinstance(model_or_path, keras.Model) else load_model(model_or_path)
     shape = image_shape(model)
     check_weights(model)
-    return [*_of_the_input(model, shape, device, chosen), *_of_the_layers(model, device, chosen)]
+    return [
+        *_of_the_input(model, shape, device, chosen),
+        *_of_the_layers(model, device, chosen),
+        *_of_the_device(model, device, chosen),
+    ]
 
 
 def missing_tool(target: str) -> str | None:
@@ -140,6 +144,19 @@ def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]
             Finding(*what, verdict, tuple(dict.fromkeys(names)), reason, instead)
             for (verdict, reason, instead), names in found.items()
         )
+
+
+def _of_the_device(model: keras.Model, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+    """Yield what only the device's own module knows of a network."""
+    if device.object_to is None:
+        return
+    names: dict[Objection, list[str]] = {}
+    operations = list(operations_of(model))
+    for recipe in recipes:
+        for objection in device.object_to(operations, recipe, device):
+            names.setdefault(objection, []).append(recipe.name)
+    for (layer, kind, verdict, reason, instead), recipe_names in names.items():
+        yield Finding(layer, kind, verdict, tuple(recipe_names), reason, instead)
 
 
 def _limits(device: Target, recipe: Recipe, operations: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,9 @@ def _dense(layer: Any) -> Becomes:
 
 
 def _recurrent(layer: Any) -> Becomes:
-    return PLAIN if layer.unroll else Becomes(("WHILE",), "use unroll=True")
+    if layer.unroll:
+        return Becomes(("UNPACK",), "use Conv1D along the sequence")
+    return Becomes(("WHILE",), "use unroll=True")
 
 
 def _relu(layer: Any) -> Becomes:

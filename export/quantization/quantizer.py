@@ -59,6 +59,7 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
         content = inlined(bytes(modifier.modify_model(parameters)))
     content = _with_shapes(content, shapes) if shapes else content
     _check_float16(content, float_file)
+    content = _with_unread_outputs_quantized(content)
     return content if ranges is None else with_biases_in_range(content, float_file)
 
 
@@ -75,16 +76,16 @@ def _check_float16(content: bytes, float_file: bytes) -> None:
 
 def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:
     """Make a matrix, a filter a row, of each kernel that is rounded in chunks; their shapes, by name."""
-    [graph] = model.subgraphs
-    found = {}
-    for op in graph.operators:
-        if builtin_code(model.operatorCodes[op.opcodeIndex]) == schema.BuiltinOperator.CONV_2D:
-            kernel = graph.tensors[op.inputs[1]]
-            filters, *rest = map(int, kernel.shape)
-            if 4 * filters * math.prod(rest) > _CHUNK:
-                found[kernel.name] = kernel.shape
-                kernel.shape = np.array([filters, math.prod(rest)], np.int32)
-    return found
+    shapes = {}
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            if builtin_code(model.operatorCodes[op.opcodeIndex]) == schema.BuiltinOperator.CONV_2D:
+                kernel = graph.tensors[op.inputs[1]]
+                filters, *rest = map(int, kernel.shape)
+                if 4 * filters * math.prod(rest) > _CHUNK:
+                    shapes[kernel.name] = kernel.shape
+                    kernel.shape = np.array([filters, math.prod(rest)], np.int32)
+    return shapes
 
 
 def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
@@ -130,6 +131,30 @@ def _with_shapes(content: bytes, shapes: dict[bytes, np.ndarray]) -> bytes:
     for tensor in model.subgraphs[0].tensors:
         tensor.shape = shapes.get(re.sub(rb"(_dequant|_duplicated_\d+)+$", b"", tensor.name), tensor.shape)
     return pack(model)
+
+
+def _with_unread_outputs_quantized(content: bytes) -> bytes:
+    """Give outputs that nothing reads the type of the operation's others, as XNNPACK and integer devices ask for.
+
+    The quantizer leaves them in float. An unrolled LSTM has one: the forget gate of its first step, which starts from
+    a state of zeros.
+    """
+    model = unpack(content)
+    changed = False
+    for graph in model.subgraphs:
+        read = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
+        for op in graph.operators:
+            outputs = {int(index): graph.tensors[index] for index in op.outputs}
+            quantized = [tensor for index, tensor in outputs.items() if index in read and _has_scale(tensor)]
+            for index, tensor in outputs.items():
+                if index not in read and quantized and not _has_scale(tensor):
+                    tensor.type, tensor.quantization = quantized[0].type, quantized[0].quantization
+                    changed = True
+    return pack(model) if changed else content
+
+
+def _has_scale(tensor: Any) -> bool:
+    return tensor.quantization is not None and tensor.quantization.scale is not None
 
 
 @contextlib.contextmanager

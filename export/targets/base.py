@@ -5,7 +5,7 @@ In: a quantized .tflite file with what is known of it. Out: the device's file, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -83,6 +83,24 @@ class Limit:
     """ "refused" or "slow"."""
 
 
+class Objection(NamedTuple):
+    """What a device has against a layer, where its limits by operation do not say so."""
+
+    layer: str
+    """Its name; within another model, after that model's name and a slash."""
+    kind: str
+    """Its class."""
+    verdict: str
+    """ "refused" or "slow"."""
+    reason: str
+    instead: str
+    """What to write in its place."""
+
+
+Layers = Sequence[tuple[str, Any]]
+"""The layers and operations of a Keras model in the order in which they run, each behind its name."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A device and the runtime on it."""
@@ -101,6 +119,8 @@ class Target:
     """And for those that compute in integers."""
     limits: tuple[Limit, ...] = ()
     """Operations that it does not run, beside those of `FORMAT_LIMITS`; the first that is met tells."""
+    object_to: Callable[[Layers, Recipe, Target], Iterator[Objection]] | None = None
+    """Objections to a network in a recipe that `limits` cannot express, as to its last layer; None for no more."""
     channels: int | None = None
     """Channels of the one image that its apps give; None for any."""
     arena: int | None = None

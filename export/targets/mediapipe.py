@@ -1,12 +1,19 @@
-"""A file as MediaPipe's `ImageClassifier` takes it: raw pixels or floats in, floats out, its description inside."""
+"""Apps with MediaPipe's `ImageClassifier`.
 
+In: a quantized file that ends in scores. Out: the file with uint8 or float32 pixels in and float scores out, and with
+its description inside: normalisation, labels, and how scores become probabilities.
+"""
+
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import ONE_PARTITION
-from keras_se.export.targets.base import Deliverable, QuantizedModel, Target, check_labels
+from keras_se.export.quantization.recipes import Recipe
+from keras_se.export.targets.base import Deliverable, Layers, Objection, QuantizedModel, Target, check_labels
 from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
@@ -15,10 +22,14 @@ from keras_se.preprocessing import Preprocessing
 
 _PIXEL = 255.0  # the greatest
 _SCORES = {"SOFTMAX", "LOGISTIC"}
+_FUNCTIONS = {"softmax", "sigmoid"}
+"""The functions of Keras that become `_SCORES`."""
+_NOTHING = {"Dropout", "FakeQuantize", "GaussianNoise", "SpatialDropout2D"}
+"""Layers that are no operation of a file."""
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
-    """The file with the types, normalisation, labels and calibrated scores that an app's `ImageClassifier` reads.
+    """Return the file with the types, normalisation, labels and score calibration that `ImageClassifier` reads.
 
     The input is uint8 where an integer input's step is a pixel's, else float32. MediaPipe normalises a float input,
     all channels alike; where they differ, the file normalises pixels in 0..1 itself. It squeezes an image of another
@@ -49,18 +60,45 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
 def _check_scores(content: QuantizedModel, target: Target) -> None:
     shape = flatbuffer.output_shape(content.content)
     if len(shape) != 2:
-        raise InputError(f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}")
+        raise InputError(_no_classifier(target, shape))
     last = flatbuffer.output_operation(content.content)
     if last not in _SCORES:
-        raise InputError(
-            f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in "
-            f"{last}; end it with one, or choose phone_cpu"
-        )
+        raise InputError(f"{_no_scores(target, last)}; end it with one, or choose phone_cpu")
     check_labels(content, target)
 
 
+def object_to(layers: Layers, recipe: Recipe, target: Target) -> Iterator[Objection]:
+    """Yield what export would refuse of the network's end: it gives no vector of classes, or no scores."""
+    name, last = next(pair for pair in reversed(layers) if not _is_nothing(pair[1]))
+    kind, shape = type(last).__name__, last._inbound_nodes[0].output_tensors[0].shape
+    if len(shape) != 2:
+        yield Objection(name, kind, "refused", _no_classifier(target, shape), "choose phone_cpu")
+    elif _function(last) not in _FUNCTIONS:
+        yield Objection(name, kind, "refused", _no_scores(target, kind), "end it with a softmax, or choose phone_cpu")
+
+
+def _is_nothing(layer: Any) -> bool:
+    identity = type(layer).__name__ == "Activation" and _function(layer) == "linear"
+    return identity or type(layer).__name__ in _NOTHING
+
+
+def _function(layer: Any) -> str:
+    """Return the name of the function that a layer or an operation of `keras.ops` ends in."""
+    return getattr(getattr(layer, "activation", None), "__name__", type(layer).__name__.lower())
+
+
+def _no_classifier(target: Target, shape: tuple[int | None, ...]) -> str:
+    return f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}"
+
+
+def _no_scores(target: Target, last: str) -> str:
+    return (
+        f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in {last}"
+    )
+
+
 def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:
-    """Whether an input of int8 is a pixel less 128: an integer file that loses nothing when it takes raw pixels."""
+    """Return True where an int8 input is the pixel less 128, so that the file loses nothing by taking raw pixels."""
     [(scale, zero)], _ = flatbuffer.quantizations(content)
     [kind], _ = flatbuffer.input_and_output_types(content)
     return kind == "INT8" and all(
@@ -75,6 +113,7 @@ TARGETS = (
         "MediaPipe's ImageClassifier in an app",
         integer_config=ONE_PARTITION,
         limits=XNNPACK_LIMITS,
+        object_to=object_to,
         channels=3,
         xnnpack=True,
         calibrates_scores=True,

@@ -1,35 +1,31 @@
-"""The devices: each a module of this room, and one line here."""
+"""The devices: a module of this room each, and one line here.
+
+In: a name and the recipes that it must take. Out: the device's record.
+"""
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from keras_se.errors import InputError, find_named
 from keras_se.export.quantization.recipes import Recipe
-from keras_se.export.targets import (
-    browser,
-    edgetpu,
-    ethos_u,
-    mediapipe,
-    openvino,
-    phone_cpu,
-    phone_gpu,
-    tflite_micro,
-    vendor_npu,
-)
 from keras_se.export.targets.base import Target
 
 _DEVICES = (
-    phone_cpu,
-    phone_gpu,
-    mediapipe,
-    browser,
-    openvino,
-    edgetpu,
-    tflite_micro,
-    ethos_u,
-    vendor_npu,
+    "phone_cpu",
+    "phone_gpu",
+    "mediapipe",
+    "browser",
+    "openvino",
+    "edgetpu",
+    "tflite_micro",
+    "ethos_u",
+    "vendor_npu",
 )
 
-TARGETS: dict[str, Target] = {target.name: target for device in _DEVICES for target in device.TARGETS}
+TARGETS: dict[str, Target] = {
+    target.name: target for device in _DEVICES for target in import_module(f"{__package__}.{device}").TARGETS
+}
+"""Every target by its name, in the order in which they are listed."""
 
 
 def find_target(name: str, recipes: Sequence[Recipe] = ()) -> Target:

@@ -7,7 +7,10 @@ from keras_se.export.quantization.recipes import Recipe
 from keras_se.export.targets.base import INNER_SOFTMAX, SOFTMAXES, Limit, is_int16
 
 _CUTS = frozenset(
-    {"LOG_SOFTMAX", "WHILE", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "TILE", "TOPK_V2"}
+    {
+        *("LOG_SOFTMAX", "WHILE", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "TILE", "TOPK_V2"),
+        "UNPACK",
+    }
 )
 _CUTS_QUANTIZED = _CUTS | {
     *("AVERAGE_POOL_2D", "BATCH_MATMUL", "DIV", "GELU", "HARD_SWISH", "MAXIMUM", "RELU", "RSQRT"),

@@ -24,6 +24,7 @@ from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.qat.rewriting import quantize_aware
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.runtimes.litert import xnnpack_partitions
+from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
@@ -32,6 +33,11 @@ from keras_se.registry import list_models
 
 TRIED = ("phone_cpu", "phone_gpu", "mediapipe", "browser", "edgetpu", "tflite_micro", "ethos_u55_128")
 FORMATS = ("float32", "static_wi8_ai8", "static_wi8_ai16")
+
+
+def steps(x):
+    """Four vectors of 256: an unrolled layer is slow to convert."""
+    return layers.Reshape((4, 256))(x)
 
 
 def rows(x):
@@ -75,12 +81,14 @@ CASES = {
     "EinsumDense": lambda x: image(layers.EinsumDense("abc,cd->abd", (None, 4))(rows(x))),
     "Flatten": lambda x: layers.Reshape((16, 16, 4))(layers.Flatten()(x)),
     "GRU": lambda x: layers.Reshape((1, 1, 4))(layers.GRU(4)(rows(x))),
+    "GRU unrolled": lambda x: layers.Reshape((1, 1, 4))(layers.GRU(4, unroll=True)(steps(x))),
     "GaussianNoise": layers.GaussianNoise(0.1),
     "GlobalAveragePooling2D": layers.GlobalAveragePooling2D(keepdims=True),
     "GlobalMaxPooling2D": layers.GlobalMaxPooling2D(keepdims=True),
     "GroupNormalization": layers.GroupNormalization(2),
     "InputLayer": layers.Activation("linear"),
     "LSTM": lambda x: layers.Reshape((1, 1, 4))(layers.LSTM(4)(rows(x))),
+    "LSTM unrolled": lambda x: layers.Reshape((1, 1, 4))(layers.LSTM(4, unroll=True)(steps(x))),
     "LayerNormalization": layers.LayerNormalization(),
     "LeakyReLU": layers.LeakyReLU(),
     "MaxPooling2D": layers.MaxPooling2D(2),
@@ -127,7 +135,7 @@ CASES = {
     "ops.TopK": lambda x: ops.top_k(x, 2)[0],
 }
 SMALL = ("mobilenet_v3_small", "se_mobilenet", "se_resnet20_cifar", "se_shufflenet")
-FAST = ("GlobalMaxPooling2D",)
+FAST = ("GlobalMaxPooling2D", "LSTM unrolled")
 
 
 @functools.cache
@@ -152,10 +160,10 @@ class Tools:
             content = self._file(target, RECIPES[recipe])
             size = Preprocessing(*self._model.input_shape[1:3])
             TARGETS[target].package_for_target(QuantizedModel(content, RECIPES[recipe], "net", size, None))
+            on_xnnpack = TARGETS[target].xnnpack and recipe != "static_wi8_ai16"
+            return "slow" if on_xnnpack and xnnpack_partitions(content) > 1 else None
         except InputError:
             return "refused"
-        on_xnnpack = TARGETS[target].xnnpack and recipe != "static_wi8_ai16"
-        return "slow" if on_xnnpack and xnnpack_partitions(content) > 1 else None
 
     def _file(self, target, recipe):
         lowering = effective_config(self._model, TARGETS[target].lowering(recipe))
@@ -285,10 +293,91 @@ def test_a_quantization_aware_model_is_known(tmp_path):
 @pytest.mark.parametrize("target", ["mediapipe", "browser"])
 def test_a_grey_input_is_refused(target):
     inputs = keras.Input((8, 8, 1), name="grey")
-    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs))
+    model = keras.Model(inputs, layers.Activation("sigmoid")(layers.GlobalAveragePooling2D()(inputs)))
     [found] = check(model, target)
     assert (found.layer, found.verdict) == ("grey", "refused")
     assert Tools(model).verdict(target, "float32") == "refused"
+
+
+def ending(*end):
+    """A classifier's body with these layers at its end."""
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(4, 3, name="stem")(inputs)
+    for layer in end:
+        x = layer(x)
+    return keras.Model(inputs, x, name="net")
+
+
+@pytest.mark.parametrize(
+    ("end", "layer", "reason"),
+    [
+        ([layers.Softmax], "softmax", "takes classifiers, which give (batch, classes); this network gives"),
+        ([layers.GlobalAveragePooling2D], "global", "this network ends in GlobalAveragePooling2D"),
+        ([layers.Flatten, lambda: layers.Dense(5, name="logits")], "logits", "this network ends in Dense"),
+        ([layers.Flatten, lambda: layers.Dense(5, name="logits"), lambda: layers.Dropout(0.1)], "logits", "in Dense"),
+    ],
+    ids=["segmentation", "embedding", "logits", "logits behind a dropout"],
+)
+def test_check_and_export_refuse_for_mediapipe_what_gives_no_scores(end, layer, reason, tmp_path):
+    model = ending(*(make() for make in end))
+    [finding] = check(model, "mediapipe", recipes=["float32"])
+    assert finding.layer.startswith(layer)
+    assert (finding.verdict, finding.recipes) == ("refused", ("float32",))
+    assert reason in finding.reason
+    with pytest.raises(InputError) as error:
+        export(model, tmp_path, recipes=["float32"], target="mediapipe")
+    assert finding.reason in str(error.value)
+    assert check(model, "phone_cpu", recipes=["float32"]) == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [layers.Flatten, lambda: layers.Dense(5, activation="sigmoid")],
+        [layers.Flatten, layers.Softmax, lambda: layers.Activation("linear")],
+        [layers.Flatten, lambda: ops.softmax],
+        [layers.Flatten, lambda: keras.Sequential([layers.Dense(5), layers.Activation("softmax")])],
+    ],
+    ids=["sigmoid", "a layer that does nothing", "an operation", "a model within"],
+)
+def test_check_and_export_take_for_mediapipe_what_gives_scores(end, tmp_path):
+    model = ending(*(make() for make in end))
+    assert "refused" not in {finding.verdict for finding in check(model, "mediapipe", recipes=["float32"])}
+    [artifact] = export(model, tmp_path, recipes=["float32"], target="mediapipe")
+    assert artifact.path.is_file()
+
+
+@pytest.mark.parametrize("recipe", ["float16", "dynamic_wi8_afp32", "weight_only_wi8_afp32"])
+def test_a_loop_is_exported_in_every_recipe_with_floats(recipe, tmp_path):
+    """Its body is a graph of its own in the file."""
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).random((4, 8, 8, 3), "float32")
+    model = ending(layers.Reshape((4, 36)), layers.LSTM(4), layers.Dense(5, activation="softmax"))
+    [artifact] = export(model, tmp_path, recipes=[recipe])
+    scores = ENGINES["litert"].run(artifact.path.read_bytes(), images).values
+    # Weights rounded to 8 bits move a score by some thousandths.
+    np.testing.assert_allclose(scores, model.predict(images, verbose=0), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_an_unrolled_layer_is_static_int8_as_the_remedy_of_a_loop_says(layer, tmp_path):
+    """Its first step starts from zeros, so that a part of a split is read by nothing."""
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).random((20, 8, 8, 3), "float32")
+    looped, unrolled = (
+        ending(layers.Reshape((4, 36)), layer(4, unroll=unroll, name="memory"), layers.Dense(5, activation="softmax"))
+        for unroll in (False, True)
+    )
+    [finding] = check(looped, "tflite_micro", recipes=["static_wi8_ai8"])
+    assert (finding.layer, finding.instead) == ("memory", "use unroll=True")
+    unrolled.set_weights(looped.get_weights())
+    assert check(unrolled, "tflite_micro", recipes=["static_wi8_ai8"]) == []
+    for target, engine in (("tflite_micro", "tflm"), ("phone_cpu", "litert")):
+        [artifact] = export(unrolled, tmp_path / target, recipes=["static_wi8_ai8"], target=target, calibration=images)
+        assert not flatbuffer.float_operations(artifact.path.read_bytes())
+        scores = ENGINES[engine].run(artifact.path.read_bytes(), images).values
+        # The softmax has steps of 1/256; the layers before it lose as much again in each of four steps of time.
+        np.testing.assert_allclose(scores, looped.predict(images, verbose=0), rtol=0, atol=8 / 256)
 
 
 def test_an_input_too_large_for_the_arena_is_refused_before_anything_is_converted(monkeypatch, tmp_path):
