@@ -18,6 +18,7 @@ _DEVICES = (
     "openvino",
     "edgetpu",
     "tflite_micro",
+    "esp32_s3",
     "ethos_u",
     "vendor_npu",
 )

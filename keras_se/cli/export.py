@@ -45,9 +45,8 @@ class Export(ImageOptions):
     calibrate_scores: bool = False
     """For mediapipe: fit the sigmoid that makes probabilities of the network's scores, which apps then show."""
     target: str = "phone_cpu"
-    """The device: phone_cpu, phone_gpu (float32 and float16), mediapipe, browser, openvino, edgetpu (int8),
-    tflite_micro, ethos_u55_{32,64,128,256}, ethos_u65_{256,512}, ethos_u85_{128,256,512,1024,2048} (no floats), and
-    NPUs that their vendors' own compilers are needed for, as qualcomm_sm8750; a wrong name lists all."""
+    """The device, as phone_cpu, mediapipe, tflite_micro or ethos_u65_512; a wrong name lists all. It refuses the
+    recipes that it cannot run."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"
