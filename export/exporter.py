@@ -24,7 +24,7 @@ from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.conversion.matching import effective_config
 from keras_se.export.conversion.model_names import check_names
-from keras_se.export.qat.rewriting import freeze_ranges, is_quantization_aware, lowering_of_aware
+from keras_se.export.qat.freezing import freeze_ranges, is_quantization_aware, lowering_of_aware
 from keras_se.export.qat.strip_fake_quant import strip_fake_quant
 from keras_se.export.quantization.bias_correction import correct_biases
 from keras_se.export.quantization.calibration import (

@@ -25,7 +25,7 @@ from keras_se.export.exporter import (
     model_and_hash,
     write,
 )
-from keras_se.export.qat.rewriting import is_quantization_aware
+from keras_se.export.qat.freezing import is_quantization_aware
 from keras_se.export.quantization.calibration import Ranges, check_calibration
 from keras_se.export.quantization.image_range import check_accuracy, check_range, origin_of
 from keras_se.export.quantization.observers import find_method

@@ -14,7 +14,7 @@ from keras_se.export.conversion.converter import load_model
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering_config import PLAIN
 from keras_se.export.conversion.matching import effective_config, ops_removed_by
-from keras_se.export.qat.rewriting import is_quantization_aware
+from keras_se.export.qat.freezing import is_quantization_aware
 from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.targets.base import FORMAT_LIMITS, Objection, Target
 from keras_se.export.targets.registry import find_target

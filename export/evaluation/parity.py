@@ -37,7 +37,7 @@ from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.noise_prediction import with_roundings
 from keras_se.export.evaluation.paired_interval import Loss, highest_share, loss
 from keras_se.export.manifest import form_of_manifest, lowering_of, preprocessing_of_manifest
-from keras_se.export.qat.rewriting import freeze_ranges, is_quantization_aware
+from keras_se.export.qat.freezing import freeze_ranges, is_quantization_aware
 from keras_se.export.qat.strip_fake_quant import strip_fake_quant
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.image_range import check_range

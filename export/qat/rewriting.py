@@ -1,7 +1,10 @@
-"""Quantization-aware training on Keras 3: a model that computes as its int8 file will."""
+"""Quantization-aware training on Keras 3.
+
+In: a trained Keras model and calibration images. Out: a model to fine-tune that computes as its int8 file will.
+"""
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,69 +14,20 @@ import tensorflow as tf
 from keras import layers
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.decompose import CONVOLUTIONS, Fold, copied, functional, is_graph
+from keras_se.export.conversion.decompose import Fold, functional, is_graph
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering import lower_with_folds
-from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.export.conversion.matching import effective_config
-from keras_se.export.qat.fake_quant import FakeQuantize, RoundedInput, RoundedWeights
+from keras_se.export.qat.fake_quant import RoundedInput
+from keras_se.export.qat.roundings import Rounder, unknown_layer
 from keras_se.export.quantization.calibration import check_calibration
 from keras_se.export.quantization.image_range import check_range, origin_of
 from keras_se.export.quantization.observers import find_method, with_zero
-from keras_se.export.quantization.weight_rounding import rounded_kernel
 from keras_se.export.targets.registry import find_target
 from keras_se.preprocessing import Preprocessing, bring_preprocessing, image_shape
 from keras_se.progress import track
 
-Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
-
 ENGINES = ("keras", "tfmot")
-
-# What a layer's output is in the int8 file.
-_MEAN = layers.GlobalAveragePooling2D
-_ROUNDED = (layers.Add, layers.Multiply, _MEAN)
-_SAME_SCALE = (
-    layers.MaxPooling2D,
-    layers.GlobalMaxPooling2D,
-    layers.Reshape,
-    layers.Permute,
-    layers.Flatten,
-    layers.ZeroPadding2D,
-    layers.Cropping2D,
-    # At inference they give what they take.
-    layers.Identity,
-    layers.Dropout,
-    layers.SpatialDropout2D,
-    layers.AlphaDropout,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.ActivityRegularization,
-)
-_FIXED = {keras.activations.sigmoid: (0.0, 255 / 256), keras.activations.tanh: (-1.0, 127 / 128)}
-"""Gates whose scale the integer kernels fix: 256 and 128 steps to one."""
-_ROUNDED_OPERATIONS = frozenset({"Add", "Multiply"})
-_SAME_SCALE_OPERATIONS = frozenset({"GetItem", "Pad", "Reshape", "Transpose"})
-"""Of keras.ops, by their class."""
-
-_OF_IMAGES = (
-    layers.CenterCrop,
-    layers.RandomBrightness,
-    layers.RandomContrast,
-    layers.RandomCrop,
-    layers.RandomFlip,
-    layers.RandomRotation,
-    layers.RandomTranslation,
-    layers.RandomZoom,
-    layers.Resizing,
-)
-_REMEDIES: tuple[tuple[tuple[type, ...], str], ...] = (
-    (_OF_IMAGES, "apply it to the images before they reach the model, and leave it out"),
-    ((layers.Normalization,), "write it as Rescaling(1 / std, -mean / std)"),
-    ((layers.SeparableConv2D,), "write it as DepthwiseConv2D and Conv2D"),
-    ((layers.Conv1D,), "write it as Conv2D with one row"),
-    ((layers.Lambda,), "write it in Keras's layers"),
-)
-_REMEDY = "replace it, or quantize after training: export(model, ..., calibration=images)"
 
 
 def quantize_aware(
@@ -134,7 +88,7 @@ def quantize_aware(
     aware = keras.models.clone_model(
         plain,
         clone_function=lambda layer: layer,
-        call_function=_Rounder(
+        call_function=Rounder(
             _readers(plain),
             folds,
             ranges,
@@ -143,41 +97,6 @@ def quantize_aware(
         ),
     )
     return bring_preprocessing(aware, origin.preprocessing)
-
-
-def is_quantization_aware(model: keras.Model) -> bool:
-    """Whether it is a model of `quantize_aware`."""
-    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
-
-
-def lowering_of_aware(model: keras.Model) -> LoweringConfig:
-    """The form that a model of `quantize_aware` is written in."""
-    return next((layer.lowering for layer in model.layers if isinstance(layer, RoundedInput)), PLAIN)
-
-
-def freeze_ranges(model: keras.Model) -> keras.Model:
-    """A model of `quantize_aware` with kernels that are rounded for good and ranges that are constants."""
-    new: dict[int, layers.Layer] = {}  # a range may stand in two places
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if id(layer) in new:
-            return new[id(layer)](*args)
-        if isinstance(layer, FakeQuantize):
-            low, high = layer.range()
-            new[id(layer)] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
-            return new[id(layer)](*args)
-        if isinstance(layer, RoundedWeights):
-            kernel, bias = layer.folded()
-            config = {**layer.layer.get_config(), "use_bias": bias is not None}
-            new[id(layer)] = type(layer.layer).from_config(config)
-            output = new[id(layer)](*args)
-            weights = [rounded_kernel(layer.layer, kernel)] + ([] if bias is None else [bias])
-            new[id(layer)].set_weights([np.asarray(one) for one in weights])
-            return output
-        new[id(layer)], output = copied(layer, *args, **kwargs)
-        return output
-
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
 def _check_layers(model: keras.Model) -> None:
@@ -191,31 +110,25 @@ def _check_layers(model: keras.Model) -> None:
                 "give each call a layer of its own, with a copy of the weights"
             )
         if isinstance(layer, layers.Lambda):
-            raise _unknown(layer)
+            raise unknown_layer(layer)
         if isinstance(layer, keras.Model) and is_graph(layer):
             _check_layers(layer)
 
 
-def _unknown(layer: Any) -> InputError:
-    remedy = next((remedy for kinds, remedy in _REMEDIES if isinstance(layer, kinds)), _REMEDY)
-    kind = type(layer).__name__
-    return InputError(f"quantize_aware has no int8 form of a {kind}; got the layer {layer.name}: {remedy}")
-
-
 def _trained(model: keras.Model, folds: Mapping[str, Fold]) -> set[str]:
-    """The layers whose output changes with what training may change."""
-    found: set[str] = set()
+    """Return the names of the layers whose output changes with what training may change."""
+    trained: set[str] = set()
     for layer in _computing(model):  # in the order of the graph
         steps = folds[layer.name].steps if layer.name in folds else ()
-        own = any(one.trainable_variables for one in (layer, *steps) if isinstance(one, layers.Layer))
-        if own or any(one._keras_history.operation.name in found for one in keras.tree.flatten(layer.input)):
-            found.add(layer.name)
-    return found
+        own = any(part.trainable_variables for part in (layer, *steps) if isinstance(part, layers.Layer))
+        if own or any(tensor._keras_history.operation.name in trained for tensor in keras.tree.flatten(layer.input)):
+            trained.add(layer.name)
+    return trained
 
 
 def _readers(model: keras.Model) -> Counter[int]:
-    """How many operations read a tensor."""
-    return Counter(id(one) for layer in _computing(model) for one in keras.tree.flatten(layer.input))
+    """Count the operations that read each tensor, by its id."""
+    return Counter(id(tensor) for layer in _computing(model) for tensor in keras.tree.flatten(layer.input))
 
 
 def _computing(model: keras.Model) -> list[Any]:
@@ -223,7 +136,7 @@ def _computing(model: keras.Model) -> list[Any]:
 
 
 def _observed(model: keras.Model, images: np.ndarray, method: str) -> dict[str, tuple[float, float]]:
-    """The range of each layer's output over the images."""
+    """Measure the range of each layer's output over the images."""
     watched = _computing(model)
     observers = [find_method(method).observer() for _ in watched]
     every = tf.function(keras.Model(model.input, [layer.output for layer in watched]))
@@ -231,131 +144,3 @@ def _observed(model: keras.Model, images: np.ndarray, method: str) -> dict[str, 
         for observer, output in zip(observers, every(image[None]), strict=True):
             observer.add(np.asarray(output, "float32"))
     return {layer.name: with_zero(*observer.range()) for layer, observer in zip(watched, observers, strict=True)}
-
-
-def _is_identity(layer: Any) -> bool:
-    return isinstance(layer, _MEAN) and bool(layer.keepdims) and layer.input.shape[1:3] == (1, 1)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _is_one_operation(layer: Any) -> bool:
-    """Whether it only adds or only multiplies by one number: an ADD or a MUL, whose int8 constant is exact."""
-    if not isinstance(layer, layers.Rescaling):
-        return False
-    scale, offset = np.unique(layer.scale), np.unique(layer.offset)
-    return len(scale) == len(offset) == 1 and (scale[0] == 1.0 or offset[0] == 0.0)
-
-
-def _unfolded(layer: Any) -> Fold:
-    """A layer with the weights that it has."""
-    return Fold(np.array(layer.kernel), np.array(layer.bias) if layer.use_bias else None)
-
-
-class _Rounder:
-    """Writes one layer of a written-out model at a time, and the rounding of its output if the file will hold that."""
-
-    def __init__(
-        self,
-        readers: Counter[int],
-        folds: Mapping[str, Fold],
-        ranges: dict[str, tuple[float, float]],
-        learned: Container[str],
-        entry: RoundedInput,
-    ):
-        self._readers, self._folds, self._ranges = readers, folds, ranges
-        self._learned, self._entry = learned, entry  # learned: by name, the layers whose range is
-        self._roundings: dict[int, FakeQuantize] = {}  # by the tensor that they, or an operation of their scale, gave
-        self._exact: dict[int, Tensor] = {}  # the tensor before a rounding
-        self._fusable: set[int] = set()  # roundings that are not made if a ReLU follows, as the file has one operation
-        self._pooled: dict[int, Tensor] = {}  # an average before its rounding
-        self._tensors: list[Tensor] = []  # alive, so that no other gets the same id
-
-    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        inputs: Any = keras.tree.map_structure(self._entered, args)
-        if not isinstance(layer, layers.Layer):
-            return self._operation(layer, inputs, kwargs)
-        if isinstance(layer, CONVOLUTIONS):
-            return self._rounded(self._convolved(layer, *inputs), layer, fusable=True)
-        if isinstance(layer, layers.ReLU):
-            [x] = inputs
-            if id(x) in self._pooled:  # the file has one operation, which gives the values that its input has
-                rounding = self._rounding_of(x)
-                return self._keep(rounding(copied(layer, self._pooled[id(x)])[1]), rounding)
-            return self._rounded(copied(layer, self._exact[id(x)] if id(x) in self._fusable else x)[1], layer)
-        if isinstance(layer, layers.Concatenate):
-            parts = [self._joined(*one) for one in zip(*inputs, layer.input, strict=True)]
-            return self._rounded(copied(layer, parts)[1], layer)
-        if isinstance(layer, layers.AveragePooling2D):  # rounded to the values that its input has
-            rounding, exact = self._rounding_of(inputs[0]), copied(layer, *inputs)[1]
-            output = self._keep(rounding(exact), rounding)
-            self._pooled[id(output)] = exact
-            return output
-        # The converter leaves out the mean of one position.
-        if isinstance(layer, _SAME_SCALE) or _is_identity(layer):
-            return self._keep(copied(layer, *inputs)[1], self._rounding_of(inputs[0]))
-        function = getattr(layer, "activation", None)
-        if isinstance(layer, layers.Softmax) or function is keras.activations.softmax:
-            return copied(layer, *inputs)[1]
-        if isinstance(layer, layers.Activation) and function in (*_FIXED, keras.activations.hard_silu):
-            return self._rounded(copied(layer, *inputs)[1], layer, fixed=_FIXED.get(function))  # pyright: ignore[reportArgumentType]
-        if isinstance(layer, _ROUNDED) or _is_one_operation(layer):
-            fusable = not isinstance(layer, _MEAN)
-            return self._rounded(copied(layer, *inputs)[1], layer, fusable=fusable)
-        raise _unknown(layer)
-
-    def _convolved(self, layer: Any, x: Tensor) -> Tensor:
-        """A convolution with a rounded kernel, in the parameters that it was folded from."""
-        kernel, bias, factor, steps = self._folds.get(layer.name) or _unfolded(layer)
-        inner = type(layer).from_config({**layer.get_config(), "use_bias": bias is not None})
-        fresh = [type(step).from_config({**step.get_config(), "dtype": "float32"}) for step in steps]
-        wrapped = RoundedWeights(inner, factor, fresh, name=layer.name)
-        output = wrapped(x)
-        inner.set_weights([kernel] if bias is None else [kernel, bias])
-        for new, step in zip(fresh, steps, strict=True):
-            new.set_weights(step.get_weights())
-        return output
-
-    def _operation(self, operation: Any, inputs: Any, kwargs: Any) -> Tensor:
-        kind = type(operation).__name__
-        if kind in _SAME_SCALE_OPERATIONS:
-            return self._keep(copied(operation, *inputs, **kwargs)[1], self._rounding_of(inputs[0]))
-        if kind in _ROUNDED_OPERATIONS:
-            return self._rounded(copied(operation, *inputs, **kwargs)[1], operation, fusable=True)
-        raise InputError(f"quantize_aware has no int8 form of the operation {kind}; got {operation.name}: {_REMEDY}")
-
-    def _entered(self, x: Any) -> Any:
-        """A tensor that nothing has rounded yet is the model's input."""
-        if not isinstance(x, keras.KerasTensor):
-            return x
-        if id(x) in self._roundings:
-            return x
-        if id(x) not in self._exact:
-            self._exact[id(x)] = self._keep(self._entry(x), self._entry)
-            self._tensors.append(x)
-        return self._exact[id(x)]
-
-    def _joined(self, x: Tensor, original: Tensor) -> Tensor:
-        """A tensor that only a concatenation reads is rounded to the steps of that, and not before."""
-        return self._exact.get(id(x), x) if self._readers[id(original)] == 1 else x
-
-    def _rounding_of(self, x: Tensor) -> FakeQuantize:
-        return self._roundings[id(x)]
-
-    def _keep(self, x: Tensor, rounding: FakeQuantize) -> Tensor:
-        self._tensors.append(x)
-        self._roundings[id(x)] = rounding
-        return x
-
-    def _rounded(self, exact: Tensor, layer: Any, *, fusable: bool = False, fixed=None) -> Tensor:
-        low, high = fixed or self._ranges[layer.name]
-        rounding = FakeQuantize(
-            low,
-            high,
-            learned=fixed is None and layer.name in self._learned,
-            name=f"{layer.name}_range",
-            dtype=getattr(layer, "dtype_policy", None),
-        )
-        output = self._keep(rounding(exact), rounding)
-        self._exact[id(output)] = exact
-        if fusable:
-            self._fusable.add(id(output))
-        return output
