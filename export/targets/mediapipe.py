@@ -63,7 +63,7 @@ def _check_scores(content: QuantizedModel, target: Target) -> None:
         raise InputError(_no_classifier(target, shape))
     last = flatbuffer.output_operation(content.content)
     if last not in _SCORES:
-        raise InputError(f"{_no_scores(target, last)}; end it with one, or choose phone_cpu")
+        raise InputError(f"{_no_scores(target, last or 'its input')}; end it with one, or choose phone_cpu")
     check_labels(content, target)
 
 
