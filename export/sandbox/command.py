@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 
 def run_python(arguments: Sequence[object]) -> subprocess.CompletedProcess[str]:
-    """This interpreter with these arguments, to its end; what it prints is text."""
+    """Run this interpreter with these arguments to its end, and keep what it prints as text."""
     line = [sys.executable, *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, errors="replace")
 
 
 def failure(run: subprocess.CompletedProcess[str], line: int) -> str:
-    """Why a process failed, in one line: the signal that ended it, and a line of what it printed.
+    """Say why a process failed, in one line: the signal that ended it, and a line of what it printed.
 
     Args:
         line: which one of the lines on standard error, or on standard output where that is empty; -1 is the last.

@@ -2,13 +2,13 @@
 
 Engines read files in native code, where a damaged file, or one of our own with numbers that nobody foresaw, can end the
 process. So no file runs in the user's process: one child runs them all, one after the other, since its start takes
-longer than most runs. A child that dies is replaced. It takes and gives a flat dictionary through files of arrays and
-JSON (no pickles: its memory may be anything), and imports no Keras.
+longer than most runs. A child that dies is replaced. It imports no Keras.
+
+In: the name of a function, and its arguments. Out: what the function returns, or an error in one line.
 """
 
 import atexit
 import errno
-import importlib
 import json
 import os
 import queue
@@ -21,18 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_se.errors import InputError
+from keras_se.export.sandbox.exchange import DONE, NO_SPACE, find_function, read_values, write_values
 from keras_se.progress import track
 
 _CHILD = Path(__file__).with_name("worker.py")
-DONE = b"done\n"
-"""What the child prints after an answer; any other line is an item of `track`."""
-
-NO_SPACE = 74
-"""The status of a child that cannot write its answer: EX_IOERR of sysexits.h."""
-
 is_child = False
 """True in the child, whose calls run there and start no other."""
 
@@ -86,12 +79,6 @@ def call(
         return _answer(folder, status, by, file)
 
 
-def find_function(name: str) -> Any:
-    """Return the function that `module:name` names."""
-    module, function = name.split(":")
-    return getattr(importlib.import_module(module), function)
-
-
 class _Worker:
     """A child process that answers one request after another."""
 
@@ -116,7 +103,7 @@ class _Worker:
         self._lines.put(b"")
 
     def beats(self, folder: Path, silence: float) -> Iterator[None]:
-        """One for each item that the request in the folder goes through, until it is answered or the child has died.
+        """Yield once for each item of the request in the folder, until it is answered or the child has died.
 
         Whatever else ends it, as Ctrl-C does, ends the child too.
         """
@@ -197,7 +184,7 @@ def stop() -> None:
 
 
 def _packages() -> dict[str, list[str]]:
-    """The packages that this module is in, and where they are."""
+    """Return the packages that this module is in, each with its folders."""
     outer, inner, *_ = __name__.split(".")
     return {name: list(sys.modules[name].__path__) for name in (outer, f"{outer}.{inner}")}
 
@@ -222,30 +209,12 @@ def _answer(folder: Path, status: int | None, by: str, file: Path | str) -> dict
 
 
 def _last_words(chatter: Path) -> str:
-    """What native code said last on standard error: TFLite Micro gives its reasons nowhere else."""
+    """Return what native code said last on standard error: TFLite Micro gives its reasons nowhere else."""
     lines = [line.strip() for line in chatter.read_text(errors="replace").splitlines()]
     said = [line for line in lines if line and not line.startswith(("INFO:", "WARNING:"))][-2:]
     return f" ({'; '.join(said)[:300]})" if said else ""
 
 
 def _signal(number: int) -> str:
-    known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, str(number))
-
-
-def write_values(stem: Path, values: dict[str, Any]) -> None:
-    """A flat dictionary as two files: its arrays and its bytes, and the rest as JSON."""
-    raw = [name for name, value in values.items() if isinstance(value, bytes)]
-    arrays: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    arrays |= {name: np.frombuffer(values[name], np.uint8) for name in raw}
-    np.savez(stem.with_suffix(".npz"), **arrays)
-    rest = {name: value for name, value in values.items() if name not in arrays}
-    stem.with_suffix(".json").write_text(json.dumps({"values": rest, "bytes": raw}))
-
-
-def read_values(stem: Path) -> dict[str, Any]:
-    """The dictionary of `write_values`."""
-    document = json.loads(stem.with_suffix(".json").read_text())
-    with np.load(stem.with_suffix(".npz"), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return document["values"] | arrays | {name: arrays[name].tobytes() for name in document["bytes"]}
+    names = {known.value: known.name for known in signal.Signals}
+    return names.get(number, str(number))

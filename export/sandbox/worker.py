@@ -1,7 +1,7 @@
 """The child of `keras_se.export.sandbox.runner`: `python worker.py PACKAGES`, where PACKAGES is JSON.
 
 Each line on standard input is the folder of a request, as JSON. On standard output it prints a line for each item that
-the function goes through, and `runner.DONE` after the answer; everything else goes to a file in the folder.
+the function goes through, and `exchange.DONE` after the answer; everything else goes to a file in the folder.
 """
 
 import contextlib
@@ -34,6 +34,7 @@ def main(packages: dict[str, list[str]]) -> None:
     os.dup2(2, 1)
     # By name and now: an ordinary import at the top would find the packages with their __init__.
     progress: Any = importlib.import_module("keras_se.progress")
+    exchange: Any = importlib.import_module("keras_se.export.sandbox.exchange")
     runner: Any = importlib.import_module("keras_se.export.sandbox.runner")
     errors = importlib.import_module("keras_se.errors")
     runner.is_child = True
@@ -50,20 +51,20 @@ def main(packages: dict[str, list[str]]) -> None:
             os.dup2(chatter.fileno(), 2)
         function = None
         try:
-            function = runner.find_function(json.loads((folder / "request.json").read_text())["function"])
-            answer = function(**runner.read_values(folder / "arguments"))
+            function = exchange.find_function(json.loads((folder / "request.json").read_text())["function"])
+            answer = function(**exchange.read_values(folder / "arguments"))
         except Exception as error:
             line = " ".join(f"{error}".split()) or type(error).__name__
             answer = {"error": line, "input": isinstance(error, errors.InputError), "found": function is not None}
         try:
-            runner.write_values(folder / "answer", answer)
+            exchange.write_values(folder / "answer", answer)
         except OSError:
-            os._exit(runner.NO_SPACE)
-        beats.write(runner.DONE)
+            os._exit(exchange.NO_SPACE)
+        beats.write(exchange.DONE)
 
 
 def _requests() -> Iterator[Path]:
-    """The folders of the requests. When the parent is gone, the process ends whatever it runs."""
+    """Yield the folders of the requests. When the parent is gone, the process ends whatever it runs."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:

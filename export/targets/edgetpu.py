@@ -1,4 +1,7 @@
-"""For Coral's Edge TPU: a file that keeps the published rules, compiled where the compiler is on PATH."""
+"""Coral's Edge TPU.
+
+In: an int8 file. Out: the file, which keeps the published rules, compiled where the compiler is on PATH.
+"""
 
 import re
 import shutil
@@ -30,7 +33,7 @@ _SECONDS = 600  # the compiler's own limit is 180; beyond this it hangs
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
-    """The file, compiled where `edgetpu_compiler` is on PATH; the manifest says whether it was.
+    """Return the file, compiled where `edgetpu_compiler` is on PATH; the manifest says whether it was.
 
     Raises:
         InputError: an operation breaks a published rule, or the compiler fails.
@@ -41,9 +44,9 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
             f"{target.name} computes in 8-bit integers alone, which there are none of for {', '.join(floating)}; build "
             "and train the network without"
         )
-    found = lint(content.content)
-    if found:
-        raise InputError(f"{target.name} wants {summary(found)}")
+    findings = lint(content.content)
+    if findings:
+        raise InputError(f"{target.name} wants {summary(findings)}")
     compiler = shutil.which(COMPILER)
     if compiler is None:
         return Deliverable(content.content, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
@@ -60,12 +63,12 @@ def _compiled(content: bytes, compiler: str) -> Deliverable:
             )
         except subprocess.TimeoutExpired:
             raise InputError(f"{COMPILER} did not end within {_SECONDS} s; run it by hand on the file") from None
-        made = path.with_name("model_edgetpu.tflite")
+        compiled = path.with_name("model_edgetpu.tflite")
         said = (run.stdout + run.stderr).strip()
-        if run.returncode or not made.is_file():
+        if run.returncode or not compiled.is_file():
             last = said.splitlines()[-1] if said else "it said nothing"
             raise InputError(f"{COMPILER} failed with status {run.returncode} ({last}); run it by hand on the file")
-        return Deliverable(made.read_bytes(), {"edgetpu": {"compiled": True, **_reported(said)}})
+        return Deliverable(compiled.read_bytes(), {"edgetpu": {"compiled": True, **_reported(said)}})
 
 
 _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -76,8 +79,8 @@ _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def _reported(said: str) -> dict[str, Any]:
-    found = {name: (re.search(pattern, said), kind) for name, (pattern, kind) in _REPORTS.items()}
-    return {name: kind(match[1]) for name, (match, kind) in found.items() if match}
+    matches = {name: (re.search(pattern, said), kind) for name, (pattern, kind) in _REPORTS.items()}
+    return {name: kind(match[1]) for name, (match, kind) in matches.items() if match}
 
 
 TARGETS = (

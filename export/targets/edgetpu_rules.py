@@ -1,37 +1,14 @@
-"""What Coral's Edge TPU runs: the published rules as a table, and a linter that reads it.
+"""The published rules of Coral's Edge TPU as a table, and a linter that reads it.
+
+In: the bytes of a file. Out: the operations that break a rule, and what to do about each.
 
 Source: https://coral.ai/docs/edgetpu/models-intro/#supported-operations, for compiler 16 (runtime 14).
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
-
-from keras_se.export.tflite import flatbuffer
-
-
-class Tensor(NamedTuple):
-    """What the rules ask of a tensor."""
-
-    name: str
-    shape: tuple[int, ...]
-    signature: tuple[int, ...]
-    """The shape, with -1 for what is known only when it runs."""
-    type: str
-    zero_point: int
-    value: np.ndarray | None
-    """Of a constant."""
-
-
-class Operation(NamedTuple):
-    """One operation of a file."""
-
-    name: str
-    options: Any
-    """The schema's object, with the operation's own fields."""
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+from keras_se.export.targets.edgetpu_operations import Operation, Tensor, operations_of
 
 
 class Rule(NamedTuple):
@@ -70,7 +47,7 @@ def _row(shape: tuple[int, ...]) -> bool:
 
 
 def _axes(op: Operation, tensor: Tensor, at: int) -> set[int]:
-    """The axes that a constant input names, from 0 on."""
+    """Return the axes that a constant input names, from 0 on."""
     value = op.inputs[at].value
     return set() if value is None else {int(axis) % len(tensor.shape) for axis in value.ravel()}
 
@@ -217,14 +194,14 @@ REWRITES = {
 
 
 def lint(content: bytes) -> list[Finding]:
-    """The operations of a .tflite file that the Edge TPU would not run, each by the first rule that it breaks."""
-    found = []
-    for op in _operations(content):
+    """Find the operations of a .tflite file that the Edge TPU would not run, each with the first rule it breaks."""
+    findings = []
+    for op in operations_of(content):
         for rule in (*EVERYWHERE, *_rules(op.name)):
             if not rule.holds(op):
-                found.append(Finding(op.name, op.outputs[0].name.split(";")[0], rule.wants, rule.rewrite))
+                findings.append(Finding(op.name, op.outputs[0].name.split(";")[0], rule.wants, rule.rewrite))
                 break
-    return found
+    return findings
 
 
 def _rules(name: str) -> tuple[Rule, ...]:
@@ -234,34 +211,11 @@ def _rules(name: str) -> tuple[Rule, ...]:
     return SUPPORTED.get(name, (unsupported,))
 
 
-def _operations(content: bytes) -> Iterator[Operation]:
-    model = flatbuffer.unpack(flatbuffer.inlined(content))
-    graph = model.subgraphs[0]
-    moving = flatbuffer.activations(graph)
-    types = flatbuffer.tensor_types()
-
-    def tensor(index: int) -> Tensor:
-        one = graph.tensors[index]
-        shape = () if one.shape is None else tuple(map(int, one.shape))
-        signature = shape if one.shapeSignature is None else tuple(map(int, one.shapeSignature))
-        zeros = None if one.quantization is None else one.quantization.zeroPoint
-        data = None if index in moving else model.buffers[one.buffer].data
-        kind = types[one.type]
-        value = None if data is None else np.asarray(data, np.uint8)
-        if value is not None and kind.lower() in np.sctypeDict:
-            value = value.view(kind.lower())
-        return Tensor(one.name.decode(), shape, signature, kind, 0 if zeros is None else int(zeros[0]), value)
-
-    for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=False):  # those of one subgraph
-        inputs = tuple(tensor(int(index)) for index in op.inputs if index >= 0)
-        yield Operation(name, op.builtinOptions, inputs, tuple(tensor(int(index)) for index in op.outputs))
-
-
-def summary(found: list[Finding]) -> str:
-    """The findings in one line, those of the same rule together."""
+def summary(findings: list[Finding]) -> str:
+    """Write the findings in one line, those of the same rule together."""
     alike: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        alike.setdefault((one.wants, one.rewrite), []).append(f"{one.operation} at {one.layer}")
+    for finding in findings:
+        alike.setdefault((finding.wants, finding.rewrite), []).append(f"{finding.operation} at {finding.layer}")
     return "; ".join(
         f"{wants} ({places[0]}{f' and {len(places) - 1} more' if places[1:] else ''}): {rewrite}"
         for (wants, rewrite), places in alike.items()

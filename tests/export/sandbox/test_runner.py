@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import ai_edge_litert.interpreter as litert
 import keras
@@ -22,7 +23,7 @@ from keras_se.export.evaluation.layer_errors import diagnose
 from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.runtimes.registry import ENGINES, run_file
-from keras_se.export.sandbox import runner
+from keras_se.export.sandbox import exchange, runner
 from keras_se.export.tflite import flatbuffer
 
 
@@ -51,8 +52,8 @@ def test_a_child_that_gives_no_answer_is_an_error(function, message, capfd):
 
 def test_arrays_bytes_and_json_go_there_and_back(tmp_path):
     values = {"a": np.arange(6, dtype="int8").reshape(2, 3), "b": b"\0\xff", "c": [1, None, "x"], "d": float("inf")}
-    runner.write_values(tmp_path / "v", values)
-    got = runner.read_values(tmp_path / "v")
+    exchange.write_values(tmp_path / "v", values)
+    got = exchange.read_values(tmp_path / "v")
     np.testing.assert_array_equal(got.pop("a"), values.pop("a"), strict=True)
     assert got == values
 
@@ -94,8 +95,8 @@ def aborts_the_second_time():
     return {"calls": calls}
 
 def names(modules):
-    for one in modules:
-        importlib.import_module(f"keras_se.export.{one}")
+    for module in modules:
+        importlib.import_module(f"keras_se.export.{module}")
     return {"names": list(sys.modules)}
 """
 
@@ -141,18 +142,17 @@ def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(image))))
     images = np.random.default_rng(0).random((3, 8, 8, 3), "float32")
 
-    def run_here(*_, **__):
-        raise AssertionError("native code of the user's process has read a file")
+    run_here = Mock(side_effect=InputError("native code of the user's process must read no file"))
 
     monkeypatch.setattr(litert, "Interpreter", run_here)
     monkeypatch.setattr(runtime.Interpreter, "from_bytes", run_here)
     monkeypatch.setattr(openvino.Core, "read_model", run_here)
     recipes = ["float32", "static_wi8_ai8"]
     for target in ("phone_cpu", "openvino", "browser"):
-        made = export(
+        artifacts = export(
             model, tmp_path / target, recipes=recipes, target=target, calibration=images, bias_correction=True
         )
-    files = [artifact.path for artifact in made]
+    files = [artifact.path for artifact in artifacts]
     compare_all(model, files, images, engines=list(ENGINES))
     diagnose(*files, images)
     labels = np.zeros(3, int)
@@ -167,11 +167,13 @@ def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
     )
     latency_ratio(*(file.read_bytes() for file in files), rounds=1)
     benchmark(files, runs=1)
+    run_here.assert_not_called()
+    assert litert.Interpreter is run_here  # each of the calls above would have met it
 
 
 def test_a_child_does_not_outlive_its_parent(tmp_path):
     """Its standard input ends then, whatever it runs."""
-    runner.write_values(tmp_path / "arguments", {})
+    exchange.write_values(tmp_path / "arguments", {})
     (tmp_path / "request.json").write_text(json.dumps({"function": "signal:pause"}))
     packages = json.dumps(runner._packages())
     with subprocess.Popen([sys.executable, runner._CHILD, packages], stdin=subprocess.PIPE) as child:
