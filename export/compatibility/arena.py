@@ -1,4 +1,7 @@
-"""The working memory that a network needs at least on TFLite Micro, told before it is converted."""
+"""The working memory that a network needs at least on TFLite Micro, told before it is converted.
+
+In: a Keras model, a target and recipes. Out: nothing, or an error that names the layer.
+"""
 
 from collections.abc import Sequence
 from math import prod
@@ -29,7 +32,8 @@ def check_arena(model: keras.Model, target: Target, recipes: Sequence[Recipe]) -
     shape = image_shape(model)
     for recipe in recipes:
         size = 2 if recipe.name == "static_wi8_ai16" else 1
-        most, name = max(((size * _values(one), path) for path, one in operations_of(model)), default=(0, ""))
+        sizes = ((size * _values(operation), path) for path, operation in operations_of(model))
+        most, name = max(sizes, default=(0, ""))
         if most > target.arena:
             raise InputError(
                 f"{target.name} has an arena of at most {target.arena >> 20} MiB; the input and output of {name} take "
@@ -38,12 +42,12 @@ def check_arena(model: keras.Model, target: Target, recipes: Sequence[Recipe]) -
 
 
 def _values(layer: Any) -> int:
-    """The numbers that a convolution or pooling takes and gives; others may be part of the operation before them."""
+    """Count the numbers that a convolution or pooling takes and gives; others may be part of the operation before."""
     if not isinstance(layer, (*CONVOLUTIONS, *_POOLS)):
         return 0
     node = layer._inbound_nodes[0]  # a layer that is called twice has no `input`
-    [taken], [given] = node.input_tensors, node.output_tensors
+    [taken], [output] = node.input_tensors, node.output_tensors
     before = taken._keras_history.operation
     if isinstance(before, layers.ZeroPadding2D):  # which may become the convolution's own
         [taken] = before._inbound_nodes[0].input_tensors
-    return sum(prod(extent or 1 for extent in tensor.shape[1:]) for tensor in (taken, given))
+    return sum(prod(extent or 1 for extent in tensor.shape[1:]) for tensor in (taken, output))

@@ -1,4 +1,7 @@
-"""What a target would refuse or run slowly, told from the Keras model, before any conversion."""
+"""Findings on a Keras model before any conversion: what a target would refuse or run slowly.
+
+In: a Keras model and a target. Out: a finding for each layer and reason, with what to write instead.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -82,7 +85,7 @@ def check(
 
 
 def missing_tool(target: str) -> str | None:
-    """What is not installed of what the target needs, and how to install it; None if all is there."""
+    """Name what the target needs and is not installed, with how to install it; None if all is there."""
     device = find_target(target)
     if device.check_tool is None:
         return None
@@ -94,16 +97,16 @@ def missing_tool(target: str) -> str | None:
 
 
 def named(findings: Sequence[Finding]) -> str:
-    """What is refused, in one line: layers of the same reason together."""
-    refused = alike([one for one in findings if one.verdict == REFUSED])
-    return "; ".join(f"{one.kind} {places} ({one.reason}): {one.instead}" for one, places in refused)
+    """List what is refused in one line, layers of the same reason together."""
+    refused = alike([finding for finding in findings if finding.verdict == REFUSED])
+    return "; ".join(f"{first.kind} {places} ({first.reason}): {first.instead}" for first, places in refused)
 
 
 def alike(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
-    """The first of those that differ in their layer alone, and the layers in words."""
+    """Return the first of those that differ in their layer alone, and the layers in words."""
     groups: dict[Finding, list[Finding]] = {}
-    for one in findings:
-        groups.setdefault(dataclasses.replace(one, layer=""), []).append(one)
+    for finding in findings:
+        groups.setdefault(dataclasses.replace(finding, layer=""), []).append(finding)
     return [
         (first, f"{first.layer} and {len(others)} more" if others else first.layer)
         for first, *others in groups.values()
@@ -112,15 +115,15 @@ def alike(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
 
 def _of_the_input(model, shape, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     [image] = model.inputs
-    given = image.name, "InputLayer", REFUSED, tuple(recipe.name for recipe in recipes)
+    image_facts = image.name, "InputLayer", REFUSED, tuple(recipe.name for recipe in recipes)
     if device.channels not in (None, shape[2]):
         reason = f"{device.name} gives networks three channels, red, green and blue; this one takes {shape[2]}"
-        yield Finding(*given, reason, "repeat a grey image in an input of three channels")
+        yield Finding(*image_facts, reason, "repeat a grey image in an input of three channels")
     for recipe in recipes:
         try:
             check_arena(model, device, [recipe])
         except InputError as error:
-            yield Finding(*given[:3], (recipe.name,), str(error), "choose a smaller input")
+            yield Finding(*image_facts[:3], (recipe.name,), str(error), "choose a smaller input")
 
 
 def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]) -> Iterator[Finding]:
@@ -133,16 +136,16 @@ def _of_the_layers(model: keras.Model, device: Target, recipes: Sequence[Recipe]
             reason = "there is no row for it in keras_se.export.compatibility.layer_ops"
             yield Finding(*what, UNKNOWN, tuple(recipe.name for recipe in recipes), reason, "export tells")
             continue
-        found: dict[tuple[str, str, str], list[str]] = {}
+        names_by_verdict: dict[tuple[str, str, str], list[str]] = {}
         for recipe, lowering in lowerings:
             gone = ops_removed_by(operation, lowering)
-            for one in known:
-                stay = [name for name in one.operations if name not in gone]
+            for row in known:
+                stay = [name for name in row.operations if name not in gone]
                 for verdict, reason in _limits(device, recipe, stay):
-                    found.setdefault((verdict, reason, one.instead), []).append(recipe.name)
+                    names_by_verdict.setdefault((verdict, reason, row.instead), []).append(recipe.name)
         yield from (
             Finding(*what, verdict, tuple(dict.fromkeys(names)), reason, instead)
-            for (verdict, reason, instead), names in found.items()
+            for (verdict, reason, instead), names in names_by_verdict.items()
         )
 
 
@@ -160,7 +163,7 @@ def _of_the_device(model: keras.Model, device: Target, recipes: Sequence[Recipe]
 
 
 def _limits(device: Target, recipe: Recipe, operations: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The verdict on some operations, and why: the first limit that one of them meets."""
+    """Yield the verdict on some operations, and why: the first limit that one of them meets."""
     for limit in (*FORMAT_LIMITS, *device.limits):
         met = [name for name in operations if name in limit.operations] if limit.holds(recipe) else []
         if met:

@@ -1,4 +1,6 @@
-"""What Keras's layers become in a .tflite file, as far as some device has trouble with it.
+"""The operations of a .tflite file that Keras's layers become, as far as some device has trouble with them.
+
+In: a layer or an operation of a model. Out: the operations that stand for it, and what to write in its place.
 
 Found by converting each; `tests/export/compatibility/test_checker.py` does so again.
 """
@@ -101,16 +103,16 @@ def _relu(layer: Any) -> Becomes:
 
 
 def _resized(layer: Any) -> Becomes:
-    found = {
+    names = {
         ("Resizing", "nearest"): "RESIZE_NEAREST_NEIGHBOR",
         ("Resizing", "bilinear"): "RESIZE_BILINEAR",
         ("UpSampling2D", "nearest"): "TILE",
         ("UpSampling2D", "bilinear"): "RESIZE_BILINEAR",
     }
     [taken] = layer._inbound_nodes[0].input_tensors
-    factors = {given / size for given, size in zip(_output_shape(layer)[1:3], taken.shape[1:3], strict=True)}
+    factors = {extent / size for extent, size in zip(_output_shape(layer)[1:3], taken.shape[1:3], strict=True)}
     other = not factors <= ({2} if layer.interpolation == "bilinear" else {2, 4, 8})
-    name = found.get((type(layer).__name__, layer.interpolation), NO_OPERATION)
+    name = names.get((type(layer).__name__, layer.interpolation), NO_OPERATION)
     if max(factors) <= 1:
         instead = "use a convolution with strides"
     else:
@@ -197,16 +199,16 @@ OPERATIONS: Mapping[str, Becomes] = {
 
 
 def operations_of(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Layers and operations in the order in which they run, by their path; those of models inside too."""
-    for one in getattr(model, "operations", None) or functional(model).operations:
-        if isinstance(one, keras.Model) and is_graph(one):
-            yield from ((f"{one.name}/{name}", inner) for name, inner in operations_of(one))
+    """Yield layers and operations in the order in which they run, by their path; those of models inside too."""
+    for operation in getattr(model, "operations", None) or functional(model).operations:
+        if isinstance(operation, keras.Model) and is_graph(operation):
+            yield from ((f"{operation.name}/{name}", inner) for name, inner in operations_of(operation))
         else:
-            yield one.name, one
+            yield operation.name, operation
 
 
 def becomes(operation: Any) -> list[Becomes] | None:
-    """What stands for a layer or operation, for itself and for its activations; None where that is not known."""
+    """Return the rows of a layer or operation and of its activations; None where there is none."""
     if not isinstance(operation, layers.Layer):
         known = OPERATIONS.get(type(operation).__name__)
         return None if known is None else [known]
@@ -215,10 +217,10 @@ def becomes(operation: Any) -> list[Becomes] | None:
     if kind is None or not all(function in ACTIVATIONS for function in functions):
         return None
     own = LAYERS[kind]
-    found = [own(operation) if callable(own) else own, *(ACTIVATIONS[function] for function in functions)]
+    rows = [own(operation) if callable(own) else own, *(ACTIVATIONS[function] for function in functions)]
     if activations.softmax in functions:
-        found.append(_softmax(operation))
-    return found
+        rows.append(_softmax(operation))
+    return rows
 
 
 def _output_shape(operation: Any) -> tuple[int | None, ...]:
@@ -226,5 +228,5 @@ def _output_shape(operation: Any) -> tuple[int | None, ...]:
 
 
 def _positions(shape: tuple[int | None, ...]) -> int:
-    """How many vectors there are in an image's tensor."""
+    """Count the vectors in an image's tensor."""
     return max([1, *(extent or 1 for extent in shape[1:-1])])

@@ -1,4 +1,7 @@
-"""The layers of a quantization-aware model: rounding as an int8 file rounds, with gradients that pass through it."""
+"""The layers of a quantization-aware model.
+
+In: float tensors. Out: tensors rounded as an int8 file rounds, with gradients that pass through.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -51,7 +54,7 @@ class FakeQuantize(layers.Layer):
             )
 
     def range(self) -> tuple[float, float]:
-        """The least and the greatest value, as they are now."""
+        """Return the least and the greatest value, as they are now."""
         if not self.learned:
             return self.low, self.high
         return with_zero(*np.asarray(self.ends, "float64").tolist())
@@ -120,7 +123,7 @@ class RoundedWeights(layers.Wrapper):
                 step.build((None, filters))
 
     def folded(self) -> tuple[Tensor, Tensor | None]:
-        """The kernel that the layer is the same with, not rounded, and its bias; None where it has none."""
+        """Return the unrounded kernel and bias of the equivalent plain layer; None for a bias that it has not."""
         scale: Any = ops.ones((), "float32")
         bias: Any = self.layer.bias.value if self.layer.use_bias else None
         for step in self.steps:
@@ -156,7 +159,7 @@ class RoundedWeights(layers.Wrapper):
 
 
 def _affine(step: Any) -> tuple[Tensor, Tensor]:
-    """What a step multiplies each filter by, and adds to it."""
+    """Return what a step multiplies each filter by, and what it adds."""
     if isinstance(step, layers.Rescaling):
         return ops.convert_to_tensor(step.scale, "float32"), ops.convert_to_tensor(step.offset, "float32")
     scale: Any = ops.rsqrt(step.moving_variance + step.epsilon)

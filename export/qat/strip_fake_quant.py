@@ -1,4 +1,7 @@
-"""Fake quantization in a float .tflite file: taken out, and its ranges kept."""
+"""Fake quantization taken out of a float .tflite file.
+
+In: a float file with pairs of QUANTIZE and DEQUANTIZE. Out: the file without them, and their ranges.
+"""
 
 from typing import Any
 
@@ -15,7 +18,7 @@ _FIXED = {"SOFTMAX": (0.0, 255 / 256), "LOGISTIC": (0.0, 255 / 256), "TANH": (-1
 
 
 def strip_fake_quant(content: bytes) -> tuple[bytes, Ranges]:
-    """A float file without its fake quantizations, and the range of each activation.
+    """Remove the fake quantizations of a float file, and return the file with the range of each activation.
 
     The converter writes a fake quantization as QUANTIZE and DEQUANTIZE. Both go, and what the pair's scale and zero
     point can say becomes the range of the tensor before it, for the quantizer.
@@ -39,18 +42,18 @@ def strip_fake_quant(content: bytes) -> tuple[bytes, Ranges]:
         elif name == "DEQUANTIZE" and int(operator.inputs[0]) in before:
             before[int(operator.outputs[0])] = before[int(operator.inputs[0])]
         else:
-            operator.inputs = np.array([before.get(int(one), int(one)) for one in operator.inputs], np.int32)
+            operator.inputs = np.array([before.get(int(index), int(index)) for index in operator.inputs], np.int32)
             kept.append((operator, name))
     graph.operators = [operator for operator, _ in kept]
-    graph.outputs = np.array([before.get(int(one), int(one)) for one in graph.outputs], np.int32)
+    graph.outputs = np.array([before.get(int(index), int(index)) for index in graph.outputs], np.int32)
     for signature in model.signatureDefs or ():
         for output in signature.outputs:
             output.tensorIndex = before.get(output.tensorIndex, output.tensorIndex)
     # A tensor that is only joined to others has the scale of the whole.
     joins = [operator for operator, name in kept if name == "CONCATENATION"]
-    joined = {int(one): int(operator.outputs[0]) for operator in joins for one in operator.inputs}
+    joined = {int(index): int(operator.outputs[0]) for operator in joins for index in operator.inputs}
     for operator, name in kept:
-        [output] = (int(one) for one in operator.outputs)
+        [output] = (int(index) for index in operator.outputs)
         if output not in ends and joined.get(output) in ends:
             ends[output] = ends[joined[output]]
         if output not in ends:

@@ -1,4 +1,7 @@
-"""What rounding does to a network's means, and what undoes it without training."""
+"""Corrections of what rounding does to a network's means, without training.
+
+In: a float file or a Keras model, and images. Out: the same with corrected biases, or batch statistics.
+"""
 
 from typing import Any
 
@@ -16,7 +19,7 @@ from keras_se.progress import track
 
 
 def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
-    """The float file with biases that undo the shift of each layer's mean output by the rounding of its weights.
+    """Correct the biases of a float file for the shift of each layer's mean output by the rounding of its weights.
 
     From each bias goes `sum((Wq - W) * E[x])` over the kernel's positions and input channels, with `W` the weights,
     `Wq` the 8-bit ones, and `E[x]` the mean of the layer's input, measured channel by channel. At a padded border,
@@ -53,9 +56,9 @@ def _rounded(float_file: bytes) -> bytes:
 
 
 def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
-    """Of each channel, which is the last axis, over the images and all other axes."""
+    """Measure the mean of each channel, which is the last axis, over the images and all other axes."""
     listed = sorted(names)
-    found = runner.call(
+    means = runner.call(
         "keras_se.export.runtimes.tensors:channel_means",
         by="bias correction",
         file="the float file",
@@ -64,11 +67,11 @@ def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.
         images=images,
         names=listed,
     )
-    return {name: found[str(number)] for number, name in enumerate(listed)}
+    return {name: means[str(number)] for number, name in enumerate(listed)}
 
 
 def _shift(kind: str, change: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """What a change of the weights adds to the mean of each output channel."""
+    """Return what a change of the weights adds to the mean of each output channel."""
     if kind == "FULLY_CONNECTED":  # (units, inputs)
         return change @ mean
     summed = change.sum((1, 2))
@@ -79,7 +82,7 @@ def _shift(kind: str, change: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size: int = 64) -> keras.Model:
-    """A copy of the model whose batch normalisation has the statistics of these images under 8-bit weights.
+    """Copy the model with batch normalisation statistics of these images under 8-bit weights.
 
     Mean and variance of each batch, averaged over the batches, each weighted by its images, with every convolution's
     and dense layer's kernel rounded to 8 bits per output channel; the copy's own kernels are not rounded.
@@ -104,8 +107,8 @@ def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size:
         batch = images[start : start + batch_size]
         twin(batch, training=True)
         for name, totals in sums.items():
-            found: Any = twin.get_layer(name)
-            for place, statistic in enumerate((found.moving_mean, found.moving_variance)):
+            twin_layer: Any = twin.get_layer(name)
+            for place, statistic in enumerate((twin_layer.moving_mean, twin_layer.moving_variance)):
                 totals[place] = totals[place] + len(batch) / len(images) * np.asarray(statistic)
     for layer in layers:
         layer.moving_mean.assign(sums[layer.name][0])
@@ -114,7 +117,7 @@ def reestimate_batch_norm(model: keras.Model, images: np.ndarray, *, batch_size:
 
 
 def _of_the_batch(layer: keras.Layer) -> keras.Layer:
-    """The layer; a normalisation keeps nothing of earlier batches, and a dropout drops nothing."""
+    """Copy the layer so that a normalisation keeps nothing of earlier batches and a dropout drops nothing."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.BatchNormalization):
         config = {**config, "momentum": 0.0}

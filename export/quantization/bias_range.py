@@ -1,4 +1,7 @@
-"""Biases that their integer type can hold."""
+"""Biases that their integer type can hold.
+
+In: a quantized file and the float file that it was made of. Out: the file with coarser steps where a bias needs them.
+"""
 
 from typing import Any
 
@@ -15,7 +18,7 @@ _MOST = {"INT32": 2**30, "INT64": 2**38}
 
 
 def with_biases_in_range(content: bytes, float_file: bytes) -> bytes:
-    """The quantized file with coarser steps for kernels that are too small beside their bias.
+    """Return the quantized file with coarser steps for kernels that are too small beside their bias.
 
     A bias has the step of its input times that of its kernel. Where a channel's kernel is next to nothing, as after a
     batch normalization of a huge variance or of a gamma that training took to 0, so is this step; and the bias, which
@@ -34,14 +37,14 @@ def with_biases_in_range(content: bytes, float_file: bytes) -> bytes:
 
 
 def _users_of_kernels(model: Any, graph: Any) -> dict[int, list[tuple[int, int]]]:
-    """The input and the bias of each operation with an integer bias, by the index of its kernel."""
+    """Return the input and the bias of each operation with an integer bias, by the index of its kernel."""
     names, types = flatbuffer.builtin_names(), flatbuffer.tensor_types()
     users: dict[int, list[tuple[int, int]]] = {}
     for op in graph.operators:
         kind = names[flatbuffer.builtin_code(model.operatorCodes[op.opcodeIndex])]
         place = _BIAS_OF.get(kind)
         if place is not None and len(op.inputs) > place and op.inputs[place] >= 0:
-            taken, kernel, bias = (int(op.inputs[one]) for one in (_INPUT_OF[kind], 1, place))
+            taken, kernel, bias = (int(op.inputs[position]) for position in (_INPUT_OF[kind], 1, place))
             if types[graph.tensors[kernel].type] == "INT8" and types[graph.tensors[bias].type] in _MOST:
                 users.setdefault(kernel, []).append((taken, bias))
     return users
@@ -80,9 +83,9 @@ def _coarsen(model: Any, graph: Any, kernel: int, users: list[tuple[int, int]], 
 
 
 def _bias(model: Any, tensor: Any, originals: dict[str, np.ndarray]) -> np.ndarray:
-    found = originals.get(original_name(tensor.name.decode()))
-    if found is not None:
-        return found.astype("float64")
+    original = originals.get(original_name(tensor.name.decode()))
+    if original is not None:
+        return original.astype("float64")
     dtype = flatbuffer.tensor_types()[tensor.type].lower()
     stored = np.frombuffer(model.buffers[tensor.buffer].data.tobytes(), dtype)
     return stored * np.asarray(tensor.quantization.scale, "float64")

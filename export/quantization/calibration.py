@@ -1,4 +1,7 @@
-"""The ranges of a float file's activations, from images."""
+"""The ranges of a float file's activations, from images.
+
+In: a float file and images. Out: the least and greatest value of each activation, by a method's rule.
+"""
 
 import hashlib
 import itertools
@@ -31,7 +34,7 @@ MOST_IMAGES = 5_000
 
 
 def check_calibration(images: Any, shape: tuple[int, int, int]) -> np.ndarray:
-    """The calibration images, if they can be used.
+    """Return the calibration images as float32, after checking that they can be used.
 
     Args:
         images: an array; or a tf.data.Dataset, a list or another iterable of images or batches, alone or as the first
@@ -82,7 +85,7 @@ def calibrate(
     *,
     method: str = "min_max",
 ) -> Ranges:
-    """The range of each activation over the images, which run in a child process.
+    """Measure the range of each activation over the images, which run in a child process.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
@@ -96,7 +99,7 @@ def calibrate(
     if "WHILE" in operation_names(float_file):
         raise InputError("a static recipe takes no loop; use unroll=True in an LSTM or GRU, or choose float32")
     find_method(method)
-    found = runner.call(
+    observed = runner.call(
         f"{__name__}:observe",
         by="calibration",
         file="the float file",
@@ -105,20 +108,20 @@ def calibrate(
         images=images,
         method=method,
     )
-    ranges = {name: _widened(*ends) for name, ends in zip(found["names"], found["ranges"].tolist(), strict=True)}
+    ranges = {name: _widened(*ends) for name, ends in zip(observed["names"], observed["ranges"].tolist(), strict=True)}
     if input_range is not None:
         ranges[input_name(float_file)] = _as_arrays(*input_range)
     return ranges
 
 
 def observe(float_file: bytes, images: np.ndarray, method: str) -> dict[str, Any]:
-    """Under "names" the activations, under "ranges" what the method gives for each; to be run in a child process.
+    """Observe the activations: their "names", and for each the method's range; to be run in a child process.
 
     Raises:
         InputError: an activation is not finite.
     """
-    observer = find_method(method).observer
-    observers = {name: observer() for name in activation_names(float_file)}
+    make = find_method(method).observer
+    observers = {name: make() for name in activation_names(float_file)}
     padded = written_by(float_file, "PADV2")  # before a maximum, with minus infinity
     runs = each_images_tensors(float_file, images, observers, resolver="BUILTIN")
     for tensors in track(runs, f"Calibrating on {len(images)} images", total=len(images)):
@@ -126,26 +129,26 @@ def observe(float_file: bytes, images: np.ndarray, method: str) -> dict[str, Any
             if not (np.isfinite(tensor.values).all() or name in padded):
                 raise _not_finite(float_file, name)
             observers[name].add(tensor.values)
-    ranges = np.array([one.range() for one in observers.values()], "float64")
+    ranges = np.array([observer.range() for observer in observers.values()], "float64")
     return {"names": list(observers), "ranges": ranges}
 
 
 def magnitudes(float_file: bytes, images: np.ndarray) -> dict[str, float]:
-    """The greatest magnitude that each operation of a float file gives, which runs in a child process.
+    """Measure the greatest magnitude that each operation of a float file gives, in a child process.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
     Raises:
         InputError: the file's output is not finite.
     """
-    found = runner.call(
+    measured = runner.call(
         "keras_se.export.runtimes.tensors:greatest_magnitudes",
         by="LiteRT",
         file="the float file",
         content=float_file,
         images=images,
     )
-    names, greatest = found["names"], found["magnitudes"].tolist()
+    names, greatest = measured["names"], measured["magnitudes"].tolist()
     if names and not np.isfinite(greatest[-1]):
         raise _not_finite(float_file, names[int(np.argmax(np.isinf(greatest)))])
     return dict(zip(names, greatest, strict=True))
@@ -174,5 +177,5 @@ def _as_arrays(low: float, high: float) -> dict[str, np.ndarray]:
 
 
 def calibration_sha256(images: np.ndarray) -> str:
-    """A hash of the images' values and order."""
+    """Hash the images' values and order."""
     return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()

@@ -1,4 +1,7 @@
-"""Images and labels held against the preprocessing that a file will name."""
+"""Checks that images and labels fit the preprocessing that a file will name.
+
+In: images, labels, a model and its preprocessing. Out: the preprocessing and where it comes from, or an error.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -26,7 +29,7 @@ _OTHERS = {"0 255": (0.0, 255.0), "0 1": (0.0, 1.0), "-1 1": (-1.0, 1.0)}
 
 
 def origin_of(preprocessing: Preprocessing | None, model: keras.Model, path: Any = None) -> Origin:
-    """The preprocessing that was asked for, if one was; else what tells of one: the model's record or its layers."""
+    """Return the preprocessing that was asked for, or else the one that the model's record or layers tell of."""
     if preprocessing is not None:
         return Origin(preprocessing, "the preprocessing that was asked for")
     return find_preprocessing(model, None if isinstance(path, keras.Model) else path)
@@ -89,7 +92,7 @@ def check_accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray, o
 
 
 def agreed_preprocessing(files: Mapping[str, Preprocessing], origin: Origin) -> Origin:
-    """The preprocessing of a model, if its files' manifests have the same; theirs, if nothing else tells of one.
+    """Return a model's preprocessing, which its files' manifests must share; theirs if nothing else tells of one.
 
     Raises:
         InputError: they have another.

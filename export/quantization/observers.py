@@ -1,4 +1,7 @@
-"""The range that an 8-bit tensor should have, from the values that pass through it: one observer a rule."""
+"""The range that an 8-bit tensor should have, from the values that pass through it: one observer a rule.
+
+In: the values of a tensor, image by image. Out: its least and greatest value to represent.
+"""
 
 from typing import NamedTuple, Protocol
 
@@ -21,7 +24,7 @@ class Observer(Protocol):
         ...
 
     def range(self) -> tuple[float, float]:
-        """The least and the greatest value to represent; `(0.0, 0.0)` when none has been seen."""
+        """Return the least and the greatest value to represent; `(0.0, 0.0)` when none has been seen."""
         ...
 
 
@@ -145,7 +148,7 @@ class MSEObserver(Histogram):
         sums = [np.concatenate([[0.0], np.cumsum(self._counts * centres**power)]) for power in range(3)]
 
         def moments(start, stop):
-            return [np.interp(stop, edges, one) - np.interp(start, edges, one) for one in sums]
+            return [np.interp(stop, edges, total) - np.interp(start, edges, total) for total in sums]
 
         step = (high - low) / self._STEPS
         near = moments(np.maximum(-step / 2, low), np.minimum(step / 2, high))
@@ -162,13 +165,13 @@ def _distance(moments: list[np.ndarray], end: np.ndarray) -> np.ndarray:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """The padding of a maximum is minus infinity."""
+    """Drop the infinities, which pad a maximum."""
     values = np.ravel(values)
     return values[np.isfinite(values)]
 
 
 def with_zero(low: float, high: float) -> tuple[float, float]:
-    """A range that includes zero and is wide enough to be quantized."""
+    """Return a range that includes zero and is wide enough to be quantized."""
     low = min(low, 0.0)
     return low, max(high, low + LEAST_RANGE, 0.0)
 
@@ -192,7 +195,7 @@ METHODS: dict[str, Method] = {
 
 
 def find_method(name: str) -> Method:
-    """The calibration method of that name.
+    """Return the calibration method of that name.
 
     Raises:
         InputError: there is none.

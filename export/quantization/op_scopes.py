@@ -1,4 +1,6 @@
-"""Which operations of a .tflite file play which part, by the graph alone.
+"""The part that each operation of a .tflite file plays, told by the graph alone.
+
+In: the bytes of a file. Out: the operations of a part, as scopes.
 
 An operation is given as its scope, by which the quantizer knows it too: the names of its outputs, each followed by a
 semicolon. The scope of the file's input is its own name.
@@ -11,7 +13,7 @@ from keras_se.export.tflite.flatbuffer import WEIGHTED, activations, operation_n
 
 
 def se_branch_ops(content: bytes) -> list[str]:
-    """The operations of every SE branch, in the graph's order: the squeeze, the two layers, and the gate.
+    """Find the operations of every SE branch, in the graph's order: the squeeze, the two layers, and the gate.
 
     The branch is what computes one factor of a MUL from the other with a convolution on the way, which sets it apart
     from swish, `x * sigmoid(x)`; or from what the convolution before the other reads, as `lowering` may write it. The
@@ -22,7 +24,7 @@ def se_branch_ops(content: bytes) -> list[str]:
     """
     graph, names, moving = _read(content)
     writer = {int(output): number for number, op in enumerate(graph.operators) for output in op.outputs}
-    found: set[int] = set()
+    branch_ops: set[int] = set()
     for op, name in zip(graph.operators, names, strict=True):
         factors = [int(index) for index in op.inputs if index in moving]
         if name != "MUL" or len(factors) != 2:
@@ -34,14 +36,14 @@ def se_branch_ops(content: bytes) -> list[str]:
                 starts.append(int(graph.operators[before].inputs[0]))
             for chain in (_between(graph, writer, moving, start, gate) for start in starts):
                 if before not in chain and any(names[number] in WEIGHTED for number in chain):
-                    found |= chain
-    if not found:
+                    branch_ops |= chain
+    if not branch_ops:
         raise InputError("the network has no SE: nothing in it is scaled by what a convolution makes of it")
-    return [op_scope(graph, graph.operators[number]) for number in sorted(found)]
+    return [op_scope(graph, graph.operators[number]) for number in sorted(branch_ops)]
 
 
 def first_and_last(content: bytes) -> list[str]:
-    """The input and what follows up to the first convolution; the last layer with weights and what follows.
+    """Find the input with all up to the first convolution, and the last layer with weights and what follows.
 
     Raises:
         InputError: the network has fewer than two layers with weights.
@@ -55,17 +57,17 @@ def first_and_last(content: bytes) -> list[str]:
 
 
 def adjacent_ops(content: bytes) -> dict[str, list[str]]:
-    """By the name of the tensor that an operation writes: that operation, those it reads from, those that read it."""
+    """Return each operation, those it reads from and those that read it, by the name of the tensor that it writes."""
     graph = unpack(content).subgraphs[0]
     writer = {int(index): op for op in graph.operators for index in op.outputs}
-    found = {index: [op_scope(graph, op)] for index, op in writer.items()}
+    scopes_by_tensor = {index: [op_scope(graph, op)] for index, op in writer.items()}
     for op in graph.operators:
         for index in map(int, op.inputs):
             if index in writer:
-                found[index].append(op_scope(graph, op))
+                scopes_by_tensor[index].append(op_scope(graph, op))
                 for output in map(int, op.outputs):
-                    found[output].append(op_scope(graph, writer[index]))
-    return {graph.tensors[index].name.decode(): scopes for index, scopes in found.items()}
+                    scopes_by_tensor[output].append(op_scope(graph, writer[index]))
+    return {graph.tensors[index].name.decode(): scopes for index, scopes in scopes_by_tensor.items()}
 
 
 def _read(content: bytes) -> tuple[Any, list[str], set[int]]:
@@ -74,7 +76,7 @@ def _read(content: bytes) -> tuple[Any, list[str], set[int]]:
 
 
 def _between(graph, writer: dict[int, int], moving: set[int], start: int, end: int) -> set[int]:
-    """The operations that compute `end` from `start` alone; none where something else flows in."""
+    """Return the operations that compute `end` from `start` alone; none where something else flows in."""
     chain: set[int] = set()
     open_ends = [end]
     while open_ends:
@@ -84,10 +86,10 @@ def _between(graph, writer: dict[int, int], moving: set[int], start: int, end: i
         if index not in writer:
             return set()  # the file's input
         chain.add(writer[index])
-        open_ends += [int(one) for one in graph.operators[writer[index]].inputs if one in moving]
+        open_ends += [int(source) for source in graph.operators[writer[index]].inputs if source in moving]
     return chain
 
 
 def op_scope(graph: Any, op: Any) -> str:
-    """An operation of a subgraph as the quantizer knows it."""
+    """Return the name by which the quantizer knows an operation of a subgraph."""
     return "".join(f"{graph.tensors[index].name.decode()};" for index in op.outputs)

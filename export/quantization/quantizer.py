@@ -1,4 +1,7 @@
-"""A float .tflite file to a quantized one."""
+"""Quantization of a float .tflite file by litert-quantizer.
+
+In: a float file, a recipe, and the ranges that a static recipe needs. Out: the quantized file.
+"""
 
 import contextlib
 import io
@@ -32,7 +35,7 @@ MOST_FLOAT16 = 65_504
 
 
 def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
-    """The float file in the recipe's number format, self-contained.
+    """Quantize a float file to the recipe's number format, as a self-contained file.
 
     Args:
         ranges: of `calibrate`, for a static recipe.
@@ -89,7 +92,7 @@ def _flatten_large_kernels(model: Any) -> dict[bytes, np.ndarray]:
 
 
 def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
-    """The ranges, with those widened that would give a tensor steps too fine for what computes or reads it.
+    """Widen the ranges that would give a tensor steps too fine for what computes or reads it.
 
     Such is the output of a layer that no calibration image opens, as an SE of two hidden units can be in a trained
     network; widened, it still holds no more than two products of one step by one step. And such is a branch that adds
@@ -126,7 +129,7 @@ def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
 
 
 def _with_shapes(content: bytes, shapes: dict[bytes, np.ndarray]) -> bytes:
-    """The file with the tensors of those names, and what is made of them alone, in those shapes."""
+    """Give the tensors of those names, and what is made of them alone, those shapes."""
     model = unpack(content)
     for tensor in model.subgraphs[0].tensors:
         tensor.shape = shapes.get(re.sub(rb"(_dequant|_duplicated_\d+)+$", b"", tensor.name), tensor.shape)

@@ -1,4 +1,7 @@
-"""The quantizer's rules for a float file: a format for every operation, and another for some."""
+"""The quantizer's rules for a float file: a format for every operation, and another for some.
+
+In: a float file. Out: litert-quantizer's recipe for its operations.
+"""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,12 +14,12 @@ Rules = Callable[[bytes], Any]
 
 
 def uniform(name: str) -> Rules:
-    """The quantizer's own recipe of that name, for every operation."""
+    """Return rules that give every operation the quantizer's own recipe of that name."""
     return lambda float_file: getattr(import_extra("litert_quantizer.recipe", "edge"), name)()
 
 
 def float16_weights(float_file: bytes) -> Any:
-    """Weights in float16, cast back before they are used."""
+    """Return rules for weights in float16 that are cast back before they are used."""
     manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
     qtyping = import_extra("litert_quantizer.qtyping", "edge")
     casting = import_extra("litert_quantizer.algorithm_manager", "edge").AlgorithmName.FLOAT_CASTING
@@ -25,7 +28,7 @@ def float16_weights(float_file: bytes) -> Any:
 
 
 def with_higher_precision(higher_precision: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
-    """Int8 with some operations in more bits.
+    """Return rules for int8 with some operations in more bits.
 
     Args:
         higher_precision: "ai16" for int16 activations, "fp32" for float.

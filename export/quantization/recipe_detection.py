@@ -1,4 +1,7 @@
-"""The recipe of a .tflite file, read off its tensors' types."""
+"""The recipe of a .tflite file, read off its tensors' types.
+
+In: the bytes of a file. Out: its recipe.
+"""
 
 from typing import Any
 
@@ -15,7 +18,7 @@ _PARTS = {
 
 
 def recipe_of(content: bytes) -> Recipe:
-    """The recipe of a .tflite file: by what its operations give and, where types are mixed, by its graph."""
+    """Tell the recipe of a .tflite file by what its operations give and, where types are mixed, by its graph."""
     graph = unpack(content).subgraphs[0]
     types = _computed_types(content, graph)
     kinds = set(types.values())
@@ -27,7 +30,7 @@ def recipe_of(content: bytes) -> Recipe:
 
 
 def _computed_types(content: bytes, graph: Any) -> dict[str, str]:
-    """The type of what each operation gives that depends on the input and is more than a change of type, by scope."""
+    """Return the output type of each operation that depends on the input and computes, by scope."""
     moving, names = activations(graph), tensor_types()
     return {
         op_scope(graph, op): names[graph.tensors[op.outputs[0]].type]
@@ -52,7 +55,7 @@ def _of_role(role, content: bytes) -> set[str]:
 
 
 def _by_constants(content: bytes, graph: Any) -> str:
-    """Of a network that computes in float."""
+    """Tell the recipe of a network that computes in float by the types of its constants."""
     moving, names = activations(graph), tensor_types()
     constants = {names[tensor.type] for index, tensor in enumerate(graph.tensors) if index not in moving}
     if "INT8" in constants:

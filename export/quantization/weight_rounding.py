@@ -1,4 +1,7 @@
-"""A Keras layer's kernel as an int8 file rounds it."""
+"""A Keras layer's kernel as an int8 file rounds it.
+
+In: a convolution or a dense layer. Out: its kernel, rounded filter by filter.
+"""
 
 from typing import Any
 
@@ -10,7 +13,7 @@ _STEPS = 127  # of an int8 weight, on either side of zero
 
 
 def rounded_kernel(layer: Any, kernel: Tensor = None) -> Tensor:
-    """The kernel of a convolution or dense layer in the 255 steps of an int8 one, filter by filter.
+    """Round the kernel of a convolution or dense layer to the 255 steps of an int8 one, filter by filter.
 
     A step is the filter's greatest magnitude over 127. The gradient is that of the kernel itself.
 
@@ -26,5 +29,5 @@ def rounded_kernel(layer: Any, kernel: Tensor = None) -> Tensor:
 
 
 def filter_axes(layer: Any) -> int:
-    """The number of a kernel's last axes that hold its filters: of a depthwise one, channels and multiplier."""
+    """Count a kernel's last axes that hold its filters: of a depthwise one, channels and multiplier."""
     return 2 if isinstance(layer, layers.DepthwiseConv2D) else 1

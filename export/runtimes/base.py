@@ -1,4 +1,7 @@
-"""A runtime as a record, and the loop that all of them run images in. It imports no Keras."""
+"""A runtime as a record, and the loop that all of them run images in. It imports no Keras.
+
+In: a file and float images. Out: one row of outputs an image, dequantized, with the step of an integer output.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -35,7 +38,7 @@ class Engine(NamedTuple):
 
 
 def run_each(infer, images, dtype, taken, given) -> Outputs:
-    """The images one by one, quantized on the way in and dequantized on the way out; a scale of 0 means float."""
+    """Run the images one by one, quantized on the way in and dequantized on the way out; a scale of 0 means float."""
     inputs = (quantized_input(image[None], dtype, *taken) for image in images)
     rows = [np.array(infer(image)).reshape(-1) for image in track(inputs, "Running images", total=len(images))]
     values = np.stack(rows).astype("float64")
@@ -44,7 +47,7 @@ def run_each(infer, images, dtype, taken, given) -> Outputs:
 
 
 def quantized_input(image: np.ndarray, dtype: Any, scale: float, zero: int) -> np.ndarray:
-    """An image as an input of that type, scale and zero point takes it."""
+    """Quantize an image for an input of that type, scale and zero point."""
     if np.issubdtype(dtype, np.floating):
         return image.astype(dtype)
     limits = np.iinfo(dtype)

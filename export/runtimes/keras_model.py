@@ -1,4 +1,7 @@
-"""The Keras model itself, whose logits files are held to."""
+"""The Keras model itself, whose logits files are held to.
+
+In: a Keras model and images. Out: its logits.
+"""
 
 import re
 from typing import Any
@@ -14,7 +17,7 @@ _REASON = re.compile(r"implementation only supports|currently only supports|only
 
 
 def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
-    """The model's logits, or its outputs where it ends in no softmax.
+    """Compute the model's logits, or its outputs where it ends in no softmax.
 
     Args:
         images: float32 `(n, height, width, channels)`.
@@ -34,7 +37,7 @@ def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
 
 
 def _logits_model(model: keras.Model) -> keras.Model:
-    """The model without the softmax that gives its output, also where that stands in a model within it."""
+    """Return the model without its final softmax, also where that stands in a model within it."""
     if len(getattr(model, "outputs", None) or ()) != 1:
         return model
     output: Any = model.outputs[0]
@@ -55,14 +58,14 @@ def _logits_model(model: keras.Model) -> keras.Model:
 
 
 def _writer(tensor: Any) -> tuple[Any, Any]:
-    """The layer or operation that gives a symbolic tensor, and the first tensor that it takes."""
+    """Return the layer or operation that gives a symbolic tensor, and the first tensor that it takes."""
     history = tensor._keras_history
     taken = history.operation._inbound_nodes[history.node_index].input_tensors
     return history.operation, taken[0] if taken else None
 
 
 def _passes_on(layer: Any) -> bool:
-    """Whether a layer gives at inference what it takes, so that a file has no operation for it."""
+    """Return True for a layer that changes nothing at inference, so that a file has no operation for it."""
     if isinstance(layer, keras.layers.Activation):
         return layer.activation is keras.activations.linear
     noise = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.GaussianNoise)

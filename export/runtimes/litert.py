@@ -1,4 +1,7 @@
-"""LiteRT: with XNNPACK and its optimised kernels, and with the reference kernels that others are held to."""
+"""LiteRT with XNNPACK and its optimised kernels, and with the reference kernels that others are held to.
+
+In: a file and images. Out: its outputs, and the number of XNNPACK's partitions.
+"""
 
 import numpy as np
 
@@ -49,7 +52,7 @@ def partitions(content: bytes) -> dict[str, int]:
         interpreter.invoke()
     except RuntimeError as error:
         raise InputError(f"XNNPACK cannot run the file: {error}") from None
-    return {"partitions": sum(one["op_name"] == "DELEGATE" for one in interpreter._get_ops_details())}
+    return {"partitions": sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())}
 
 
 ENGINES = {

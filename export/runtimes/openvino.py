@@ -1,4 +1,7 @@
-"""OpenVINO's runtime on a .tflite file."""
+"""OpenVINO's runtime on a .tflite file.
+
+In: a file and images. Out: its outputs, or the file in OpenVINO's own format.
+"""
 
 import functools
 import tempfile
@@ -25,7 +28,7 @@ SATURATES = (
 
 
 def read(content: bytes) -> Any:
-    """The file as OpenVINO's `Model`.
+    """Read the file as OpenVINO's `Model`.
 
     Raises:
         InputError: OpenVINO cannot read it.
@@ -41,7 +44,7 @@ def read(content: bytes) -> Any:
 
 
 def compiled(model: Any) -> Any:
-    """The model made ready for the processor, as a `CompiledModel` that computes what the file says.
+    """Compile the model for the processor into a `CompiledModel` that computes what the file says.
 
     Raises:
         InputError: OpenVINO cannot compile it.
@@ -74,14 +77,14 @@ def saturates() -> bool:
 
 
 def converted(content: bytes) -> dict[str, Any]:
-    """The files of OpenVINO's own format, by suffix, after a trial of what it compiles; to be run in a child process.
+    """Write OpenVINO's own format, by suffix, after a trial of what it compiles; to be run in a child process.
 
     Raises:
         InputError: OpenVINO cannot read or compile the file.
     """
     model = read(content)
     request = compiled(model).create_infer_request()
-    request.infer([np.zeros(one.shape, one.element_type.to_dtype()) for one in model.inputs])
+    request.infer([np.zeros(source.shape, source.element_type.to_dtype()) for source in model.inputs])
     openvino = import_extra("openvino", "openvino")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"

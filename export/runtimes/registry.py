@@ -1,4 +1,7 @@
-"""The runtimes: each a module of this room, and one line here; a file runs in any of them in a child process."""
+"""The runtimes: each a module of this room, and one line here.
+
+In: a runtime's name, a file and images. Out: the file's outputs, computed in a child process.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ DEFAULT_ENGINES = tuple(name for name, engine in ENGINES.items() if engine.extra
 
 
 def run_file(name: str, content: bytes, images: np.ndarray, file: Path | str) -> Outputs:
-    """The images through a file, up to its logits, in a child process.
+    """Run the images through a file, up to its logits, in a child process.
 
     Args:
         name: of the engine.
@@ -44,12 +47,12 @@ def run_file(name: str, content: bytes, images: np.ndarray, file: Path | str) ->
 
 
 def run_in_child(name: str, content: bytes, images: np.ndarray) -> dict[str, Any]:
-    """What an engine computed, as a dictionary."""
+    """Run an engine and return its outputs as a dictionary."""
     return ENGINES[name].run(content, images)._asdict()
 
 
 def find_engine(name: str) -> Engine:
-    """The engine of that name.
+    """Return the engine of that name.
 
     Raises:
         InputError: there is none.

@@ -1,4 +1,7 @@
-"""What each image leaves in the tensors inside a .tflite file; all of it to be run in a child process."""
+"""The values of the tensors inside a .tflite file; all of it to be run in a child process.
+
+In: a file and images. Out: its tensors image by image, or their greatest magnitudes and channel means.
+"""
 
 import contextlib
 import warnings
@@ -24,7 +27,7 @@ class Tensor(NamedTuple):
 def each_images_tensors(
     content: bytes, images: np.ndarray, names: Collection[str], *, resolver: str
 ) -> Iterator[dict[str, Tensor]]:
-    """The named tensors after each image, but for those that no operation reads.
+    """Yield the named tensors after each image, but for those that no operation reads.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
@@ -41,19 +44,19 @@ def each_images_tensors(
         )
     interpreter.allocate_tensors()
     [taken] = interpreter.get_input_details()
-    details = {one["name"]: one for one in interpreter.get_tensor_details() if one["name"] in set(names)}
+    details = {tensor["name"]: tensor for tensor in interpreter.get_tensor_details() if tensor["name"] in set(names)}
     for image in images:
         interpreter.set_tensor(taken["index"], quantized_input(image[None], taken["dtype"], *taken["quantization"]))
         interpreter.invoke()
-        found = {}
-        for name, one in details.items():
+        values = {}
+        for name, tensor in details.items():
             with contextlib.suppress(ValueError):  # no operation reads it, and it has no memory
-                found[name] = Tensor(interpreter.get_tensor(one["index"]), *one["quantization"])
-        yield found
+                values[name] = Tensor(interpreter.get_tensor(tensor["index"]), *tensor["quantization"])
+        yield values
 
 
 def greatest_magnitudes(content: bytes, images: np.ndarray) -> dict[str, Any]:
-    """The greatest magnitude in what each operation gives, over the images.
+    """Measure the greatest magnitude in what each operation gives, over the images.
 
     Returns:
         Under "names" the tensors, in the order in which they are computed, and under "magnitudes" one number each,
@@ -75,7 +78,7 @@ def greatest_magnitudes(content: bytes, images: np.ndarray) -> dict[str, Any]:
 
 
 def channel_means(content: bytes, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The mean of each channel, which is the last axis, over the images and all other axes, by the name's number."""
+    """Measure the mean of each channel, the last axis, over the images and all other axes, by the name's number."""
     sums: dict[str, np.ndarray | float] = dict.fromkeys(names, 0.0)
     runs = each_images_tensors(content, images, names, resolver="BUILTIN")
     for tensors in track(runs, f"Averaging over {len(images)} images", total=len(images)):

@@ -1,4 +1,7 @@
-"""TFLite Micro on this machine: its reference kernels, in an arena that is large enough."""
+"""TFLite Micro on this machine: its reference kernels, in an arena that is large enough.
+
+In: a file and images. Out: its outputs.
+"""
 
 from collections.abc import Iterable
 from typing import Any

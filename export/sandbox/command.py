@@ -1,4 +1,7 @@
-"""Native tools in a process of their own: what would end this one becomes a sentence."""
+"""Native tools in a process of their own.
+
+In: the arguments of this interpreter. Out: the process when it has ended, and its failure as one line.
+"""
 
 import signal
 import subprocess

@@ -129,7 +129,7 @@ class _Worker:
 
     @property
     def status(self) -> int | None:
-        """The exit status of a child that has died, negative after a signal; None while it lives."""
+        """Return the exit status of a child that has died, negative after a signal; None while it lives."""
         return self._child.poll()
 
     @property

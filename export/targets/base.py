@@ -141,7 +141,7 @@ class Target:
 
     @property
     def default_recipes(self) -> tuple[str, ...]:
-        """The recipes that the command line makes unless told otherwise."""
+        """Return the recipes that the command line makes unless told otherwise."""
         return tuple(name for name in DEFAULT_RECIPES if name not in self.unsupported_recipes)
 
     def lowering(self, recipe: Recipe) -> LoweringConfig:

@@ -1,4 +1,6 @@
-"""For the browser: a file that LiteRT.js runs, and a page that shows it.
+"""Web pages, by LiteRT.js.
+
+In: a quantized file of one colour image. Out: the file with float32 input and output, and a page that runs it.
 
 Source: `@litertjs/core` 2.5, which takes and gives float32 alone and wants a static batch.
 """
@@ -20,7 +22,7 @@ INTERPOLATIONS = ("bilinear", "bicubic", "lanczos3")
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
-    """The file with float32 ends, and `NAME.RECIPE.html`, which classifies images with it.
+    """Return the file with float32 input and output, and `NAME.RECIPE.html`, which classifies images with it.
 
     Raises:
         InputError: the network takes another input than one colour image, or one resized as the page cannot, or has
@@ -40,7 +42,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
 
 
 def page(content: QuantizedModel) -> str:
-    """The page, with what it needs to know of the network inside."""
+    """Return the page, with what it needs to know of the network inside."""
     network = {
         "name": content.name,
         "file": f"{content.name}.{content.recipe.name}.tflite",

@@ -1,4 +1,7 @@
-"""Files compiled for an Arm Ethos-U by Vela, and what Vela estimates that they cost there."""
+"""Arm's Ethos-U neural processors, by Arm's compiler Vela.
+
+In: a file of integers for one image. Out: the compiled file, the one that Vela was given, and Vela's estimates.
+"""
 
 import csv
 import hashlib
@@ -66,7 +69,7 @@ class Compiled(NamedTuple):
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
-    """The file compiled for the target's NPU, every operation of it.
+    """Compile the file for the target's NPU, every operation of it.
 
     Raises:
         InputError: Vela is not installed or fails, the file takes more than one image, or an operation is left to the
@@ -92,7 +95,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
 
 
 def vela_summary(content: bytes, accelerator: str) -> Summary:
-    """What Vela estimates for a file, in the system of the accelerator's target.
+    """Return Vela's estimates for a file, in the system of the accelerator's target.
 
     Args:
         content: an integer `.tflite` file, uncompiled. Operations left to the CPU are allowed, and counted nowhere.
@@ -108,7 +111,7 @@ def vela_summary(content: bytes, accelerator: str) -> Summary:
 
 
 def check_tool(target: Target) -> None:
-    """Whether Vela is there.
+    """Refuse to go on without Vela.
 
     Raises:
         InputError: it is not installed.
@@ -117,7 +120,7 @@ def check_tool(target: Target) -> None:
 
 
 def compile_for(content: bytes, target: Target) -> Compiled:
-    """The file as Vela compiles it for a target, in a process of its own: malformed files abort it.
+    """Compile a file by Vela for a target, in a process of its own: malformed files abort it.
 
     Raises:
         InputError: Vela is not installed or fails.
@@ -141,7 +144,7 @@ def compile_for(content: bytes, target: Target) -> Compiled:
 
 
 def estimates(summary: Summary) -> dict[str, Any]:
-    """A summary as the manifest has it."""
+    """Return a summary as the manifest has it."""
     figures = vars(summary).copy()
     del figures["npu_share"]  # known, not estimated
     return figures
@@ -167,7 +170,7 @@ def _bytes(kibibytes: str) -> int:
 
 
 def _reasons(fallbacks: Mapping[str, str]) -> str:
-    """The operations by reason, in one line."""
+    """List the operations by reason, in one line."""
     by_reason: dict[str, list[str]] = {}
     for operation, reason in sorted(fallbacks.items()):
         by_reason.setdefault(_TENSOR.sub("", reason), []).append(operation)
@@ -175,9 +178,9 @@ def _reasons(fallbacks: Mapping[str, str]) -> str:
 
 
 def _floats(content: bytes) -> str:
-    """What to change: of floats, which it takes in few places, Vela's own message is silent."""
-    found = flatbuffer.float_operations(content)
-    return f"; replace what computes in float: {', '.join(found)}" if found else "; change the network"
+    """Say what to change: of floats, which it takes in few places, Vela's own message is silent."""
+    operations = flatbuffer.float_operations(content)
+    return f"; replace what computes in float: {', '.join(operations)}" if operations else "; change the network"
 
 
 class Npu(NamedTuple):

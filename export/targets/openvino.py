@@ -1,4 +1,7 @@
-"""OpenVINO on an Intel processor: the file, and OpenVINO's own format beside it."""
+"""OpenVINO on an Intel processor.
+
+In: a quantized file. Out: the file, and OpenVINO's own format beside it.
+"""
 
 from keras_se.export.sandbox import runner
 from keras_se.export.targets.base import Deliverable, QuantizedModel, Target

@@ -1,4 +1,7 @@
-"""A phone's processor: LiteRT with XNNPACK, which takes the quantized file as it is."""
+"""A phone's processor, by LiteRT with XNNPACK.
+
+In and out: the quantized file, which is taken as it is.
+"""
 
 from keras_se.export.conversion.lowering_config import ONE_PARTITION
 from keras_se.export.targets.base import Target

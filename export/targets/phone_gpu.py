@@ -1,4 +1,6 @@
-"""What LiteRT's GPU delegate runs of a float file.
+"""A phone's graphics processor, by LiteRT's GPU delegate.
+
+In and out: a float file, which is refused where the delegate does not run the whole of it.
 
 The analyzer that comes with TensorFlow and LiteRT cannot tell: since version 2.19 it calls every file compatible
 (github.com/tensorflow/tensorflow/issues/77042). So what is published stands here as rows.
@@ -52,7 +54,7 @@ _DIMENSIONS = 4  # batch, height, width, channels: tensorflow/lite/delegates/gpu
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
-    """The file as it is, when the delegate runs the whole of it.
+    """Return the file as it is, when the delegate runs the whole of it.
 
     Raises:
         InputError: it has an operation, or an operation on a tensor, that the delegate leaves to the processor.

@@ -1,4 +1,6 @@
-"""For the neural processors of phones and laptops: LiteRT's ahead-of-time compilers, one per vendor.
+"""Neural processors of phones and laptops, by LiteRT's ahead-of-time compilers, one a vendor.
+
+In: a quantized file. Out: the file compiled for one processor, and how many of its operations that runs.
 
 Each needs its vendor's own package, which is fetched from the vendor when it is installed. None of this has been tried
 on a device.
@@ -57,7 +59,7 @@ VENDORS: dict[str, Vendor] = {
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:
-    """The file compiled for the target's processor; the manifest says how many of its operations that runs.
+    """Compile the file for the target's processor; the manifest says how many of its operations that runs.
 
     Raises:
         InputError: the vendor's package is missing, its compiler fails, or it takes none of the operations.
@@ -67,9 +69,9 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     compiled = _compiled(content.content, soc, target.name)
     stats = [] if compiled.partition_stats is None else compiled.partition_stats.subgraph_stats
     counts = {
-        "operations_on_npu": sum(one.num_ops_offloaded for one in stats),
-        "operations": sum(one.num_total_ops for one in stats),
-        "partitions": sum(one.num_partitions_offloaded for one in stats),
+        "operations_on_npu": sum(part.num_ops_offloaded for part in stats),
+        "operations": sum(part.num_total_ops for part in stats),
+        "partitions": sum(part.num_partitions_offloaded for part in stats),
     }
     if counts["operations_on_npu"] == 0:
         raise InputError(
@@ -79,7 +81,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
 
 
 def check_tool(target: Target) -> None:
-    """Whether the vendor's compiler is there.
+    """Refuse to go on without the vendor's compiler.
 
     Raises:
         InputError: its package is not installed.
@@ -93,7 +95,7 @@ def check_tool(target: Target) -> None:
 
 
 def _compiled(content: bytes, soc: Any, name: str) -> Any:
-    """The compiled `aot_types.Model`, in memory."""
+    """Return the compiled `aot_types.Model`, in memory."""
     aot = import_extra("ai_edge_litert.aot.aot_compile", "edge")
     said = io.StringIO()  # it prints its failures and a bar
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

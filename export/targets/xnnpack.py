@@ -1,4 +1,4 @@
-"""What XNNPACK leaves to LiteRT's slower kernels: limits that the targets with XNNPACK share.
+"""Limits that the targets with XNNPACK share: what it leaves to LiteRT's slower kernels.
 
 Seen with LiteRT 2.3, as more than one partition of a converted layer.
 """

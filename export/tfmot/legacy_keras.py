@@ -1,4 +1,7 @@
-"""A Keras 3 model in tf_keras, for libraries that stopped at Keras 2, and trained weights back from there."""
+"""A Keras 3 model in tf_keras, for libraries that stopped at Keras 2.
+
+In: a Keras 3 model. Out: the same function in tf_keras; and back from there, the trained weights.
+"""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -47,7 +50,7 @@ ACTIVATIONS = ("sigmoid", "softmax", "tanh", "softplus", "elu", "selu", "exponen
 
 
 def to_tf_keras(model: keras.Model) -> Any:
-    """The same function as a functional tf_keras model, its layers named as those of `written_out(model)`.
+    """Rebuild a model as a functional tf_keras one, its layers named as those of `written_out(model)`.
 
     Weights are copied, trainable flags too; initialisers, regularisers, constraints and the optimizer stay behind. A
     hard sigmoid becomes a shift, a ReLU6 and a scale, layers without weights. So that integers suffice for each layer,
@@ -69,7 +72,7 @@ def to_tf_keras(model: keras.Model) -> Any:
 
 
 def copy_weights_back(legacy: Any, model: keras.Model) -> keras.Model:
-    """A copy of `model` with the weights of a tf_keras model, layer by layer, by name; SE's inner layers too.
+    """Copy `model` with the weights of a tf_keras model, layer by layer, by name; SE's inner layers too.
 
     Args:
         legacy: what `to_tf_keras(model)` gave, trained, or anything with its layers: pruned or clustered, and stripped,
@@ -90,16 +93,16 @@ def copy_weights_back(legacy: Any, model: keras.Model) -> keras.Model:
 
 
 def weighted_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """The layers that own weights, by the name that they have in `written_out(model)`."""
-    found: dict[str, keras.layers.Layer] = {}
+    """Return the layers that own weights, by the name that they have in `written_out(model)`."""
+    layers: dict[str, keras.layers.Layer] = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found |= weighted_layers(layer)
+            layers |= weighted_layers(layer)
         elif isinstance(layer, SqueezeExcite):
-            found |= {f"{layer.name}_{inner.name}": inner for inner in (layer.reduce, layer.expand)}
+            layers |= {f"{layer.name}_{inner.name}": inner for inner in (layer.reduce, layer.expand)}
         elif layer.weights:
-            found[layer.name] = layer
-    return found
+            layers[layer.name] = layer
+    return layers
 
 
 class _Builder:
@@ -169,7 +172,7 @@ class _Builder:
         return output
 
     def _shift_or_scale(self, operation: Any, x: Tensor) -> Tensor:
-        """A convolution that `written_out` made out of a hard sigmoid: its shift, in the bias, or its scale."""
+        """Rebuild a convolution that `written_out` made of a hard sigmoid: its shift, in the bias, or its scale."""
         origin = self._origins.get(operation.name.removesuffix("_shift"))
         if origin is not None:  # the one of that name, shifted by 3
             kind = next(kind.__name__ for kind in CONVOLUTIONS if isinstance(origin, kind))
@@ -192,7 +195,7 @@ class _Builder:
 
     def _pad(self, operation: Any, x: Tensor) -> Tensor:
         """`keras.ops.pad` with zeros, behind the batch; ZeroPadding2D of channels_first pads the last two axes."""
-        batch, height, *inner = (tuple(one) for one in operation.pad_width)
+        batch, height, *inner = (tuple(widths) for widths in operation.pad_width)
         if len(inner) != 2 or any((*batch, *height)) or operation.mode != "constant":
             raise InputError(
                 "tf_keras must have every layer of the model; it pads width and channels with zeros only, and not by "
@@ -202,7 +205,7 @@ class _Builder:
 
 
 def _role(weight: Any) -> str:
-    """Of a variable in its layer, as Keras 3 calls it: "conv/depthwise_kernel:0" is the kernel."""
+    """Return the name of a variable in its layer in Keras 3: "conv/depthwise_kernel:0" is the kernel."""
     return weight.name.rpartition("/")[2].partition(":")[0].removeprefix("depthwise_")
 
 

@@ -1,4 +1,7 @@
-"""Quantization-aware training by tensorflow-model-optimization: which tensors of an SE network carry 8 bits."""
+"""Quantization-aware training by tensorflow-model-optimization.
+
+In: a model and calibration images. Out: a tf_keras model that rounds to 8 bits, and after training its int8 file.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +46,7 @@ _KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": 
 def quantize_aware_tfmot(
     model: Any, calibration: np.ndarray, *, preserve: str = "", input_range: tuple[float, float] | None = None
 ) -> Any:
-    """The model with its weights and activations rounded to 8 bits as in an int8 file, to be trained further.
+    """Round a model's weights and activations to 8 bits as an int8 file does, to train it further.
 
     tfmot's own start, ranges of ±6 that follow the data by 0.1 % a step, would take a thousand steps to find them.
 
@@ -73,8 +76,8 @@ def quantize_aware_tfmot(
         origin = find_preprocessing(model)
     else:
         low, high = input_range or (0.0, 1.0)
-        asked = Preprocessing.for_range(height, width, low, high)
-        origin = Origin(asked, None if input_range is None else "input_range")
+        requested = Preprocessing.for_range(height, width, low, high)
+        origin = Origin(requested, None if input_range is None else "input_range")
     check_range(images, origin)
 
     def annotated(layer):
@@ -111,7 +114,7 @@ def calibrate(quantized: Any, images: np.ndarray, input_range: tuple[float, floa
 
 
 def to_int8_tflite(quantized: Any) -> bytes:
-    """A quantization-aware model as a .tflite file of one image, with integers only, from the ranges that it learned.
+    """Convert a quantization-aware model to a .tflite file of integers for one image, by the ranges that it learned.
 
     Input and output are int8; nothing is calibrated anew.
     """
@@ -204,7 +207,7 @@ def _layout(layer: Any, model: Any, preserve: str) -> Layout:
 
 
 def _fused(layer: Any, model: Any) -> bool:
-    """Whether the layer has no scale of its own: it is one operation, or of one scale, with the only one to read it."""
+    """Return True for a layer without a scale of its own: it is one with its only reader, or of that one's scale."""
     readers = [node.layer for node in layer.outbound_nodes]
     if len(readers) != 1 or layer.name in model.output_names:
         return False

@@ -1,4 +1,7 @@
-"""Pruning, clustering and quantization-aware training by tensorflow-model-optimization, one after another."""
+"""Pruning, clustering and quantization-aware training by tensorflow-model-optimization, one after another.
+
+In: a trained Keras model, images and labels. Out: a smaller tf_keras model of the same layers.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +50,7 @@ class Compression:
 
     @property
     def preserved(self) -> str:
-        """What quantization-aware training must keep, as `quantize_aware_tfmot` names it."""
+        """Name what quantization-aware training must keep, as `quantize_aware_tfmot` does."""
         return " and ".join(name for name in ("sparsity", "clusters") if getattr(self, name) is not None)
 
 
@@ -94,7 +97,7 @@ def compress(
 
 
 def prunable(network: Any, sparsity: float, *, steps: int) -> Any:
-    """A tf_keras model whose kernels lose their smallest weights while it trains, with `UpdatePruningStep`.
+    """Wrap a tf_keras model so that its kernels lose their smallest weights in training with `UpdatePruningStep`.
 
     Args:
         sparsity: the share of zeros, reached by a cubic schedule after two thirds of the steps.
@@ -108,7 +111,7 @@ def prunable(network: Any, sparsity: float, *, steps: int) -> Any:
 
 
 def clusterable(network: Any, clusters: int, *, preserve_sparsity: bool = False) -> Any:
-    """A tf_keras model whose kernels train as `clusters` distinct values each, one of them zero if they are sparse."""
+    """Wrap a tf_keras model so that each kernel trains as `clusters` distinct values, a zero among them if sparse."""
     start = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
     # The public function has no preserve_sparsity.
     path = "tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster"
@@ -139,7 +142,7 @@ def fine_tune(
 
 
 def _wrapped(network: Any, wrap: Any) -> Any:
-    """The network with its kernels' layers wrapped, and each layer's weights as they are."""
+    """Wrap the layers of a network that have kernels, and keep each layer's weights."""
     return tf_keras.models.clone_model(
         network, clone_function=lambda layer: wrap(layer) if type(layer).__name__ in _PRUNED else layer
     )
