@@ -1,6 +1,7 @@
 """Each model as a function, in the manner of `keras.applications`: its arguments in that order, then ours by keyword.
 
-One signature a family; an argument that is not given is as its default says, but where the weights bring another.
+One signature a family; an argument that is left out has its default, but where the weights bring another. Long, as an
+editor completes only what is written out: a network is a signature with its docstring.
 """
 
 import functools
@@ -29,10 +30,10 @@ def _function(function: str, model: str, family: Callable[P, keras.Model]) -> Ca
     @functools.wraps(family)
     def build(*values: P.args, **arguments: P.kwargs) -> keras.Model:
         try:
-            given = signature.bind(*values, **arguments).arguments
+            bound = signature.bind(*values, **arguments).arguments
         except TypeError as error:
             raise TypeError(f"{function}() {error}") from None
-        return create_model(model, model_name=given.pop("name", None), **given)
+        return create_model(model, model_name=bound.pop("name", None), **bound)
 
     build.__name__ = build.__qualname__ = function
     build.__dict__.update(__signature__=signature)

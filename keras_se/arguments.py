@@ -51,7 +51,7 @@ def _fits(value: Any, hint: Any) -> bool:
         if isinstance(value, str | Mapping) or not isinstance(value, Collection):
             return False
         length = len(parts) if typing.get_origin(hint) is tuple else None
-        return length in (None, len(value)) and all(_fits(one, parts[0]) for one in value)
+        return length in (None, len(value)) and all(_fits(item, parts[0]) for item in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -1,4 +1,8 @@
-"""How an image becomes a network's input, as data that travels with the network."""
+"""Record how an image becomes a network's input, as data that travels with the network.
+
+In: a model, its file or its weights. Out: a `Preprocessing`, or the record beside a file. Reading and writing stand
+together, as each field must pass through both: hence the length.
+"""
 
 import dataclasses
 import logging

@@ -1,4 +1,8 @@
-"""Every model by name."""
+"""Every model by name: a table of networks with their published errors, and the functions that look them up.
+
+In: a name and arguments. Out: the model, its size and cost, or the list of names. Long by the table's rows and by the
+signature of `create_model`, which documents every argument once for all families.
+"""
 
 import dataclasses
 import fnmatch
@@ -210,22 +214,22 @@ def create_model(
         "dropout": dropout,
         "modules": modules,
     }
-    given = {argument: value for argument, value in arguments.items() if value is not None}
+    requested = {argument: value for argument, value in arguments.items() if value is not None}
     shared = {"weights": weights, "pooling": pooling, "classifier_activation": classifier_activation}
-    check_model_arguments(name, {**shared, "include_top": include_top, **given})
-    start = find_weights(name, weights, given)
-    given = {**start.arguments, **given}
-    check_model_arguments(name, given)  # a record may have been changed
+    check_model_arguments(name, {**shared, "include_top": include_top, **requested})
+    start = find_weights(name, weights, requested)
+    requested = {**start.arguments, **requested}
+    check_model_arguments(name, requested)  # a record may have been changed
     if classes is None:
         classes = start.classes or entry.classes
     image = _image(input_tensor, input_shape, entry, start)
-    se = {field: given.pop(argument) for argument, field in _SE_FIELDS.items() if argument in given}
+    se = {field: requested.pop(argument) for argument, field in _SE_FIELDS.items() if argument in requested}
     outputs = entry.build(
         entry.row,
         image,
         se=dataclasses.replace(entry.se, **se),
         head=Head(classes, include_top, pooling, classifier_activation),
-        **given,
+        **requested,
     )
     sources = keras.utils.get_source_inputs(image)
     model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=model_name or name)

@@ -1,7 +1,8 @@
 """Every reader of a file, on good files with random bytes flipped, cut out or put in.
 
 It reads what is there, or one line says why it cannot; nothing else is raised, and no process ends, waits or fills the
-memory. The fast tests try 50 of each, the slow ones 1,000.
+memory. The fast tests try 50 of each, the slow ones 1,000. Long, as a table of the formats with the maker and the
+reader of each.
 """
 
 import faulthandler

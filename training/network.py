@@ -66,9 +66,9 @@ def logits_model(model: keras.Model, recipe: Recipe, devices: Devices) -> keras.
 
 
 def preprocessing_for(recipe: Recipe, model: keras.Model) -> Preprocessing:
-    """What a model is trained with: what its weights bring, else pixels in 0..1 at the recipe's size."""
-    found = find_preprocessing(model)
-    return found.preprocessing if found.reason else Preprocessing(recipe.image_size, recipe.image_size, recipe.crop)
+    """Return the preprocessing that the weights bring, else pixels in 0..1 at the recipe's size."""
+    origin = find_preprocessing(model)
+    return origin.preprocessing if origin.reason else Preprocessing(recipe.image_size, recipe.image_size, recipe.crop)
 
 
 def freeze_backbone(trained: keras.Model, frozen: bool) -> None:

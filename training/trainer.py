@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_se.errors import ClusterError, InputError
+from keras_se.optional_packages import is_installed
 from keras_se.training.data.sharding import WorkerBatches, worker_batches
 from keras_se.training.data.sources import Source, load_source
 from keras_se.training.distribution.model import synchronize_batch_norm
@@ -35,8 +36,9 @@ def train(
     """Train `recipe.model` on `recipe.data` into the folder `recipe.out`.
 
     The folder holds `model.keras`, the weights of the epoch with the best test accuracy; `run.json`, the recipe, the
-    package versions, the preprocessing and the result; `history.csv`; and `tensorboard/`. Until the run is finished
-    it holds `checkpoints/` and the best weights so far. SIGTERM saves a checkpoint and raises SystemExit(143).
+    package versions, the preprocessing and the result; `history.csv`; and, with the extra [tensorboard],
+    `tensorboard/`. Until the run is finished it holds `checkpoints/` and the best weights so far. SIGTERM saves a
+    checkpoint and raises SystemExit(143).
 
     Args:
         recipe: what to train on what, and how.
@@ -177,10 +179,16 @@ def _fit(
 
 
 def _callbacks(survival: CheckpointCallback) -> list[Any]:
-    board = keras.callbacks.TensorBoard(str(survival.history.with_name(inventory.TENSORBOARD)))
+    callbacks = [survival, keras.callbacks.TerminateOnNaN()]
+    if not survival.devices.chief:
+        return callbacks
+    folder = survival.history.with_name(inventory.TENSORBOARD)
+    if not is_installed("tensorboard"):
+        print(f"keras-se: {folder} is left out; it needs pip install 'keras-se[tensorboard]'", file=sys.stderr)
+        return callbacks
     # At the end of an epoch all of its writers have begun their files.
     listing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: survival.checkpoints.list_events())
-    return [survival, keras.callbacks.TerminateOnNaN(), *((board, listing) if survival.devices.chief else ())]
+    return [*callbacks, keras.callbacks.TensorBoard(str(folder)), listing]
 
 
 @contextlib.contextmanager

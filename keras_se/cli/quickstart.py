@@ -91,10 +91,10 @@ def _report(document: dict[str, Any], images: int) -> str:
         "| file | KiB | accuracy (LiteRT) | points lost | verdict |",
         "|---|---|---|---|---|",
     ]
-    for one in document["artifacts"]:
-        name = Path(one["path"]).name
-        size, lost = f"{one['bytes'] / 1024:.0f}", Loss(**one["loss"])
-        lines.append(f"| {name} | {size} | {one['accuracy']:.4f} | {lost} | {one['verdict']} |")
+    for artifact in document["artifacts"]:
+        name = Path(artifact["path"]).name
+        size, lost = f"{artifact['bytes'] / 1024:.0f}", Loss(**artifact["loss"])
+        lines.append(f"| {name} | {size} | {artifact['accuracy']:.4f} | {lost} | {artifact['verdict']} |")
     lines += [
         "",
         f"Points lost: {METHOD}.",

@@ -1,4 +1,4 @@
-"""What a command found: as a table for people and as a document for machines."""
+"""The result of a command, as a table for people and as a document for machines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,17 +65,17 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
     )
 
 
-def bench_rows(found: Sequence[Any], most: int) -> Rows:
+def bench_rows(measurements: Sequence[Any], most: int) -> Rows:
     """Measurements (`keras_se.export.evaluation.benchmark.Bench`), MB being the peak of memory.
 
     Below them: files, ratios, operations.
     """
-    notes = [*dict.fromkeys(map(_file_note, found)), *(_ratio_note(row) for row in found if row.ratio)]
+    notes = [*dict.fromkeys(map(_file_note, measurements)), *(_ratio_note(row) for row in measurements if row.ratio)]
     return Rows(
-        document=[row.to_dict() for row in found],
+        document=[row.to_dict() for row in measurements],
         columns=("file", "engine", "threads", "ms", "quartiles", "MB"),
-        cells=[_bench_cells(row) for row in found],
-        notes=(*notes, *(line for row in found for line in _longest(row, most))),
+        cells=[_bench_cells(row) for row in measurements],
+        notes=(*notes, *(line for row in measurements for line in _longest(row, most))),
     )
 
 
@@ -107,10 +107,13 @@ def _ratio_note(row: Any) -> str:
 def _longest(row: Any, most: int) -> list[str]:
     if row.profile is None:
         return []
-    total = sum(one["median_ms"] for one in row.profile)
-    longest = sorted(row.profile, key=lambda one: -one["median_ms"])[:most]
+    total = sum(operation["median_ms"] for operation in row.profile)
+    longest = sorted(row.profile, key=lambda operation: -operation["median_ms"])[:most]
     head = f"{_run(row)}: its {len(row.profile)} operations one by one {total:.3f} ms, the whole {row.median_ms:.3f}"
-    lines = [f"{one['share']:6.1%} {one['median_ms']:8.4f} ms  {one['operation']}  {one['layer']}" for one in longest]
+    lines = [
+        f"{operation['share']:6.1%} {operation['median_ms']:8.4f} ms  {operation['operation']}  {operation['layer']}"
+        for operation in longest
+    ]
     return [head, *lines]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train(Command):
-    """Train a model into a run folder: model.keras, run.json, history.csv, tensorboard/."""
+    """Train a model into a run folder: model.keras, run.json, history.csv; tensorboard/ with that extra."""
 
     data: str
     """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""

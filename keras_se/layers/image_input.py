@@ -209,7 +209,7 @@ class _Beginning:
         values: dict[int, np.ndarray] = {id(tensor): images}
         for operation in graph.operations:  # pyright: ignore[reportAttributeAccessIssue]
             for node in operation._inbound_nodes:
-                if node.input_tensors and all(id(one) in values for one in node.input_tensors):
+                if node.input_tensors and all(id(tensor) in values for tensor in node.input_tensors):
                     value = self._scaled(operation, node, values)
                     if value is not None:
                         values[id(node.outputs[0])] = value

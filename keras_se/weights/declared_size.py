@@ -50,12 +50,12 @@ def _declared(file: Any) -> int:
     import h5py
 
     with h5py.File(file, "r") as opened:
-        return sum(math.prod(one.shape or ()) * one.dtype.itemsize for one in _datasets(opened))
+        return sum(math.prod(dataset.shape or ()) * dataset.dtype.itemsize for dataset in _datasets(opened))
 
 
 def _datasets(opened: Any) -> Iterator[Any]:
     import h5py
 
-    found: list[Any] = []
-    opened.visititems(lambda name, one: found.append(one) if isinstance(one, h5py.Dataset) else None)
-    yield from found
+    datasets: list[Any] = []
+    opened.visititems(lambda name, dataset: datasets.append(dataset) if isinstance(dataset, h5py.Dataset) else None)
+    yield from datasets

@@ -103,7 +103,10 @@ def _cached_commits(hub, repository: str) -> list[str]:
         for revision in cached.revisions
         if any(file.file_name == FILE for file in revision.files)
     ]
-    return [one.commit_hash for one in sorted(revisions, key=lambda one: one.last_modified, reverse=True)]
+    return [
+        revision.commit_hash
+        for revision in sorted(revisions, key=lambda revision: revision.last_modified, reverse=True)
+    ]
 
 
 def _not_fetched(what: str, problem: str) -> InputError:

@@ -48,7 +48,7 @@ def read_keras_file(path: Path) -> KerasFile:
     _check_walk(path)
     check_declared_size(path)
     with _opened(path) as file:
-        shapes = {name: tuple(tuple(one.shape) for one in stored) for name, stored in _layers(file["layers"])}
+        shapes = {name: tuple(tuple(array.shape) for array in stored) for name, stored in _layers(file["layers"])}
         return KerasFile(path, shapes, _input_layer(path))
 
 
@@ -59,7 +59,7 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, list[np.ndarray
         InputError: it is damaged.
     """
     with _opened(path) as file:
-        return {name: [one[()] for one in stored] for name, stored in _layers(file["layers"]) if name in names}
+        return {name: [array[()] for array in stored] for name, stored in _layers(file["layers"]) if name in names}
 
 
 def variables_by_layer(model: keras.Model) -> dict[str, list[Any]]:

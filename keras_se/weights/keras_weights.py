@@ -36,7 +36,7 @@ class KerasWeights(Weights):
         A classifier of another number of classes is left at its initialisation, and a warning says so.
         """
         variables = variables_by_layer(model)
-        wanted = {name: tuple(tuple(one.shape) for one in layer) for name, layer in variables.items()}
+        wanted = {name: tuple(tuple(variable.shape) for variable in layer) for name, layer in variables.items()}
         replaced = CLASSIFIER in wanted and self.classes not in (None, model.output_shape[-1])
         unused = {CLASSIFIER} if replaced else set()
         if CLASSIFIER not in wanted:
@@ -103,7 +103,7 @@ def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def find_keras_weights(path: Path, model: str, given: Mapping[str, Any]) -> KerasWeights:
+def find_keras_weights(path: Path, model: str, requested: Mapping[str, Any]) -> KerasWeights:
     """Find what a `.keras` or `.weights.h5` file holds for a model; the arguments are those of `find_weights`.
 
     Raises:
@@ -117,9 +117,9 @@ def find_keras_weights(path: Path, model: str, given: Mapping[str, Any]) -> Kera
             raise InputError(f"{path} is of {trained}; got model {model!r}")
         preprocessing = recorded_preprocessing(path) or _brought_preprocessing(file)
         arguments = _arguments_of_run(path, file)
-    for name in arguments.keys() & given.keys():
-        if as_json(given[name]) != arguments[name]:
-            raise InputError(f"{path} was made with {name}={arguments[name]!r}; got {name}={given[name]!r}")
+    for name in arguments.keys() & requested.keys():
+        if as_json(requested[name]) != arguments[name]:
+            raise InputError(f"{path} was made with {name}={arguments[name]!r}; got {name}={requested[name]!r}")
     classifier = file.shapes.get(CLASSIFIER)
     classes = classifier[-1][-1] if classifier else None
     return KerasWeights(arguments, classes, preprocessing, origin_of_file(path), path, file.shapes)

@@ -12,7 +12,7 @@ from keras_se.weights.timm_mapping import ARCHITECTURES, PUBLISHED, architecture
 from keras_se.weights.timm_weights import find_timm_weights
 
 
-def find_weights(model: str, weights: str | Path | None, given: Mapping[str, Any]) -> Weights:
+def find_weights(model: str, weights: str | Path | None, requested: Mapping[str, Any]) -> Weights:
     """Find the weights that `create_model` was asked for, without reading them yet.
 
     Args:
@@ -36,7 +36,7 @@ def find_weights(model: str, weights: str | Path | None, given: Mapping[str, Any
         return find_timm_weights(
             fetched.path,
             model,
-            given,
+            requested,
             origin,
             architecture=architecture,
             preprocessing=PUBLISHED[name].preprocessing,
@@ -47,7 +47,7 @@ def find_weights(model: str, weights: str | Path | None, given: Mapping[str, Any
             f"weights must be a file, the folder of a run, imagenet or timm/NAME; got {str(weights)!r}, which is none"
         )
     if path.suffix == ".keras" or path.name.endswith(".weights.h5"):
-        return find_keras_weights(path, model, given)
+        return find_keras_weights(path, model, requested)
     if path.suffix in (".h5", ".hdf5"):
         raise InputError(
             f"weights must be a .keras, .weights.h5 or .safetensors file; got {path}: load it into the model that it "
@@ -59,7 +59,7 @@ def find_weights(model: str, weights: str | Path | None, given: Mapping[str, Any
             "where it is trusted, safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'NAME.safetensors') "
             "converts it"
         )
-    return find_timm_weights(path, model, given, origin_of_file(path))
+    return find_timm_weights(path, model, requested, origin_of_file(path))
 
 
 def model_of_weights(weights: str | Path) -> str | None:

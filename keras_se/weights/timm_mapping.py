@@ -29,8 +29,8 @@ class Dialect(NamedTuple):
 
 
 _STEMS = {  # by how many convolutions a stem has, in order: convolution and normalisation
-    "new": {1: ("conv1", "bn1"), 3: ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")},
-    "legacy": {
+    "timm_resnet": {1: ("conv1", "bn1"), 3: ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")},
+    "timm_senet": {
         1: ("layer0.conv1", "layer0.bn1"),
         3: ("layer0.conv1", "layer0.bn1", "layer0.conv2", "layer0.bn2", "layer0.conv3", "layer0.bn3"),
     },
@@ -85,10 +85,12 @@ def _mobilenet_names(row: MobileNetV3) -> dict[str, str]:
 
 
 DIALECTS = {
-    "new": Dialect("conv1.", lambda row: _resnet_names(row, "new", "se", "fc"), ("fc1", "fc2"), ("fc",)),
-    "legacy": Dialect(
+    "timm_resnet": Dialect(
+        "conv1.", lambda row: _resnet_names(row, "timm_resnet", "se", "fc"), ("fc1", "fc2"), ("fc",)
+    ),
+    "timm_senet": Dialect(
         "layer0.",
-        lambda row: _resnet_names(row, "legacy", "se_module", "last_linear"),
+        lambda row: _resnet_names(row, "timm_senet", "se_module", "last_linear"),
         ("fc1", "fc2"),
         ("last_linear",),
     ),
@@ -119,23 +121,23 @@ _TF_MOBILENET = {"padding": "same", "epsilon": 1e-3}
 
 # Where two fit a file as well, the first is what the file is taken for.
 ARCHITECTURES = {
-    "seresnet18": Architecture("se_resnet18", "new", _RESNET),
-    "seresnet34": Architecture("se_resnet34", "new", _RESNET),
-    "seresnet50": Architecture("se_resnet50", "new", _RESNET),
-    "seresnet101": Architecture("se_resnet101", "new", _RESNET),
-    "seresnet152": Architecture("se_resnet152", "new", _RESNET),
-    "seresnext50_32x4d": Architecture("se_resnext50_32x4d", "new", _RESNET),
-    "seresnext101_32x4d": Architecture("se_resnext101_32x4d", "new", _RESNET),
-    "seresnext101_64x4d": Architecture("se_resnext101_64x4d", "new", _RESNET),
-    "senet154": Architecture("senet154", "new", _RESNET),
-    "legacy_seresnet18": Architecture("se_resnet18", "legacy", _SENET_BASIC),
-    "legacy_seresnet34": Architecture("se_resnet34", "legacy", _SENET_BASIC),
-    "legacy_seresnet50": Architecture("se_resnet50", "legacy", _SENET_V1),
-    "legacy_seresnet101": Architecture("se_resnet101", "legacy", _SENET_V1),
-    "legacy_seresnet152": Architecture("se_resnet152", "legacy", _SENET_V1),
-    "legacy_seresnext50_32x4d": Architecture("se_resnext50_32x4d", "legacy", _SENET),
-    "legacy_seresnext101_32x4d": Architecture("se_resnext101_32x4d", "legacy", _SENET),
-    "legacy_senet154": Architecture("senet154", "legacy", _SENET),
+    "seresnet18": Architecture("se_resnet18", "timm_resnet", _RESNET),
+    "seresnet34": Architecture("se_resnet34", "timm_resnet", _RESNET),
+    "seresnet50": Architecture("se_resnet50", "timm_resnet", _RESNET),
+    "seresnet101": Architecture("se_resnet101", "timm_resnet", _RESNET),
+    "seresnet152": Architecture("se_resnet152", "timm_resnet", _RESNET),
+    "seresnext50_32x4d": Architecture("se_resnext50_32x4d", "timm_resnet", _RESNET),
+    "seresnext101_32x4d": Architecture("se_resnext101_32x4d", "timm_resnet", _RESNET),
+    "seresnext101_64x4d": Architecture("se_resnext101_64x4d", "timm_resnet", _RESNET),
+    "senet154": Architecture("senet154", "timm_resnet", _RESNET),
+    "legacy_seresnet18": Architecture("se_resnet18", "timm_senet", _SENET_BASIC),
+    "legacy_seresnet34": Architecture("se_resnet34", "timm_senet", _SENET_BASIC),
+    "legacy_seresnet50": Architecture("se_resnet50", "timm_senet", _SENET_V1),
+    "legacy_seresnet101": Architecture("se_resnet101", "timm_senet", _SENET_V1),
+    "legacy_seresnet152": Architecture("se_resnet152", "timm_senet", _SENET_V1),
+    "legacy_seresnext50_32x4d": Architecture("se_resnext50_32x4d", "timm_senet", _SENET),
+    "legacy_seresnext101_32x4d": Architecture("se_resnext101_32x4d", "timm_senet", _SENET),
+    "legacy_senet154": Architecture("senet154", "timm_senet", _SENET),
     "mobilenetv3_small_100": Architecture("mobilenet_v3_small", "mobilenetv3", _MOBILENET),
     "mobilenetv3_large_100": Architecture("mobilenet_v3_large", "mobilenetv3", _MOBILENET),
     "tf_mobilenetv3_small_100": Architecture("mobilenet_v3_small", "mobilenetv3", _TF_MOBILENET),

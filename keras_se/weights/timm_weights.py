@@ -70,7 +70,7 @@ class TimmWeights(Weights):
 def find_timm_weights(
     path: Path,
     model: str,
-    given: Mapping[str, Any],
+    requested: Mapping[str, Any],
     origin: Mapping[str, Any],
     *,
     architecture: str | None = None,
@@ -87,11 +87,13 @@ def find_timm_weights(
     """
     shapes, metadata = _header(path)
     if architecture is None:
-        architecture = _architecture(path, shapes, metadata.get(ARCHITECTURE), model, given)
+        architecture = _architecture(path, shapes, metadata.get(ARCHITECTURE), model, requested)
     arguments = ARCHITECTURES[architecture].arguments
-    for name in arguments.keys() & given.keys():
-        if given[name] != arguments[name]:
-            raise InputError(f"weights of {architecture} take {name}={arguments[name]!r}; got {name}={given[name]!r}")
+    for name in arguments.keys() & requested.keys():
+        if requested[name] != arguments[name]:
+            raise InputError(
+                f"weights of {architecture} take {name}={arguments[name]!r}; got {name}={requested[name]!r}"
+            )
     if preprocessing is None and PREPROCESSING in metadata:
         preprocessing = _recorded_preprocessing(path, metadata[PREPROCESSING])
     classifier = DIALECTS[ARCHITECTURES[architecture].dialect].head[-1]
@@ -106,7 +108,7 @@ def find_timm_weights(
     )
 
 
-def _architecture(path, shapes, recorded, model, given) -> str:
+def _architecture(path, shapes, recorded, model, requested) -> str:
     """The network of timm's that a file is of: by its own record, else by the dialect of its keys."""
     if recorded in ARCHITECTURES:
         if ARCHITECTURES[recorded].model != model:
@@ -123,7 +125,7 @@ def _architecture(path, shapes, recorded, model, given) -> str:
 
     def agrees(name):
         arguments = ARCHITECTURES[name].arguments
-        return all(given[argument] == arguments[argument] for argument in arguments.keys() & given.keys())
+        return all(requested[argument] == arguments[argument] for argument in arguments.keys() & requested.keys())
 
     return next((name for name in fitting if agrees(name)), fitting[0])
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import platform
 import shutil
+import sys
 from importlib import metadata
 
 import keras
@@ -18,53 +19,12 @@ from keras_se.training.data import sharding
 from keras_se.training.data.sources import load_source
 from keras_se.training.distribution.model import synchronize_batch_norm
 from keras_se.training.distribution.strategy import make_devices
-from keras_se.training.optimizer import decay_kernels
 
 FLOAT32 = 1e-6  # relative: some roundings of 6e-8
 
 
 def weights_of(path):
     return [variable.numpy() for variable in keras.models.load_model(path).variables]
-
-
-# Weight decay.
-
-
-def decayed(tiny_model, weight_decay):
-    model = create_model(tiny_model, input_shape=(32, 32, 3), classes=10, use_bias=True)
-    decay_kernels(model, weight_decay)
-    return model
-
-
-def test_decay_is_on_convolution_and_dense_kernels_and_on_nothing_else(tiny_model):
-    model = decayed(tiny_model, 1e-2)
-    kept = {variable.path for variable in model.trainable_variables if variable.regularizer is not None}
-    kernels = {path for path in (variable.path for variable in model.trainable_variables) if path.endswith("/kernel")}
-    assert kept == kernels
-    others = {variable.name for variable in model.trainable_variables} - {"kernel"}
-    assert others == {"gamma", "beta", "bias"}  # what must be free is there to be free
-
-
-def test_the_loss_that_decay_adds_is_half_the_squares_of_the_kernels(tiny_model):
-    """`wd / 2 · Σ|w|²`, in float64 by NumPy, so that the gradient is `wd · w`."""
-    model = decayed(tiny_model, 1e-2)
-    kernels = [variable.numpy().astype(float) for variable in model.trainable_variables if variable.name == "kernel"]
-    expected = 1e-2 / 2 * sum((kernel**2).sum() for kernel in kernels)
-    assert float(sum(model.losses)) == pytest.approx(expected, rel=FLOAT32)
-
-
-def test_decay_of_the_model_is_in_the_loss_of_a_network_made_of_its_layers(tiny_model):
-    """Training runs on the logits of the model, through a second `keras.Model`."""
-    model = decayed(tiny_model, 1e-2)
-    trained = keras.Model(model.input, model.get_layer("logits").output)
-    assert float(sum(trained.losses)) == pytest.approx(float(sum(model.losses)))
-
-
-def test_no_decay_adds_no_loss(tiny_model):
-    assert decayed(tiny_model, 0.0).losses == []
-
-
-# A run and its folder.
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +157,6 @@ def test_the_weights_of_the_best_epoch_are_saved(tiny_recipe, few_digits, tmp_pa
         np.testing.assert_array_equal(weight, expected)
 
 
-# The seed, and a folder that is in use.
-
-
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(run, tiny_recipe, tmp_path):
     again = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "again")))
     for one, two in zip(weights_of(run.folder / "model.keras"), weights_of(again.folder / "model.keras"), strict=True):
@@ -271,9 +228,6 @@ def test_a_folder_below_a_file_cannot_be_written(tiny_recipe, tmp_path):
         train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "file" / "run")))
 
 
-# Strategies, as far as one process goes; test_mirrored.py has the rest.
-
-
 @pytest.mark.parametrize("name", ["auto", "none"])
 def test_one_device_is_no_strategy(name):
     assert make_devices(name).replicas == 1
@@ -285,3 +239,11 @@ def test_every_batch_normalisation_is_switched(tiny_model):
     for switched in (True, False):
         synchronize_batch_norm(model, switched)
         assert [layer.synchronized for layer in normalisations] == [switched] * len(normalisations)
+
+
+def test_without_tensorboard_its_folder_is_left_out_and_the_extra_is_named(tiny_recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")))
+    assert {path.name for path in run.folder.iterdir()} == {"model.keras", "run.json", "history.csv"}
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("keras-se: ")]
+    assert line == f"keras-se: {run.folder / 'tensorboard'} is left out; it needs pip install 'keras-se[tensorboard]'"

@@ -97,7 +97,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 @dataclass
-class Found:
+class ImageListing:
     """What is in folders of images."""
 
     files: dict[Path, list[str]] = field(default_factory=dict)
@@ -108,12 +108,12 @@ class Found:
     """Folders that a symbolic link leads to a second time, and were read once."""
 
 
-def find_images(root: Path, tops: list[Path]) -> Found:
+def find_images(root: Path, tops: list[Path]) -> ImageListing:
     """The images in the folders `tops` and those below them; hidden files and folders are passed over.
 
     Symbolic links are followed once everything else has been seen, and lead nowhere twice.
     """
-    found = Found({top: [] for top in tops})
+    listing = ImageListing({top: [] for top in tops})
     seen = {_identity(folder): folder for folder in (root.resolve(), *root.resolve().parents)}
     folders = deque((top, top) for top in tops if not top.is_symlink())
     links = deque((top, top) for top in tops if top.is_symlink())
@@ -121,19 +121,19 @@ def find_images(root: Path, tops: list[Path]) -> Found:
         top, folder = folders.popleft() if folders else links.popleft()
         identity = _identity(folder)
         if identity in seen:
-            found.repeated.append(f"{folder} leads to {seen[identity]}")
+            listing.repeated.append(f"{folder} leads to {seen[identity]}")
             continue
         seen[identity] = folder
         for path in entries(folder):
             if path.is_dir():
                 (links if path.is_symlink() else folders).append((top, path))
             elif path.suffix.lower() in EXTENSIONS:
-                found.files[top].append(str(path))
+                listing.files[top].append(str(path))
             else:
-                found.left_out[path.suffix.lower()] += 1
-    for files in found.files.values():
+                listing.left_out[path.suffix.lower()] += 1
+    for files in listing.files.values():
         files.sort()
-    return found
+    return listing
 
 
 def entries(folder: Path) -> list[Path]:

@@ -133,7 +133,7 @@ def balanced_weights(split: Split, classes: int) -> np.ndarray:
 
 
 def sample(split: Split, preprocessing: Preprocessing, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """`count` images, or all there are, drawn with `seed`, as a network sees them in evaluation, and their labels.
+    """Draw `count` images, or all there are, as a network sees them in evaluation, with their labels.
 
     Returns:
         float32 `(count, height, width, 3)` and int32 `(count,)`.

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_se.errors import InputError
+from keras_se.optional_packages import import_extra
 from keras_se.progress import track
 from keras_se.training.data.image_files import EXTENSIONS, entries, find_images, name_left_out, read_pixels
 
@@ -48,7 +49,7 @@ class Source:
 
 
 def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
-    """The images of a source.
+    """Load the images of a source.
 
     Args:
         name: "digits", scikit-learn's 1,797 of 8x8 pixels; "mnist", "fashion_mnist", "cifar10" or "cifar100",
@@ -56,6 +57,7 @@ def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
             folders in each. A source that does not divide itself gives every fifth image of a class to the test.
         skip_corrupt: leave out the files that cannot be decoded.
     Raises:
+        MissingExtraError: digits without the extra [digits].
         InputError: there is no such source, a class folder is empty or the only one, or a file cannot be decoded.
     """
     if name in _NAMED:
@@ -67,9 +69,7 @@ def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
 
 
 def _digits(name: str) -> Source:
-    from sklearn.datasets import load_digits
-
-    digits: Any = load_digits()
+    digits: Any = import_extra("sklearn.datasets", "digits").load_digits()
     images = np.round(digits.images * (255 / 16)).astype("uint8")  # 17 grey levels, 0 to 16
     return _divided(_rgb(images), digits.target, tuple(map(str, digits.target_names)))
 
@@ -102,28 +102,30 @@ def _folder(folder: Path, skip_corrupt: bool) -> Source:
         if unknown:
             raise InputError(f"{tests[0]} has a class that {folder / 'train'} has not: {unknown[0]}")
     tops = [part / name for part in parts for name in classes if (part / name).is_dir()]
-    found = find_images(folder, tops)
-    aliases = {top for top in tops if not found.files[top] and any(f"{top} leads to " in one for one in found.repeated)}
+    listing = find_images(folder, tops)
+    aliases = {
+        top for top in tops if not listing.files[top] and any(f"{top} leads to " in note for note in listing.repeated)
+    }
     if not divided:  # a class that is a second name of another
         classes = tuple(name for name in classes if folder / name not in aliases)
         if len(classes) < 2:
-            raise InputError(f"{folder} must hold at least 2 classes of their own; {'; '.join(found.repeated)}")
-    splits = [_files(part, classes, found.files, may_lack=number > 0) for number, part in enumerate(parts)]
+            raise InputError(f"{folder} must hold at least 2 classes of their own; {'; '.join(listing.repeated)}")
+    splits = [_files(part, classes, listing.files, may_lack=number > 0) for number, part in enumerate(parts)]
     corrupt = _corrupt([path for split in splits for path in split.images], folder, skip_corrupt)
     splits = [_without(split, corrupt, part.name) for split, part in zip(splits, parts, strict=True)]
     unread = [path.name for path in entries(folder) if divided and path.is_dir() and path not in parts]
-    left_out = dict(found.left_out)
+    left_out = dict(listing.left_out)
     for part in {folder, *parts}:
         for path in entries(part):
             if not path.is_dir():
                 left_out[path.suffix.lower()] = left_out.get(path.suffix.lower(), 0) + 1
-    note = name_left_out(left_out, found.repeated, unread)
+    note = name_left_out(left_out, listing.repeated, unread)
     if note:
         print(f"keras-se: of {folder} is left out: {note}", file=sys.stderr)
     if divided:
         return Source(classes, splits[0], splits[1], corrupt, left_out)
-    made = _divided(splits[0].images, splits[0].labels, classes)
-    return Source(classes, made.train, made.test, corrupt, left_out)
+    divided = _divided(splits[0].images, splits[0].labels, classes)
+    return Source(classes, divided.train, divided.test, corrupt, left_out)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

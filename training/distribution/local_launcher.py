@@ -70,9 +70,9 @@ def _end(started: list[subprocess.Popen]) -> None:
 
 def _free_addresses(count: int) -> tuple[str, ...]:
     sockets = [socket.socket() for _ in range(count)]  # all open at once, so that no port is given twice
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
-    for one in sockets:
-        one.close()
+    for listener in sockets:
+        listener.bind(("127.0.0.1", 0))
+    addresses = tuple(f"127.0.0.1:{listener.getsockname()[1]}" for listener in sockets)
+    for listener in sockets:
+        listener.close()
     return addresses

@@ -5,7 +5,8 @@ statistics, draws the same dropout on all of them, and cannot run under MultiWor
 replica takes the gradients of its share of the batch; they are summed over the replicas; then the optimizer sees them.
 
 Keras's private names that are used stand in `PRIVATE` and `PRIVATE_ATTRIBUTES`; a test fails when one changes.
-TPUStrategy runs the same code, which nobody has tried.
+TPUStrategy runs the same code, which nobody has tried. Long, as it is one class: the methods replace each other's parts
+of Keras's step.
 """
 
 from collections.abc import Iterable
@@ -179,7 +180,9 @@ class _Distributed(keras.Model):
             if count is None:  # Keras takes every replica's mean for as much as any other's
                 total = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.cast(images, "float32"))
                 share = tf.cast(images, "float32") / total
-                gradients = [None if one is None else one * tf.cast(share, one.dtype) for one in gradients]
+                gradients = [
+                    None if gradient is None else gradient * tf.cast(share, gradient.dtype) for gradient in gradients
+                ]
             gradients = _summed(gradients, context)
             self._average_statistics(context)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -195,7 +198,7 @@ class _Distributed(keras.Model):
             part: Any = tree.map_structure(lambda value, n=number: self._part(value, n), (x, y, weight))
             with tf.control_dependencies(done):  # one after another, or all would be in memory
                 gradients, outputs, loss = one_pass(*part)
-            done = [one for one in gradients if one is not None]
+            done = [gradient for gradient in gradients if gradient is not None]
             results.append((gradients, outputs, loss))
         every_gradient, every_output, losses = zip(*results, strict=True)
         means = [_mean(passes) for passes in zip(*every_gradient, strict=True)]
@@ -211,21 +214,21 @@ class _Distributed(keras.Model):
             loss = self._compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
-        return [None if one is None else tf.convert_to_tensor(one) for one in gradients], outputs, loss
+        return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients], outputs, loss
 
     def _average_statistics(self, context):
         """Give every replica the mean of what each has gathered: moving means and variances."""
         gathering = [layer for layer in self._flatten_layers(include_self=False) if layer.trainable]
-        states = {id(one): one for layer in gathering for one in layer.non_trainable_variables}.values()
-        statistics = [one for one in states if tf.as_dtype(one.dtype).is_floating]
+        states = {id(variable): variable for layer in gathering for variable in layer.non_trainable_variables}.values()
+        statistics = [variable for variable in states if tf.as_dtype(variable.dtype).is_floating]
         if not statistics:
             return
-        widest = "float64" if "float64" in [one.dtype for one in statistics] else "float32"
-        values = [tf.cast(tf.reshape(one.value, [-1]), widest) for one in statistics]
+        widest = "float64" if "float64" in [variable.dtype for variable in statistics] else "float32"
+        values = [tf.cast(tf.reshape(variable.value, [-1]), widest) for variable in statistics]
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(values, 0))
-        sizes = [int(np.prod(one.shape)) for one in statistics]
-        for one, mean in zip(statistics, tf.split(means, sizes), strict=True):
-            one.assign(tf.cast(tf.reshape(mean, one.shape), one.dtype))
+        sizes = [int(np.prod(variable.shape)) for variable in statistics]
+        for variable, mean in zip(statistics, tf.split(means, sizes), strict=True):
+            variable.assign(tf.cast(tf.reshape(mean, variable.shape), variable.dtype))
 
     def test_step(self, data):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -249,20 +252,20 @@ class _Distributed(keras.Model):
         strategy = self.distribute_strategy
         graph = (lambda function: function) if self.run_eagerly else tf.function(reduce_retracing=True)
 
-        def one(data):
+        def one_step(data):
             logs = strategy.run(step, args=(data,))
             return tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), logs)
 
         @graph
         def execution(iterator):
-            logs = one(next(iterator))
+            logs = one_step(next(iterator))
             if self.steps_per_execution == 1:
                 return logs
             for _ in tf.range(self.steps_per_execution - 1):
-                logs = one(next(iterator))
+                logs = one_step(next(iterator))
             return logs
 
-        on_batch = graph(one)
+        on_batch = graph(one_step)
 
         def function(iterator):
             if isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
@@ -276,7 +279,7 @@ class _Distributed(keras.Model):
         if self._distribute_strategy is not None and iterator is not None:
             _, _, batches = next(iter(iterator))
             strategy = self.distribute_strategy
-            data_batch = tree.map_structure(lambda one: strategy.experimental_local_results(one)[0], next(batches))
+            data_batch = tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], next(batches))
             iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
@@ -287,9 +290,9 @@ def _count(x) -> int | None:
 
 
 def _summed(gradients, context):
-    given = [one for one in gradients if one is not None]
-    sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, given))
-    return [None if one is None else next(sums) for one in gradients]
+    present = [gradient for gradient in gradients if gradient is not None]
+    sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
+    return [None if gradient is None else next(sums) for gradient in gradients]
 
 
 def _mean(values: Iterable) -> Any:

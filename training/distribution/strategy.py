@@ -116,11 +116,13 @@ _MAKERS: dict[str, Callable[[], Devices]] = {
 
 
 def _jax(name: str) -> Devices:
-    found = keras.distribution.list_devices()
-    if name == "none" or (name == "auto" and len(found) == 1):
+    available = keras.distribution.list_devices()
+    if name == "none" or (name == "auto" and len(available) == 1):
         return Devices(1, contextlib.nullcontext)
     if name in ("auto", "mirrored"):
-        return Devices(len(found), keras.distribution.DataParallel(devices=found, auto_shard_dataset=False).scope)
+        return Devices(
+            len(available), keras.distribution.DataParallel(devices=available, auto_shard_dataset=False).scope
+        )
     raise InputError(f"strategy {name} is TensorFlow's; on the JAX backend use auto, none or mirrored")
 
 

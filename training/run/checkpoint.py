@@ -59,8 +59,8 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        found = self.folder.glob("step-*.safetensors")
-        return sorted(path for path in found if self.inventory is None or self.inventory.has(path))
+        saved = self.folder.glob("step-*.safetensors")
+        return sorted(path for path in saved if self.inventory is None or self.inventory.has(path))
 
     def save(self, model: keras.Model, progress: Progress) -> Path:
         """Write the state, then remove files that are one too many.
@@ -123,7 +123,11 @@ class Checkpoints:
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     held = {"model": model.variables, "optimizer": model.optimizer.variables}
-    return {f"{owner}/{name}": one for owner, variables in held.items() for name, one in numbered(variables).items()}
+    return {
+        f"{owner}/{name}": variable
+        for owner, variables in held.items()
+        for name, variable in numbered(variables).items()
+    }
 
 
 def numbered(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:

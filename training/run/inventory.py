@@ -49,8 +49,8 @@ class Inventory:
 
     def add_events(self) -> None:
         """List what TensorBoard's writers of this process have begun; they choose the names themselves."""
-        found = (self.folder / TENSORBOARD).glob(f"*/events.out.tfevents.*.{os.getpid()}.*")
-        self.add(*sorted(path for path in found if _OWN.fullmatch(str(path.relative_to(self.folder)))))
+        events = (self.folder / TENSORBOARD).glob(f"*/events.out.tfevents.*.{os.getpid()}.*")
+        self.add(*sorted(path for path in events if _OWN.fullmatch(str(path.relative_to(self.folder)))))
 
     def has(self, path: Path) -> bool:
         return str(path.relative_to(self.folder)) in self.names

@@ -17,7 +17,7 @@ import pytest
 from keras_se.training.distribution.cluster import TF_CONFIG, Cluster
 from keras_se.training.distribution.local_launcher import local_clusters
 
-SCRIPT = Path(__file__).with_name("tiny_run.py")
+SCRIPT = Path(__file__).parents[1] / "tiny_run.py"
 DEADLINE = 240  # seconds for a process to do what is waited for, on a busy machine
 EPOCHS = 12  # of 6 updates, a checkpoint every 4: it lies within an epoch as often as at its end
 

@@ -18,6 +18,8 @@ from keras_se.training.run import inventory, run_folder
 
 MINE = ("checkpoints/mine.pt", "checkpoints/step-000000001.safetensors", "tensorboard/mine.log", "history.csv")
 MINE += ("best.safetensors", "model.keras", "run.json", "unfinished.json")
+
+
 OPTIONS = {"plain": {}, "resume": {"resume": True}, "overwrite": {"overwrite": True}}
 
 
@@ -119,9 +121,6 @@ def test_a_damaged_list_is_named_and_nothing_goes(tiny_recipe, tmp_path):
     assert len(contents(tmp_path)) == 2
 
 
-# Symbolic links.
-
-
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
 def test_a_linked_folder_is_refused_and_what_it_leads_to_stays(name, options, tiny_recipe, tmp_path):
@@ -173,9 +172,6 @@ def test_nothing_is_removed_through_a_link_in_a_finished_run(name, copied):
     assert (folder / name).is_symlink()
 
 
-# Unfinished runs.
-
-
 class Fall(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         raise MemoryError
@@ -213,9 +209,6 @@ def test_a_file_that_was_cut_short_is_removed_by_its_own_name_alone(tmp_path):
     }  # fmt: skip
 
 
-# Workers.
-
-
 def test_a_worker_that_is_not_the_chief_removes_nothing(copied, monkeypatch):
     folder, recipe = copied
     put(folder, "best.safetensors")
@@ -237,50 +230,3 @@ def test_the_chief_s_token_is_no_file_that_was_there(tmp_path, monkeypatch):
     run_folder.check_shared(tmp_path, devices)
     assert len(seen) == 2
     assert [path.name for path in Path(tmp_path).iterdir()] == [".workers"]
-
-
-# A finished run that is damaged.
-
-DAMAGED = {
-    "model.keras": (b"", b"PK\x03\x04 cut short", b"text"),
-    "history.csv": (b"", b"epoch,loss\n", b"epoch,val_accuracy\n0,much\n", b"\xff\xfe", b'a,"b\n', b"a\n1,2\n", b"\0"),
-    "run.json": (b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"recipe": {"model_arguments": []}}'),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "content"), [(name, content) for name, every in DAMAGED.items() for content in (*every, None)]
-)
-def test_a_damaged_file_of_a_finished_run_is_named_in_one_line(name, content, copied):
-    folder, recipe = copied
-    (folder / name).unlink()
-    if content is not None:
-        (folder / name).write_bytes(content)
-    before = contents(folder)
-    if (name, content) == ("run.json", None):
-        message = "holds model.keras, which no record of a run lists"
-    else:
-        message = f"{name} is (damaged or missing|not the record of a finished run)"
-    with pytest.raises(InputError, match=message) as refused:
-        train(recipe, resume=True)
-    assert "\n" not in str(refused.value)
-    assert contents(folder) == before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"test_accuracy": "high"},
-        {"test_accuracy": 3.0},
-        {"test_accuracy": None},
-        {"recipe": None},
-        {"recipe": {"model_arguments": {}, "epochs": "three"}},
-        {"recipe": {"model_arguments": {}, "unknown": 1}},
-    ],
-)
-def test_a_record_of_other_types_is_named(change, copied):
-    folder, recipe = copied
-    record = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**record, **change}))
-    with pytest.raises(InputError, match=r"run\.json is not the record of a finished run"):
-        train(recipe, resume=True)

@@ -1,48 +1,17 @@
-"""Sources of images: what is found, how it is divided, and what is refused."""
+"""Sources of images: the classes and images of each, how they are divided, and what is refused."""
 
 import os
+import sys
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from PIL import Image
 
-from keras_se.errors import InputError
+from keras_se.errors import InputError, MissingExtraError
 from keras_se.preprocessing import Preprocessing
-from keras_se.training.data import image_files as images
-from keras_se.training.data.image_files import EXTENSIONS, read_image, read_pixels
+from keras_se.training.data.image_files import EXTENSIONS
 from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sources import load_source
-
-LOSSLESS = 0
-# libjpeg may convert YCbCr and CMYK with other roundings, and interpolate subsampled chroma otherwise, than Pillow's.
-JPEG = 3
-
-
-def picture():
-    """A colourful gradient, uint8 `(40, 56, 3)`."""
-    y, x = np.mgrid[:40, :56]
-    return np.stack([4 * x, 6 * y, 2 * (x + y)], axis=-1).astype(np.uint8)
-
-
-def as_mode(mode):
-    """The picture in one of Pillow's modes."""
-    image = Image.fromarray(picture())
-    if mode == "RGBA":
-        image.putalpha(Image.fromarray(picture()[..., 0]))
-        return image
-    if mode == "LA":
-        return image.convert("L").convert("LA")
-    return image.convert(mode)
-
-
-def truncated_jpeg(path):
-    Image.fromarray(picture()).save(path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-# Digits.
 
 
 def test_digits_are_the_1797_of_scikit_learn_in_ten_classes(digits):
@@ -78,9 +47,6 @@ def test_a_source_is_divided_alike_each_time(digits):
     np.testing.assert_array_equal(again.test.labels, digits.test.labels)
 
 
-# Folders.
-
-
 def test_a_folder_of_class_folders_is_divided_class_by_class(image_folder):
     folder = image_folder.write({"ant": 10, "bee": 25, "cow": 2})
     source = load_source(str(folder))
@@ -110,109 +76,6 @@ def test_images_are_found_in_sub_folders_and_under_capital_suffixes(image_folder
     (folder / "ant" / "notes.txt").write_text("not an image, and not named as one")
     source = load_source(str(folder))
     assert len(source.train) + len(source.test) == 6
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix", "tolerance"),
-    [
-        ("RGB", "png", LOSSLESS),
-        ("L", "png", LOSSLESS),
-        ("LA", "png", LOSSLESS),
-        ("1", "png", LOSSLESS),
-        ("P", "png", LOSSLESS),
-        ("RGBA", "png", LOSSLESS),
-        ("P", "gif", LOSSLESS),
-        ("L", "gif", LOSSLESS),
-        ("RGB", "jpg", JPEG),
-        ("L", "jpg", JPEG),
-        ("CMYK", "jpg", JPEG),
-    ],
-)
-def test_an_image_is_read_as_the_rgb_that_pillow_sees(mode, suffix, tolerance, tmp_path):
-    path = tmp_path / f"image.{suffix}"
-    as_mode(mode).save(path)
-    with Image.open(path) as image:
-        expected = np.asarray(image.convert("RGB"), int)
-    image = read_image(str(path))
-    assert image.dtype == np.uint8
-    assert image.shape == (40, 56, 3)
-    assert np.abs(image - expected).max() <= tolerance
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix"), [("L", "png"), ("L", "jpg"), ("P", "png"), ("RGBA", "png"), ("CMYK", "jpg")]
-)
-def test_a_folder_may_mix_kinds_of_images(mode, suffix, image_folder):
-    folder = image_folder.write({"ant": 3, "bee": 3})
-    as_mode(mode).save(folder / "ant" / f"other.{suffix}")
-    source = load_source(str(folder))
-    assert len(source.train) + len(source.test) == 7
-    assert source.corrupt == ()
-
-
-@pytest.mark.parametrize("suffix", ["bmp", "webp", "tiff", "tif", "ppm", "avif", "jpg", "png", "gif"])
-def test_every_format_of_pillow_is_read(suffix, image_folder):
-    if f".{suffix}" not in EXTENSIONS:
-        pytest.skip("this Pillow was built without it")
-    folder = image_folder.write({"ant": 2, "bee": 0})
-    for number in range(2):
-        as_mode("RGB").save(folder / "bee" / f"{number}.{suffix}")
-    source = load_source(str(folder))
-    assert len(source.train) + len(source.test) == 4
-    error = np.abs(read_image(str(folder / "bee" / f"0.{suffix}")).astype(int) - picture())
-    assert error.mean() < 12  # a wrong order of channels or a wrong palette is off by 60; .gif has 256 colours
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_of_sixteen_bits_the_upper_eight_are_read(suffix, tmp_path):
-    path = tmp_path / f"deep.{suffix}"
-    values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
-    Image.fromarray(values).save(path)
-    np.testing.assert_array_equal(read_image(str(path)), np.repeat((values >> 8)[..., None], 3, axis=-1))
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
-def test_an_image_is_turned_as_its_exif_says(suffix, tmp_path):
-    """6: the top of the scene is the right-hand column of the file."""
-    path = tmp_path / f"turned.{suffix}"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    further = {"lossless": True} if suffix == "webp" else {}
-    Image.fromarray(picture()).save(path, exif=exif, **further)
-    np.testing.assert_array_equal(read_image(str(path)), np.rot90(picture(), -1))
-
-
-TURNED = Image.Exif()
-TURNED[0x0112] = 6
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix", "options", "by_pillow"),
-    [
-        ("RGB", "jpg", {}, False),
-        ("RGB", "jpg", {"quality": 95, "subsampling": 0}, False),
-        ("RGB", "jpg", {"quality": 30, "subsampling": 1}, False),
-        ("RGB", "jpg", {"progressive": True}, False),
-        ("L", "jpg", {}, False),
-        ("RGB", "png", {}, False),
-        ("L", "png", {}, False),
-        ("RGB", "png", {"transparency": (0, 0, 0)}, False),
-        ("RGB", "jpg", {"exif": TURNED}, True),
-        ("RGB", "jpg", {"xmp": b'<x tiff:Orientation="6"/>'}, True),
-        ("RGB", "png", {"exif": TURNED}, True),
-        ("CMYK", "jpg", {}, True),
-        ("P", "png", {}, True),
-        ("RGBA", "png", {}, True),
-        ("RGB", "bmp", {}, True),
-    ],
-)
-def test_tensorflow_reads_plain_files_to_the_bit_as_pillow(mode, suffix, options, by_pillow, tmp_path, monkeypatch):
-    path, calls = str(tmp_path / f"image.{suffix}"), []
-    as_mode(mode).save(path, **options)
-    expected = read_image(path)
-    monkeypatch.setattr(images, "read_image", lambda one: calls.append(one) or read_image(one))
-    np.testing.assert_array_equal(tf.function(read_pixels)(tf.constant(path)), expected)
-    assert bool(calls) == by_pillow
 
 
 def test_what_is_left_out_is_named_in_one_line_with_counts_by_ending(image_folder, capsys):
@@ -275,67 +138,6 @@ def test_a_name_that_is_not_utf_8_is_read(image_folder):
     assert images.shape == (2, 8, 8, 3)
 
 
-# Corrupt images.
-
-
-def write_corrupt(folder):
-    """Three files that are no images: cut short, a text, and empty."""
-    truncated_jpeg(folder / "ant" / "cut.jpg")
-    (folder / "bee" / "text.jpg").write_text("not an image")
-    (folder / "bee" / "empty.png").touch()
-    return {str(folder / name) for name in ("ant/cut.jpg", "bee/text.jpg", "bee/empty.png")}
-
-
-def test_corrupt_images_are_counted_and_named_and_stop_the_run(image_folder):
-    folder = image_folder.write({"ant": 5, "bee": 5})
-    corrupt = write_corrupt(folder)
-    with pytest.raises(InputError, match="3 of 13 images") as refused:
-        load_source(str(folder))
-    assert all(path in str(refused.value) for path in corrupt)
-    assert "--skip-corrupt" in str(refused.value)
-
-
-def test_corrupt_images_are_left_out_on_demand_and_recorded(image_folder):
-    folder = image_folder.write({"ant": 5, "bee": 5})
-    corrupt = write_corrupt(folder)
-    source = load_source(str(folder), skip_corrupt=True)
-    assert set(source.corrupt) == corrupt
-    used = {*source.train.images, *source.test.images}
-    assert len(used) == 10
-    assert not used & corrupt
-
-
-def test_of_many_corrupt_images_five_are_named_and_all_counted(image_folder):
-    folder = image_folder.write({"ant": 2, "bee": 2})
-    for number in range(9):
-        (folder / "ant" / f"bad{number}.jpg").write_text("not an image")
-    with pytest.raises(InputError, match="9 of 13 images") as refused:
-        load_source(str(folder))
-    assert str(refused.value).count("bad") == 5
-
-
-def test_corrupt_images_are_found_in_the_test_part_too(image_folder):
-    image_folder.write({"ant": 3, "bee": 3}, inside="train")
-    folder = image_folder.write({"ant": 2, "bee": 2}, inside="test")
-    truncated_jpeg(folder / "test" / "ant" / "cut.jpg")
-    with pytest.raises(InputError, match=r"1 of 11 images.*cut\.jpg"):
-        load_source(str(folder))
-
-
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_a_part_of_which_no_image_is_left_is_refused(image_folder, part):
-    for name in ("train", "test"):
-        image_folder.write({"ant": 1, "bee": 1}, inside=name)
-    folder = image_folder.root
-    for path in (folder / part).rglob("*.png"):
-        path.write_text("not an image")
-    with pytest.raises(InputError, match=part):
-        load_source(str(folder), skip_corrupt=True)
-
-
-# What is refused.
-
-
 def test_an_empty_class_folder_is_named(image_folder):
     folder = image_folder.write({"ant": 3, "bee": 0})
     with pytest.raises(InputError, match="holds no image") as refused:
@@ -386,9 +188,6 @@ def test_an_unknown_source_gets_the_list_of_the_known():
     assert all(name in str(refused.value) for name in ("digits", "mnist", "cifar10", "cifar100", "fashion_mnist"))
 
 
-# keras.datasets.
-
-
 @pytest.mark.parametrize(
     ("name", "shape", "column"),
     [
@@ -422,3 +221,10 @@ def test_a_dataset_that_cannot_be_downloaded_is_refused_with_the_reason(monkeypa
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", load_data)
     with pytest.raises(InputError, match=r"cifar10 .*could not be downloaded: no route to host"):
         load_source("cifar10")
+
+
+def test_without_scikit_learn_the_extra_of_the_digits_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
+    with pytest.raises(MissingExtraError, match=r"sklearn.* is not installed; pip install 'keras-se\[digits\]'"):
+        load_source("digits")

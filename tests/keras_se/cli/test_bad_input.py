@@ -1,4 +1,7 @@
-"""Every kind of bad input through the command line: one line that names it, status 2, and nothing left behind."""
+"""Every kind of bad input through the command line: one line that names it, status 2, and nothing left behind.
+
+Long, as a table of cases with the function that makes each.
+"""
 
 import dataclasses
 import io

@@ -1,0 +1,80 @@
+"""The parts of a batch that each worker reads."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from keras_se.preprocessing import Preprocessing
+from keras_se.training.data.input_pipeline import (
+    Share,
+    evaluation_batches,
+    training_batches,
+)
+from keras_se.training.data.sources import Split
+
+SIDE = 32
+
+
+SQUARE = Preprocessing(SIDE, SIDE)
+
+
+def photograph(height, width, seed=0):
+    """Smooth gradients, edges and noise, uint8 `(height, width, 3)`."""
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 5)], axis=-1)
+    noise = np.random.default_rng(seed).normal(0, 20, (height, width, 3))
+    edge = np.where((x > width // 3) & (y > height // 4), 40, -40)[..., None]
+    return np.clip(128 + 70 * waves + noise + edge, 0, 255).astype(np.uint8)
+
+
+def numbered(count, side=SIDE):
+    """Images of which each has a class of its own."""
+    images = np.stack([photograph(side, side, seed) for seed in range(count)])
+    return Split(images, np.arange(count, dtype=np.int32))
+
+
+def take(dataset, count):
+    """`count` batches as `(images, classes)`, arrays."""
+    batches = [(images.numpy(), labels.numpy().argmax(1)) for images, labels in itertools.islice(dataset, count)]
+    return tuple(np.stack(part) for part in zip(*batches, strict=True))
+
+
+def training(split, *, seed=0, batch_size=4, augmentation="none", **arguments):
+    return training_batches(
+        split, SQUARE, classes=len(split), batch_size=batch_size, augmentation=augmentation, seed=seed, **arguments
+    )
+
+
+def evaluation(split, preprocessing=SQUARE, *, batch_size=4, **arguments):
+    return evaluation_batches(split, preprocessing, classes=len(split), batch_size=batch_size, **arguments)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 7])
+def test_a_stream_goes_on_where_it_was_left(batches):
+    """Seven images, four a batch: in the middle of a pass over them, and at its end."""
+    split = numbered(7)
+    images, classes = take(training(split, augmentation="shift_flip"), batches + 3)
+    rest = training(split, augmentation="shift_flip", start=4 * batches)
+    np.testing.assert_array_equal(take(rest, 3)[0], images[batches:])
+    np.testing.assert_array_equal(take(rest, 3)[1], classes[batches:])
+
+
+@pytest.mark.parametrize(("workers", "pieces"), [(2, 1), (2, 2), (4, 1)])
+def test_workers_read_the_parts_of_each_batch_in_their_order(workers, pieces):
+    split = numbered(7)
+    images, _ = take(training(split, augmentation="shift_flip", start=4), 3)
+    shares = [Share(worker, workers, pieces) for worker in range(workers)]
+    parts = [take(training(split, augmentation="shift_flip", start=4, share=one), 3 * pieces)[0] for one in shares]
+    each = [part.reshape(3, 4 // workers, *part.shape[2:]) for part in parts]
+    np.testing.assert_array_equal(np.concatenate(each, axis=1), images)
+
+
+def test_workers_evaluate_every_image_once():
+    split = numbered(7)
+    shares = [Share(worker, 2) for worker in range(2)]
+    parts = [list(evaluation(split, whole=True, share=one).as_numpy_iterator()) for one in shares]
+    seen = [(labels.argmax(1), weights) for part in parts for _, labels, weights in part]
+    classes, weights = (np.concatenate(values) for values in zip(*seen, strict=True))
+    assert sorted(classes[weights > 0]) == list(range(7))
+    assert weights.sum() == pytest.approx(8)  # Keras divides by all eight
