@@ -1,4 +1,7 @@
-"""The types of a function's arguments, by its annotations."""
+"""Check arguments against the annotations of the functions that take them.
+
+In: arguments by name, and functions. Out: nothing, or an error with the rule and the value.
+"""
 
 import inspect
 import math

@@ -72,12 +72,12 @@ def write_json(path: Path | str, document: Any) -> None:
 
 
 def json_bytes(document: Any) -> bytes:
-    """The content of a JSON file."""
+    """Return the content of a JSON file."""
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def read_object(path: Path | str) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises:
         ValueError: the file cannot be read, or holds anything else, with the reason.

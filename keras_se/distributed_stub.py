@@ -1,4 +1,4 @@
-"""The name of the models that `keras_se.training.distributed` saves, known before training is imported."""
+"""Register the class that `keras_se.training.distributed` saves, so that its files load before training is imported."""
 
 import keras
 
@@ -9,7 +9,7 @@ class Distributed(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """The model, of the class that training has."""
+        """Build the model, of the class that training has."""
         from keras_se.training.distribution.model import _Distributed
 
         return _Distributed.from_config(config, custom_objects)

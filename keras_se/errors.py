@@ -62,7 +62,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """The line of a library's error that says why; Keras begins some with a count and the name of an object."""
+    """Return the line of a library's error that says why; Keras begins some with a count and the name of an object."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("A total of"):
         del lines[0]

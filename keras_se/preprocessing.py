@@ -28,7 +28,7 @@ LARGEST_SIDE = 65_535
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is made of an image: shorter side resized, centre cropped, `(pixel / 255 - mean) / std`.
+    """Preparation of an image: shorter side resized, centre cropped, `(pixel / 255 - mean) / std`.
 
     Args:
         height, width: of the network's input, in pixels.
@@ -91,7 +91,7 @@ class Preprocessing:
 
     @property
     def input_range(self) -> tuple[float, float]:
-        """The least and the greatest value that an input of the network can take."""
+        """Least and greatest value that an input of the network can take."""
         ends = [(end - m) / s for end in (0.0, 1.0) for m, s in zip(self.mean, self.std, strict=True)]
         return min(ends), max(ends)
 
@@ -100,7 +100,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Preprocessing":
-        """The preprocessing that `to_dict` wrote, as JSON gives it back.
+        """Build the preprocessing that `to_dict` wrote, as JSON gives it back.
 
         Raises:
             InputError: a field is missing, unknown, of another type or out of its range.
@@ -189,7 +189,7 @@ def find_preprocessing(model: keras.Model, path: Path | str | None = None) -> Or
 
 
 def recorded_preprocessing(path: Path | str) -> Preprocessing | None:
-    """The preprocessing in the record beside a model's file; None without one.
+    """Return the preprocessing in the record beside a model's file; None without one.
 
     Raises:
         InputError: the record is damaged.
@@ -205,7 +205,7 @@ def recorded_preprocessing(path: Path | str) -> Preprocessing | None:
 
 
 def read_record(record: Path) -> dict[str, Any]:
-    """The fields of the record beside a model's file.
+    """Read the fields of the record beside a model's file.
 
     Raises:
         InputError: it cannot be read, or is not a JSON object.

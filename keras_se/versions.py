@@ -1,4 +1,4 @@
-"""The versions that a result depends on."""
+"""Versions of the packages that a result depends on: they go into records and manifests."""
 
 import platform
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""Train a recipe into a run folder."""
+"""Train a recipe into a run folder: a `Recipe` in, the folder and its `Run` out."""
 
 import contextlib
 import math
@@ -150,7 +150,7 @@ def _fit(
     steps: int,
     callbacks: Sequence[Any] = (),
 ) -> None:
-    """The epochs that are left, the first of which may have begun."""
+    """Train the epochs that are left, the first of which may have begun."""
     progress = survival.progress
     bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
     common: dict[str, Any] = {

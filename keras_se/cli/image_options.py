@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions(Command):
-    """How the images of a source become the network's input."""
+    """Options of how the images of a source become the network's input."""
 
     input_range: tuple[float, float] | None = None
     """The least and greatest value that the network takes for a pixel, as 0 255 or -1 1; by default what the run's

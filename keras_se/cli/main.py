@@ -71,7 +71,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _ending(error: BaseException) -> tuple[int, str]:
-    """The exit status that an error ends with, and its line."""
+    """Return the exit status that an error ends with, and its line."""
     match error:
         case InputError():
             return 2, str(error)
@@ -137,7 +137,7 @@ def _discard_standard_output() -> None:
 
 
 def _parse(arguments: list[str]) -> Command:
-    """The command, as its dataclass.
+    """Read the command into its dataclass.
 
     Raises:
         InputError: the arguments are wrong, with the first paragraph of what the parser says.
@@ -163,7 +163,7 @@ def _parse(arguments: list[str]) -> Command:
 
 
 def _first_words(box: str) -> str:
-    """The first paragraph below the title of the box that the parser draws, in box characters or in ASCII."""
+    """Return the first paragraph below the title of the box that the parser draws, in box characters or in ASCII."""
     lines = [line.strip("╭╮╰╯│|+ ") for line in box.splitlines()]
     drawn = [not line.strip("─-") for line in lines]  # rules, and empty lines
     below = list(zip(lines, drawn, strict=True))[drawn.index(False) + 1 :]

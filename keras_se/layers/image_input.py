@@ -1,4 +1,4 @@
-"""What a network's own layers tell of the pixels that it takes.
+"""Find the range of pixels that a network takes from its own layers.
 
 Three things tell: an `ImageInput`, with which our networks begin whose weights brought a preprocessing; layers at the
 input that scale, as Rescaling and Normalization; and the names of the layers of `keras.applications`, whose networks
@@ -29,7 +29,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @keras.saving.register_keras_serializable("keras_se")
 class ImageInput(layers.InputLayer):
-    """The input of a network with the preprocessing that its weights want, and where they are from.
+    """Input layer of a network, with the preprocessing that its weights want, and where they are from.
 
     Args:
         preprocessing: the fields of a `Preprocessing`, as `to_dict` gives them.
@@ -55,7 +55,7 @@ def as_json(value: Any) -> Any:
 
 
 class WantedPixels(NamedTuple):
-    """What a network takes, and which part of it tells."""
+    """Pixels that a network takes, and the part of it that tells."""
 
     fields: dict[str, Any]
     """Of a `Preprocessing`, but for its height and width."""
@@ -97,7 +97,7 @@ _APPLICATIONS = (
 
 
 def wanted_pixels(model: keras.Model) -> WantedPixels | None:
-    """The pixels that a model takes, as its layers tell; None where none of them does.
+    """Return the pixels that a model takes, as its layers tell; None where none of them does.
 
     Raises:
         InputError: it takes what no preprocessing of ours gives.
@@ -140,7 +140,7 @@ def fields_before(beginning: keras.Model, fields: Mapping[str, Any]) -> dict[str
 
 
 def fields_for_range(low: float, high: float) -> dict[str, Any]:
-    """The fields of a `Preprocessing` that spreads pixels over a range.
+    """Return the fields of a `Preprocessing` that spreads pixels over a range.
 
     Raises:
         InputError: the range is empty or infinite.
@@ -216,7 +216,7 @@ class _Beginning:
         return values.get(id(end))
 
     def _scaled(self, operation: Any, node: Any, values: Mapping[int, np.ndarray]) -> np.ndarray | None:
-        """What an operation that scales, or leaves pixels as they are, makes of values; None for any other."""
+        """Apply an operation that scales, or leaves pixels as they are, to values; None for any other."""
         images = values[id(node.input_tensors[0])]
         if isinstance(operation, keras.Model):
             is_graph = isinstance(operation, keras.Sequential) or type(operation).__name__ == "Functional"

@@ -1,4 +1,4 @@
-"""The squeeze-and-excitation layer."""
+"""Squeeze-and-excitation as a Keras layer."""
 
 import keras
 from keras import ops

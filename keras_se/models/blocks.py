@@ -1,4 +1,4 @@
-"""What the families are built from: convolution, batch normalisation and activation; the stem's pooling; widths."""
+"""Build blocks for the families: convolution, batch normalisation and activation; the stem's pooling; widths."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ CHANNELS_LAST = "channels_last"
 
 @dataclass(frozen=True)
 class Norm:
-    """The batch normalisation of a family. By default epsilon as in the released SE networks, torch's momentum 0.1."""
+    """Batch normalisation of a family. By default epsilon as in the released SE networks, torch's momentum 0.1."""
 
     momentum: float = 0.9
     epsilon: float = 1e-5
@@ -131,7 +131,7 @@ def check_padding(padding: str) -> None:
 
 
 def _pad(x, kernel, stride, padding, name):
-    """The input, padded if that cannot be left to the convolution, and the convolution's own padding."""
+    """Return the input, padded if the convolution cannot do it, and the convolution's own padding."""
     if padding != "symmetric":
         return x, padding
     if stride == 1 or kernel == 1:

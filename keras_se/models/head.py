@@ -1,4 +1,4 @@
-"""What follows the last feature map: pooling and the classifier."""
+"""Build the end of a network behind the last feature map: pooling and the classifier."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from keras_se.models.blocks import CHANNELS_LAST, Tensor
 
 @dataclass(frozen=True)
 class Head:
-    """What follows the last feature map: the arguments of `create_model` with the same names."""
+    """End of a network: the arguments of `create_model` with the same names."""
 
     classes: int = 1000
     include_top: bool = True
@@ -33,7 +33,7 @@ class Head:
         activation: str = "relu",
         flatten: bool = False,
     ) -> Tensor:
-        """The outputs.
+        """Return the outputs.
 
         Args:
             dropout: before the classifier, and after each hidden layer.

@@ -39,7 +39,7 @@ class Residual(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """The module that makes a resolution, and the residual ones at it."""
+    """Module that makes a resolution, and the residual ones at it."""
 
     entry: tuple[tuple[Conv, ...], ...]
     pool: str

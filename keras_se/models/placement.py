@@ -1,4 +1,4 @@
-"""Where SE sits in a network."""
+"""Place SE in the blocks of a network."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ PLACEMENTS = ("standard", "pre", "post", "identity", "3x3", "none")
 
 @dataclass(frozen=True)
 class SE:
-    """How SE sits in a network: the arguments of `create_model` with the same names.
+    """Placement of SE in a network: the arguments of `create_model` with the same names.
 
     Placements in a residual block `x -> x + F(x)` (arXiv 1709.01507, section 6.5 and figure 5):
     standard `x + SE(F(x))`; pre `x + F(SE(x))`; post `SE(relu(x + F(x)))`; identity `SE(x) + F(x)`;

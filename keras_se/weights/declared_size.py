@@ -1,4 +1,4 @@
-"""The sizes that a model's file declares, held against its own before anything is unpacked."""
+"""Hold the sizes that a model's file declares against the file's own, before anything is unpacked."""
 
 import io
 import math
@@ -46,7 +46,7 @@ def _check(path: Path, size: int, declared: int) -> None:
 
 
 def _declared(file: Any) -> int:
-    """The bytes of all arrays of an HDF5 file, as they would be in memory."""
+    """Return the bytes of all arrays of an HDF5 file, as they would be in memory."""
     import h5py
 
     with h5py.File(file, "r") as opened:

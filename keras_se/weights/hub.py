@@ -131,7 +131,7 @@ def _download(hub, repository, revision) -> Path:
 
 
 def _sha256_of_the_hub(hub, repository, revision, file: Path) -> str | None:
-    """What the hub says of a large file: its ETag, by which the cache names it where it can link to it."""
+    """Return the hub's hash of a large file: its ETag, by which the cache names it where it can link to it."""
     if _SHA256.fullmatch(file.resolve().name):
         return file.resolve().name
     try:

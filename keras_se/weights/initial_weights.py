@@ -1,4 +1,4 @@
-"""What a model starts from, as data: the arguments and preprocessing that weights bring, and where they are from."""
+"""Initial weights of a model, as data: the arguments and preprocessing that weights bring, and where they are from."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ CLASSIFIER = "logits"
 
 @dataclass(frozen=True)
 class Weights:
-    """What a model starts from, and what that asks of the model; this one, nothing."""
+    """Initial weights of a model, and what they ask of it; these are random and ask nothing."""
 
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """`create_model`'s, without which the weights would mean something else."""

@@ -1,4 +1,4 @@
-"""The files that Keras writes, as arrays by the name of their layer.
+"""Read the files that Keras writes, as arrays by the name of their layer.
 
 In: a `.weights.h5` file, or a `.keras` file, which holds one. Out: each layer's shapes and arrays. No class that a file
 names is built and no code of it is run.
@@ -30,7 +30,7 @@ _WALK = Path(__file__).with_name("hdf5_walk.py")
 
 @dataclass(frozen=True)
 class KerasFile:
-    """What a file holds, without its arrays."""
+    """Names and shapes in a file, without its arrays."""
 
     path: Path
     shapes: Mapping[str, Shapes]

@@ -131,7 +131,7 @@ def _brought_preprocessing(file: KerasFile) -> Preprocessing | None:
 
 
 def _arguments_of_run(path: Path, file: KerasFile) -> dict[str, Any]:
-    """The arguments of the network in a run: those that its own first weights brought, and those of its recipe."""
+    """Return the arguments of a run's network: those that its first weights brought, and those of its recipe."""
     brought = _object(file.input_layer, "initial_weights")
     arguments = {**_object(brought, "arguments"), **_object(_recipe(path), "model_arguments")}
     return {name: value for name, value in arguments.items() if name not in _NOT_OF_THE_NETWORK}

@@ -1,4 +1,4 @@
-"""The weights that `create_model` was asked for: files of ours and of timm's, and those of the Hugging Face hub."""
+"""Find the weights that `create_model` takes: files of ours and of timm's, and those of the Hugging Face hub."""
 
 from collections.abc import Mapping
 from pathlib import Path

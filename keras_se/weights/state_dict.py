@@ -1,4 +1,4 @@
-"""Which tensors of a torch state dict a Keras layer's variables are, and how they lie there."""
+"""Translate between a Keras layer's variables and the tensors of a torch state dict."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -76,7 +76,7 @@ def _architecture(model: keras.Model) -> str:
 
 
 def _may_be(model: keras.Model, architecture: Architecture) -> bool:
-    """Whether a model has the blocks of a network of timm's, by the names of its layers: its own name is the user's."""
+    """Return True where a model has the blocks of a network of timm's; its own name is the user's."""
     names = DIALECTS[architecture.dialect].names(find(architecture.model).row)
     weighted = {layer.name for layer in model.layers if layer.weights}
     blocks = {name for name in names if name.endswith(("_1_conv", "_project_conv"))}
@@ -98,7 +98,7 @@ def _like(model: keras.Model, architecture: Architecture) -> keras.Model:
 
 
 def _function(model) -> list[tuple[Any, ...]]:
-    """What each layer computes, from which others."""
+    """Return what each layer computes, and from which others."""
     return [
         (type(layer).__name__.replace("ImageInput", "InputLayer"), layer.name, _settings(layer), _sources(layer))
         for layer in model.layers

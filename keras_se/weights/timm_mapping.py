@@ -1,4 +1,4 @@
-"""What timm calls our networks, their layers and their published weights.
+"""Names that timm gives to our networks, their layers and their published weights, as tables.
 
 Source: timm 1.0.31: models/resnet.py, models/senet.py and models/mobilenetv3.py (the networks, the names in their state
 dicts, the default configurations), layers/squeeze_excite.py (SE's hidden units).
@@ -16,7 +16,7 @@ from keras_se.preprocessing import Preprocessing
 
 
 class Dialect(NamedTuple):
-    """How a class of timm's names the modules of a state dict."""
+    """Names of the modules in the state dicts of one of timm's classes."""
 
     mark: str
     """What only the keys of this dialect begin with."""
@@ -146,7 +146,7 @@ ARCHITECTURES = {
 
 
 class Published(NamedTuple):
-    """The repository `timm/NAME` on the Hugging Face hub, and what its network was trained to see."""
+    """A repository `timm/NAME` of the Hugging Face hub, and the images that its network was trained on."""
 
     preprocessing: Preprocessing
     revision: str | None = None

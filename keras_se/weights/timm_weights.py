@@ -109,7 +109,7 @@ def find_timm_weights(
 
 
 def _architecture(path, shapes, recorded, model, requested) -> str:
-    """The network of timm's that a file is of: by its own record, else by the dialect of its keys."""
+    """Find the network of timm's that a file is of: by its own record, else by the dialect of its keys."""
     if recorded in ARCHITECTURES:
         if ARCHITECTURES[recorded].model != model:
             raise InputError(f"{path} is of {ARCHITECTURES[recorded].model} ({recorded}); got model {model!r}")
@@ -161,7 +161,7 @@ def _opened(path):
 
 
 def _first_cut(path: Path) -> str | None:
-    """The first tensor that ends behind the end of the file."""
+    """Return the first tensor that ends behind the end of the file."""
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     try:

@@ -29,7 +29,7 @@ _FURTHER = r"\C*(?i:exif|adobe|orientation|actl)\C*"
 
 
 def read_pixels(path: tf.Tensor | bytes) -> tf.Tensor:
-    """The pixels of `read_image`, to the bit, for use in tf.data: plain JPEG and PNG files by TensorFlow's decoders.
+    """Read an image in tf.data to the bit as `read_image`: plain JPEG and PNG files by TensorFlow's decoders.
 
     Those run side by side, while calls of Pillow from TensorFlow wait for Python's lock.
 
@@ -64,7 +64,7 @@ def _read(path) -> np.ndarray:
 
 
 def read_image(path: str | bytes) -> np.ndarray:
-    """The first picture in an image file, turned as its EXIF says, as uint8 RGB `(height, width, 3)`.
+    """Read the first picture in an image file, turned as its EXIF says, as uint8 RGB `(height, width, 3)`.
 
     Grey, palette and CMYK images are converted; transparency is dropped; of 16 bits the upper 8 are taken.
 
@@ -98,7 +98,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 @dataclass
 class ImageListing:
-    """What is in folders of images."""
+    """Contents of folders of images."""
 
     files: dict[Path, list[str]] = field(default_factory=dict)
     """Of each folder that was asked for, in the order of their names."""
@@ -109,7 +109,7 @@ class ImageListing:
 
 
 def find_images(root: Path, tops: list[Path]) -> ImageListing:
-    """The images in the folders `tops` and those below them; hidden files and folders are passed over.
+    """List the images in the folders `tops` and those below them; hidden files and folders are passed over.
 
     Symbolic links are followed once everything else has been seen, and lead nowhere twice.
     """
@@ -137,7 +137,7 @@ def find_images(root: Path, tops: list[Path]) -> ImageListing:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, nor what macOS keeps beside files.
+    """List what is in a folder, without what is hidden or what macOS keeps beside files.
 
     Raises:
         InputError: it cannot be read.

@@ -19,7 +19,7 @@ Augment = Callable[[tf.Tensor, Preprocessing, tf.Tensor], tf.Tensor]
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every global batch that one of several workers reads, and into how many batches it is cut.
+    """Part of every global batch that one of several workers reads, and into how many batches it is cut.
 
     The parts are of equal size and in the order of the workers; the default is the whole batch in one piece.
     """
@@ -29,7 +29,7 @@ class Share:
     pieces: int = 1
 
     def has(self, position, batch_size: int):
-        """Whether the image at this position of the stream is in it."""
+        """Return True where the image at this position of the stream is in it."""
         return position // (batch_size // self.workers) % self.workers == self.worker
 
     def piece_size(self, batch_size: int) -> int:
@@ -95,7 +95,7 @@ def evaluation_batches(
     whole: bool = False,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
-    """The images in order, each once: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
+    """Return the images in order, each once: `(float32 (batch, height, width, 3), one-hot (batch, classes))`.
 
     Args:
         batch_size: of the global batch.

@@ -1,4 +1,4 @@
-"""The batches of a run, as each worker takes them."""
+"""Batches of a run, as each worker takes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from keras_se.training.recipes import Recipe
 
 @dataclass(frozen=True)
 class WorkerBatches:
-    """What a worker trains on, from a step, and is tested on."""
+    """Batches that a worker trains on, from a step, and is tested on."""
 
     training: Callable[[int], Any]
     evaluation: Any

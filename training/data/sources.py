@@ -1,4 +1,4 @@
-"""Labelled images from a named source."""
+"""Load labelled images: the name of a data set or a folder in, a training and a test part out."""
 
 import os
 import sys
@@ -37,7 +37,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """What a network is trained and what it is tested on."""
+    """Images that a network is trained and tested on."""
 
     classes: tuple[str, ...]
     train: Split
@@ -149,7 +149,7 @@ def _files(folder: Path, classes: tuple[str, ...], files: Mapping[Path, list[str
 
 
 def _corrupt(paths: list[str], folder: Path, skip_corrupt: bool) -> tuple[str, ...]:
-    """The files that the decoder refuses.
+    """Return the files that the decoder refuses.
 
     Raises:
         InputError: there are any, and they are not to be skipped.

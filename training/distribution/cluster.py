@@ -1,4 +1,4 @@
-"""Which processes train together: a cluster, read from the environment and joined."""
+"""Find the cluster of processes that train together in the environment, and join it."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ START_DEADLINE = 300.0
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers' addresses, `host:port`, in the order of their numbers; and which of them this process is."""
+    """Addresses of the workers, `host:port`, in the order of their numbers, and this process's own number."""
 
     workers: tuple[str, ...]
     index: int
@@ -37,7 +37,7 @@ class Cluster:
 
 
 def find_cluster() -> Cluster:
-    """The cluster that TF_CONFIG describes, as Kubernetes operators, Ray Train and Vertex set it; else SLURM's step.
+    """Read the cluster of TF_CONFIG, as Kubernetes operators, Ray Train and Vertex set it; else of SLURM's step.
 
     Raises:
         InputError: neither is set, or it cannot be read.
@@ -86,7 +86,7 @@ def _from_slurm() -> Cluster:
 
 
 def join(cluster: Cluster) -> tf.distribute.Strategy:
-    """The strategy of a cluster, once all its workers are there.
+    """Return the strategy of a cluster, once all its workers are there.
 
     A process whose peers do not come is killed after `START_DEADLINE`, with one line on standard error: nothing
     gentler ends TensorFlow's waiting.
@@ -130,7 +130,7 @@ def _killed_after(seconds: float, message: str) -> Iterator[None]:
 
 
 def _own_stderr() -> int | None:
-    """Where `sys.stderr` writes, which is not descriptor 2 under the command line."""
+    """Return the file that `sys.stderr` writes to, which is not descriptor 2 under the command line."""
     try:
         return sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):

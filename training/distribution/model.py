@@ -301,5 +301,5 @@ def _mean(values: Iterable) -> Any:
 
 
 def _innermost(optimizer: Any) -> Any:
-    """The optimizer itself, or the one inside that of mixed precision."""
+    """Return the optimizer itself, or the one inside that of mixed precision."""
     return getattr(optimizer, "inner_optimizer", optimizer)

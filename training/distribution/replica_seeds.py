@@ -17,7 +17,7 @@ def draw_apart(model: keras.Model) -> None:
 
 
 class _ReplicaSeeds(keras.random.SeedGenerator):
-    """The seeds of a generator, other ones on each replica and its own on the first."""
+    """Seeds of a generator, other ones on each replica and its own on the first."""
 
     def next(self, ordered=True):
         seed = super().next(ordered)

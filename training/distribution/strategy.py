@@ -1,4 +1,4 @@
-"""Which devices a run computes on."""
+"""Choose the devices that a run computes on."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from keras_se.training.distribution.cluster import find_cluster, join
 
 @dataclass(frozen=True)
 class Devices:
-    """Where a run computes, and its part in that if it is one of several processes."""
+    """Devices of a run, and its part in that if it is one of several processes."""
 
     replicas: int
     """Copies of the model, each of which gets its share of the global batch."""
@@ -28,7 +28,7 @@ class Devices:
 
     @property
     def chief(self) -> bool:
-        """Whether this process is the one that writes."""
+        """True in the process that writes."""
         return self.worker == 0
 
     def wait_for_all(self) -> None:
@@ -36,15 +36,15 @@ class Devices:
         self._of_every_worker(0)
 
     def in_any_worker(self, flag: bool) -> bool:
-        """Whether `flag` is true in any worker. All of them must ask, and wait here for each other."""
+        """Return True where `flag` is true in any worker. All of them must ask, and wait here for each other."""
         return max(self._of_every_worker(float(flag))) > 0
 
     def same_in_all_workers(self, number: int) -> bool:
-        """Whether `number` is the same in all workers. All of them must ask."""
+        """Return True where `number` is the same in all workers. All of them must ask."""
         return len(set(self._of_every_worker(number))) == 1
 
     def of_chief(self, number: float) -> float:
-        """The chief's `number`, below 2^53. All of them must ask."""
+        """Return the chief's `number`, below 2^53. All of them must ask."""
         return self._of_every_worker(number)[0]
 
     def _of_every_worker(self, number: float) -> list[float]:
@@ -57,7 +57,7 @@ class Devices:
 
 
 def make_devices(name: str) -> Devices:
-    """The devices of that name.
+    """Return the devices of a strategy's name.
 
     Args:
         name: "none", one device; "mirrored", every GPU, or every logical CPU where there is no GPU; "multi_worker",

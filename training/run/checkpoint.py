@@ -1,4 +1,4 @@
-"""The state of a training run in files that appear whole or not at all."""
+"""Write the state of a training run in files that appear whole or not at all."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ _HASH = "sha256"
 
 @dataclass
 class Progress:
-    """How far a run has come, beside its variables."""
+    """Position that a run has reached, beside its variables."""
 
     step: int = 0
     """Updates done; the stream of images goes on after that many batches."""
@@ -39,14 +39,14 @@ class Progress:
 
 
 class Checkpoints:
-    """The newest states of a run in a folder, one `.safetensors` file each.
+    """Newest states of a run in a folder, one `.safetensors` file each.
 
     A file holds every variable of a model (weights, moving statistics, seeds) and of its optimizer (momenta, averages
     of weights, the number of updates), and the progress.
     """
 
     def __init__(self, folder: Path, inventory: Inventory | None = None, keep: int = 3):
-        """The checkpoints of a folder.
+        """Open the checkpoints of a folder.
 
         Args:
             inventory: of the run, which lists what is its own; None takes every file of such a name for its own.
@@ -58,7 +58,7 @@ class Checkpoints:
         self._whole: Path | None = None  # the one that was last written or read
 
     def files(self) -> list[Path]:
-        """The checkpoints, oldest first."""
+        """List the checkpoints, oldest first."""
         saved = self.folder.glob("step-*.safetensors")
         return sorted(path for path in saved if self.inventory is None or self.inventory.has(path))
 
@@ -93,7 +93,7 @@ class Checkpoints:
             raise InputError(f"{path} cannot be written ({error.strerror}); {self.what_is_left()}") from None
 
     def what_is_left(self) -> str:
-        """What a user can do whose run could not write."""
+        """Tell a user whose run could not write what remains to go on from."""
         if self._whole is None:
             return "there is no checkpoint yet"
         return f"{self._whole.name} is whole: make room and go on from it with --resume"
@@ -146,7 +146,7 @@ def write_state(path: Path, variables: Mapping[str, keras.Variable], text: str =
 
 
 def read_state(path: Path) -> tuple[dict[str, np.ndarray], str]:
-    """What `write_state` wrote.
+    """Read what `write_state` wrote.
 
     Raises:
         InputError: the file is cut short or otherwise damaged.

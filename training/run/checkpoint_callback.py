@@ -1,4 +1,4 @@
-"""What a run does so that the next process can go on where this one was killed."""
+"""Save a run so that the next process can go on where this one was killed."""
 
 import contextlib
 import csv

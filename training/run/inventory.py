@@ -1,4 +1,4 @@
-"""The files that a run has written, listed in its folder: nothing else there is ever removed."""
+"""List the files that a run has written, in its folder: nothing else there is ever removed."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ _STATE = re.compile(f"{re.escape(BEST)}|{CHECKPOINTS}/.*")
 
 
 class Inventory:
-    """The names of a run's files, relative to its folder, kept there until the run is finished."""
+    """Names of a run's files, relative to its folder, kept there until the run is finished."""
 
     def __init__(self, folder: Path, names: Iterable[str] = ()):
         self.folder = folder
@@ -56,7 +56,7 @@ class Inventory:
         return str(path.relative_to(self.folder)) in self.names
 
     def of_finished(self) -> list[str]:
-        """The files that stay when the run is finished."""
+        """Return the files that stay when the run is finished."""
         return sorted(name for name in self.names if not _STATE.fullmatch(name) and (self.folder / name).exists())
 
     def _write(self) -> None:
@@ -83,7 +83,7 @@ def check_own(folder: Path) -> None:
 
 
 def read_inventory(folder: Path) -> Inventory:
-    """What the folder's list and its record name.
+    """Return the files that the folder's list and its record name.
 
     Raises:
         InputError: the list is damaged.

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, and whom it is free for."""
+"""Open the folder of a run, write its record, and read a finished one."""
 
 import csv
 import dataclasses
@@ -48,7 +48,7 @@ class Run:
 
 
 def open_folder(recipe: Recipe, *, overwrite: bool, resume: bool) -> Path:
-    """The recipe's folder, if it may be written into.
+    """Return the recipe's folder, if it may be written into.
 
     Raises:
         InputError: it holds another run, or an unfinished one that is neither to be resumed nor overwritten, or files
@@ -68,7 +68,7 @@ def open_folder(recipe: Recipe, *, overwrite: bool, resume: bool) -> Path:
 
 
 def read_finished(folder: Path, recipe: Recipe) -> Run | None:
-    """The run that the folder holds, if it is finished.
+    """Read the run that the folder holds, if it is finished.
 
     Raises:
         InputError: it had another recipe, or a file of it is damaged.
@@ -91,7 +91,7 @@ def read_finished(folder: Path, recipe: Recipe) -> Run | None:
 
 
 def _read_record(record: Path, recipe: Recipe) -> float:
-    """The accuracy in the record of a run of that recipe."""
+    """Read the accuracy in the record of a run of that recipe."""
     try:
         fields = read_object(record)
         held = fields.get("recipe")
@@ -156,7 +156,7 @@ def check_shared(folder: Path, devices: Devices) -> None:
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides on the weights, as JSON keeps it; strategies divide the work."""
+    """Return what decides on the weights in a recipe, as JSON keeps it; strategies divide the work."""
     fields = {**dataclasses.asdict(recipe), "model_arguments": dict(recipe.model_arguments)}
     free = {"out", "strategy", "skip_corrupt", "checkpoint_steps"}
     try:
