@@ -6,7 +6,7 @@ from typing import Any
 from keras_se.atomic_files import read_object
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 
@@ -37,7 +37,7 @@ def preprocessing_of_file(file: Path | str) -> Preprocessing:
     found = preprocessing_of_manifest(file)
     if found is not None:
         return found
-    shape = flatbuffer.input_shape(flatbuffer.load(file))
+    shape = TFLiteModel.load(file).input_shape
     if len(shape) != 4:
         raise InputError(f"{file} must take one image (1, height, width, channels); its input is {shape}")
     return Preprocessing(shape[1], shape[2])

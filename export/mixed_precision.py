@@ -15,7 +15,7 @@ from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.matching import effective_config
-from keras_se.export.evaluation.layer_errors import diagnose_contents
+from keras_se.export.evaluation.layer_errors import diagnose_files
 from keras_se.export.evaluation.paired_interval import METHOD, Loss, loss
 from keras_se.export.exporter import (
     Artifact,
@@ -36,7 +36,7 @@ from keras_se.export.quantization.recipes import MIXED_PRECISION, RECIPES
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.inference import labels_of
 from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import Preprocessing, image_shape
@@ -66,7 +66,7 @@ class Step:
 class Search:
     """The file with the fewest operations lifted that a search found within the bound."""
 
-    content: bytes
+    file: TFLiteModel
     float_accuracy: float
     max_drop: float
     """Percentage points."""
@@ -95,7 +95,7 @@ class Search:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the file itself."""
-        fields = {name: value for name, value in vars(self).items() if name != "content"}
+        fields = {name: value for name, value in vars(self).items() if name != "file"}
         return {
             **fields,
             "steps": [dataclasses.asdict(step) for step in self.steps],
@@ -108,7 +108,7 @@ class Search:
 
 
 def search(
-    float_file: bytes,
+    float_file: TFLiteModel,
     ranges: Ranges,
     images: np.ndarray,
     labels: np.ndarray,
@@ -142,14 +142,14 @@ def search(
     _check(max_drop, higher_precision, images, labels)
     right = _right(float_file, images, labels)
     ranked: list[list[str]] = []
-    tried: dict[int, tuple[Step, Loss, bytes]] = {}
+    tried: dict[int, tuple[Step, Loss, TFLiteModel]] = {}
 
     def holds(count: int) -> bool:
         if count not in tried:
-            content = quantize(float_file, _recipe(higher_precision, _union(ranked[:count])), ranges)
-            found = _right(content, images, labels)
+            file = quantize(float_file, _recipe(higher_precision, _union(ranked[:count])), ranges)
+            found = _right(file, images, labels)
             lost = loss(right, found)
-            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, content
+            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, file
         return tried[count][0].high <= max_drop
 
     if not holds(0):
@@ -162,9 +162,9 @@ def search(
             below, above = (below, middle) if holds(middle) else (middle, above)
     within = [count for count, (step, *_) in tried.items() if step.high <= max_drop]
     best = min(within) if within else min(tried, key=lambda count: tried[count][0].drop)
-    _, lost, content = tried[best]
+    _, lost, file = tried[best]
     steps = tuple(step for step, *_ in tried.values())
-    return Search(content, float(right.mean()), max_drop, higher_precision, tuple(_union(ranked[:best])), steps, lost)
+    return Search(file, float(right.mean()), max_drop, higher_precision, tuple(_union(ranked[:best])), steps, lost)
 
 
 def export_mixed_precision(
@@ -221,7 +221,7 @@ def export_mixed_precision(
     found = search(float_file, ranges, images, labels, max_drop=max_drop, higher_precision=higher_precision)
     record = calibration_record(calibration, calibration_method)
     labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
-    content = QuantizedModel(found.content, MIXED_PRECISION, model.name, preprocessing, labelled)
+    content = QuantizedModel(found.file, MIXED_PRECISION, model.name, preprocessing, labelled)
     notes = {**found.to_dict(), "images": len(images)}
     further = {"lowering": dataclasses.asdict(lowering), "search": notes, "weights": initial_weights_of(model)}
     return write(build_artifact(content, device, source=source, calibration=record, **further), folder), found
@@ -248,19 +248,19 @@ def _recipe(higher_precision: str, scopes: list[str]):
     return dataclasses.replace(MIXED_PRECISION, rules=with_higher_precision(higher_precision, lambda _: scopes))
 
 
-def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _right(file: TFLiteModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which images the file classifies right."""
     try:
-        outputs = run_file("litert", content, images, "a file that was tried")
+        outputs = run_file("litert", file, images, "a file that was tried")
     except InputError:  # XNNPACK refuses scales that differ too much
         return np.zeros(len(labels), bool)
     return outputs.values.argmax(1) == labels
 
 
-def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:
+def _ranked(float_file: TFLiteModel, int8_file: TFLiteModel, images: np.ndarray) -> list[list[str]]:
     """Each operation with its adjacent_ops, that of the greatest harm first."""
     around = adjacent_ops(float_file)
-    found = diagnose_contents(flatbuffer.without_softmax(float_file), flatbuffer.without_softmax(int8_file), images)
+    found = diagnose_files(float_file.without_softmax, int8_file.without_softmax, images)
     before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
     harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}
     return [around[tensor] for tensor in sorted(harm, key=lambda tensor: -harm[tensor]) if tensor in around]

@@ -17,6 +17,7 @@ from keras_se.export.conversion.decompose import fresh
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.model_names import check_names
 from keras_se.export.tflite.layer_names import layer_path
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import image_shape
 from keras_se.weights.model_file import load_model_file
 
@@ -56,7 +57,7 @@ def check_backend() -> None:
         )
 
 
-def to_tflite(model: keras.Model) -> bytes:
+def to_tflite(model: keras.Model) -> TFLiteModel:
     """The model as a float32 .tflite file of built-in operations, for one image at a time.
 
     Raises:
@@ -78,7 +79,7 @@ def to_tflite(model: keras.Model) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True
         try:
-            return converter.convert()
+            return TFLiteModel(converter.convert())
         except ConverterError as error:
             raise InputError(f"a .tflite file has no operation for {_blamed(str(error))}; replace it") from None
 

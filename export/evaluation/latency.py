@@ -11,7 +11,7 @@ from keras_se.errors import InputError
 from keras_se.export.evaluation.memory import peak_bytes, resident_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.runtimes.tflite_micro import micro_interpreter
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 from keras_se.progress import track
 
@@ -74,7 +74,7 @@ def measure(content: bytes, engine: str, threads: int, batch: int | None, runs: 
         "median_ms": median,
         "q1_ms": q1,
         "q3_ms": q3,
-        "batch": flatbuffer.input_shape(content)[0] if batch is None else batch,
+        "batch": TFLiteModel(content).input_shape[0] if batch is None else batch,
         "peak_memory_bytes": None if before is None or peak is None else peak - before,
     }
 
@@ -150,7 +150,7 @@ def _litert(content: bytes, threads: int, batch: int | None, resolver: str) -> R
 def _tflm(content: bytes, threads: int, batch: int | None) -> Run:
     del threads
     interpreter = micro_interpreter(content)
-    for number in range(flatbuffer.ends(content)[0]):
+    for number in range(TFLiteModel(content).io_counts[0]):
         taken = interpreter.get_input_details(number)
         if batch not in (None, taken["shape"][0]):
             raise RuntimeError(f"it takes the file's own batch of {taken['shape'][0]}; got a batch of {batch}")

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
-Rules = Callable[[bytes], Any]
+Rules = Callable[[TFLiteModel], Any]
 """From a float file to the rules for its operations, of which a later one wins."""
 
 
@@ -15,7 +16,7 @@ def uniform(name: str) -> Rules:
     return lambda float_file: getattr(import_extra("litert_quantizer.recipe", "edge"), name)()
 
 
-def float16_weights(float_file: bytes) -> Any:
+def float16_weights(float_file: TFLiteModel) -> Any:
     """Weights in float16, cast back before they are used."""
     manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
     qtyping = import_extra("litert_quantizer.qtyping", "edge")
@@ -24,7 +25,7 @@ def float16_weights(float_file: bytes) -> Any:
     return manager.get_quantization_recipe()
 
 
-def with_higher_precision(higher_precision: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
+def with_higher_precision(higher_precision: str, role: Callable[[TFLiteModel], Iterable[str]]) -> Rules:
     """Int8 with some operations in more bits.
 
     Args:
@@ -32,7 +33,7 @@ def with_higher_precision(higher_precision: str, role: Callable[[bytes], Iterabl
         role: which operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`).
     """
 
-    def rules(float_file: bytes) -> Any:
+    def rules(float_file: TFLiteModel) -> Any:
         scopes = sorted(role(float_file))
         manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
         manager.load_quantization_recipe(uniform("static_wi8_ai8")(float_file))

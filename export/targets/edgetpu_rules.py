@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 class Tensor(NamedTuple):
@@ -216,10 +217,10 @@ REWRITES = {
 """What to do about some operations that there are not."""
 
 
-def lint(content: bytes) -> list[Finding]:
+def lint(file: TFLiteModel) -> list[Finding]:
     """The operations of a .tflite file that the Edge TPU would not run, each by the first rule that it breaks."""
     found = []
-    for op in _operations(content):
+    for op in _operations(file):
         for rule in (*EVERYWHERE, *_rules(op.name)):
             if not rule.holds(op):
                 found.append(Finding(op.name, op.outputs[0].name.split(";")[0], rule.wants, rule.rewrite))
@@ -234,10 +235,9 @@ def _rules(name: str) -> tuple[Rule, ...]:
     return SUPPORTED.get(name, (unsupported,))
 
 
-def _operations(content: bytes) -> Iterator[Operation]:
-    model = flatbuffer.unpack(flatbuffer.inlined(content))
-    graph = model.subgraphs[0]
-    moving = flatbuffer.activations(graph)
+def _operations(file: TFLiteModel) -> Iterator[Operation]:
+    file = file.inlined
+    graph, moving, buffers = file.graph, file.activations, file.unpacked.buffers
     types = flatbuffer.tensor_types()
 
     def tensor(index: int) -> Tensor:
@@ -245,14 +245,14 @@ def _operations(content: bytes) -> Iterator[Operation]:
         shape = () if one.shape is None else tuple(map(int, one.shape))
         signature = shape if one.shapeSignature is None else tuple(map(int, one.shapeSignature))
         zeros = None if one.quantization is None else one.quantization.zeroPoint
-        data = None if index in moving else model.buffers[one.buffer].data
+        data = None if index in moving else buffers[one.buffer].data
         kind = types[one.type]
         value = None if data is None else np.asarray(data, np.uint8)
         if value is not None and kind.lower() in np.sctypeDict:
             value = value.view(kind.lower())
         return Tensor(one.name.decode(), shape, signature, kind, 0 if zeros is None else int(zeros[0]), value)
 
-    for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=False):  # those of one subgraph
+    for op, name in zip(graph.operators, file.operation_names, strict=False):  # those of one subgraph
         inputs = tuple(tensor(int(index)) for index in op.inputs if index >= 0)
         yield Operation(name, op.builtinOptions, inputs, tuple(tensor(int(index)) for index in op.outputs))
 

@@ -1,11 +1,13 @@
 """The constants and operations of a file, one by one against the float file that it was made from."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_se.export.tflite.flatbuffer import CASTS, WEIGHTED, operation_names, schema, unpack
+from keras_se.export.tflite.flatbuffer import CASTS, WEIGHTED, schema
+from keras_se.export.tflite.model import TFLiteModel
 
 _DTYPES = {
     schema.TensorType.FLOAT32: "float32",
@@ -26,7 +28,7 @@ class WeightError(NamedTuple):
     """How many constants have an original."""
 
 
-def weight_error(float_file: bytes, candidate: bytes) -> WeightError:
+def weight_error(float_file: TFLiteModel, candidate: TFLiteModel) -> WeightError:
     """The greatest difference between a quantized constant and the float constant of the same name."""
     originals = {name: values for name, values, _ in constants(float_file) if values.dtype == np.float32}
     worst, where, compared = 0.0, "", 0
@@ -55,21 +57,21 @@ class Operation(NamedTuple):
     biased: bool
 
 
-def operations_by_output(content: bytes) -> dict[str, Operation]:
+def operations_by_output(file: TFLiteModel) -> dict[str, Operation]:
     """Each operation that computes, by the name of what it gives."""
-    graph = unpack(content).subgraphs[0]
+    graph = file.graph
     return {
         original_name(graph.tensors[op.outputs[0]].name.decode()): Operation(
             kind,
             getattr(op.builtinOptions, "fusedActivationFunction", 0) or 0,
             kind in WEIGHTED and len(op.inputs) > 2 and int(op.inputs[2]) >= 0,
         )
-        for op, kind in zip(graph.operators, operation_names(content), strict=False)  # those of loops come behind
+        for op, kind in zip(graph.operators, file.operation_names, strict=False)  # those of loops come behind
         if kind not in CASTS
     }
 
 
-def other_operation(float_file: bytes, candidate: bytes) -> str:
+def other_operation(float_file: TFLiteModel, candidate: TFLiteModel) -> str:
     """Name the first operation that the candidate lacks or has otherwise than the float file; empty if there is none.
 
     A constant that is right proves little where its convolution has lost its ReLU or its bias.
@@ -116,9 +118,9 @@ def _steps(values, original, quantization) -> float:
     return float(np.max(np.abs(got - wanted) / (1 + 2.0**-22 * np.abs(wanted))))
 
 
-def constants(content: bytes):
+def constants(file: TFLiteModel) -> Iterator[tuple[str, np.ndarray, Any]]:
     """Name, values and quantization of each constant tensor."""
-    model = unpack(content)
+    model = file.unpacked
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data

@@ -1,4 +1,5 @@
-"""What `check` says of a layer is what the target's own tool says of the file; and each row of its tables is tried."""
+"""What `check` says of a layer is what the tfrom keras_se.export.tflite.model import TFLiteModel
+arget's own tool says of the file; and each row of its tables is tried."""
 
 import dataclasses
 import functools
@@ -27,7 +28,6 @@ from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel
 from keras_se.export.targets.registry import TARGETS
-from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
 
@@ -205,7 +205,7 @@ def test_a_layer_becomes_the_operations_of_its_row(case):
             to_tflite(model)
         return
     listed = troublesome() - set(USES)
-    assert told - set(USES) == listed & set(flatbuffer.operation_names(to_tflite(model)))
+    assert told - set(USES) == listed & set(to_tflite(model).operation_names)
 
 
 @functools.cache
@@ -374,7 +374,7 @@ def test_an_unrolled_layer_is_static_int8_as_the_remedy_of_a_loop_says(layer, tm
     assert check(unrolled, "tflite_micro", recipes=["static_wi8_ai8"]) == []
     for target, engine in (("tflite_micro", "tflm"), ("phone_cpu", "litert")):
         [artifact] = export(unrolled, tmp_path / target, recipes=["static_wi8_ai8"], target=target, calibration=images)
-        assert not flatbuffer.float_operations(artifact.path.read_bytes())
+        assert not TFLiteModel(artifact.path.read_bytes()).float_operations
         scores = ENGINES[engine].run(artifact.path.read_bytes(), images).values
         # The softmax has steps of 1/256; the layers before it lose as much again in each of four steps of time.
         np.testing.assert_allclose(scores, looped.predict(images, verbose=0), rtol=0, atol=8 / 256)
