@@ -54,7 +54,7 @@ def by_the_library(float_file, images, method):
 def test_is_the_librarys_calibration_on_every_tensor(network, method, request):
     if network == "trained":
         exported = request.getfixturevalue("trained")
-        float_file, images = exported.files["float32"].read_bytes(), exported.images[:6]
+        float_file, images = TFLiteModel(exported.files["float32"].read_bytes()), exported.images[:6]
     else:
         float_file, images = to_tflite(branching()), np.random.default_rng(0).random((6, 16, 16, 3), "float32")
     expected = by_the_library(float_file.content, images, method)

@@ -22,7 +22,7 @@ STATIC = ("static_wi8_ai8", "static_wi8_ai16")
 
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "float32"])
 def test_each_constant_is_the_float_one_rounded(trained, recipe):
-    content = trained.files[recipe].read_bytes()
+    content = TFLiteModel(trained.files[recipe].read_bytes())
     error = weight_error(TFLiteModel(trained.files["float32"].read_bytes()), content)
     # 27 convolutions, 26 of SE and a dense layer have a kernel, and all but the dense layer a bias besides, of which
     # those that are equal may be one in the file.

@@ -17,7 +17,7 @@ LABELS = ("t-shirt, top", "bag", "Stiefelette, groß")
 def test_engines_read_the_file_as_before(trained, recipe, tmp_path):
     content = TFLiteModel(trained.files[recipe].read_bytes())
     path = tmp_path / "described.tflite"
-    path.write_bytes(with_metadata(content, "net", mean=0.0, std=255.0, labels=LABELS))
+    path.write_bytes(with_metadata(content, "net", mean=0.0, std=255.0, labels=LABELS).content)
     described = TFLiteModel.load(path)
     for engine in ("litert", "litert_reference", "tflm"):
         expected, got = (ENGINES[engine].run(each.content, trained.images[:4]).values for each in (content, described))
