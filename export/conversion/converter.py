@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.decompose import fresh
+from keras_se.export.conversion.copies import fresh
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.model_names import check_names
 from keras_se.export.tflite.layer_names import layer_path

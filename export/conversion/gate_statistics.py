@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_se.export.conversion.decompose import taken
+from keras_se.export.conversion.copies import taken
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 _NODES = 32  # of the quadrature: a ReLU's mean to 1 %

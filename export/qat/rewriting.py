@@ -1,8 +1,8 @@
 """Quantization-aware training on Keras 3: a model that computes as its int8 file will."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras import layers
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.decompose import CONVOLUTIONS, Fold, copied, functional, is_graph
+from keras_se.export.conversion.copies import copied, functional, is_graph
+from keras_se.export.conversion.decompose import CONVOLUTIONS, Fold
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering import lower_with_folds
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
@@ -157,24 +158,24 @@ def lowering_of_aware(model: keras.Model) -> LoweringConfig:
 
 def freeze_ranges(model: keras.Model) -> keras.Model:
     """A model of `quantize_aware` with kernels that are rounded for good and ranges that are constants."""
-    new: dict[int, layers.Layer] = {}  # a range may stand in two places
+    new: dict[layers.Layer, layers.Layer] = {}  # a range may stand in two places
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if id(layer) in new:
-            return new[id(layer)](*args)
+        if layer in new:
+            return new[layer](*args)
         if isinstance(layer, FakeQuantize):
             low, high = layer.range()
-            new[id(layer)] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
-            return new[id(layer)](*args)
+            new[layer] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
+            return new[layer](*args)
         if isinstance(layer, RoundedWeights):
             kernel, bias = layer.folded()
             config = {**layer.layer.get_config(), "use_bias": bias is not None}
-            new[id(layer)] = type(layer.layer).from_config(config)
-            output = new[id(layer)](*args)
+            new[layer] = type(layer.layer).from_config(config)
+            output = new[layer](*args)
             weights = [rounded_kernel(layer.layer, kernel)] + ([] if bias is None else [bias])
-            new[id(layer)].set_weights([np.asarray(one) for one in weights])
+            new[layer].set_weights([np.asarray(one) for one in weights])
             return output
-        new[id(layer)], output = copied(layer, *args, **kwargs)
+        new[layer], output = copied(layer, *args, **kwargs)
         return output
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
@@ -213,9 +214,9 @@ def _trained(model: keras.Model, folds: Mapping[str, Fold]) -> set[str]:
     return found
 
 
-def _readers(model: keras.Model) -> Counter[int]:
+def _readers(model: keras.Model) -> Counter[Tensor]:
     """How many operations read a tensor."""
-    return Counter(id(one) for layer in _computing(model) for one in keras.tree.flatten(layer.input))
+    return Counter(tensor for layer in _computing(model) for tensor in keras.tree.flatten(layer.input))
 
 
 def _computing(model: keras.Model) -> list[Any]:
@@ -250,12 +251,26 @@ def _unfolded(layer: Any) -> Fold:
     return Fold(np.array(layer.kernel), np.array(layer.bias) if layer.use_bias else None)
 
 
+@dataclass
+class _RoundingFacts:
+    """What the rounding of a model knows of a tensor."""
+
+    rounding: FakeQuantize | None = None
+    """The one that it, or an operation of the same scale, comes from."""
+    exact: Tensor | None = None
+    """The tensor before the rounding; of the model's input, the one behind it."""
+    fusable: bool = False
+    """Not rounded if a ReLU follows, as the file has one operation."""
+    pooled: Tensor | None = None
+    """An average before its rounding."""
+
+
 class _Rounder:
     """Writes one layer of a written-out model at a time, and the rounding of its output if the file will hold that."""
 
     def __init__(
         self,
-        readers: Counter[int],
+        readers: Counter[Tensor],
         folds: Mapping[str, Fold],
         ranges: dict[str, tuple[float, float]],
         learned: Container[str],
@@ -263,11 +278,7 @@ class _Rounder:
     ):
         self._readers, self._folds, self._ranges = readers, folds, ranges
         self._learned, self._entry = learned, entry  # learned: by name, the layers whose range is
-        self._roundings: dict[int, FakeQuantize] = {}  # by the tensor that they, or an operation of their scale, gave
-        self._exact: dict[int, Tensor] = {}  # the tensor before a rounding
-        self._fusable: set[int] = set()  # roundings that are not made if a ReLU follows, as the file has one operation
-        self._pooled: dict[int, Tensor] = {}  # an average before its rounding
-        self._tensors: list[Tensor] = []  # alive, so that no other gets the same id
+        self._facts: dict[Tensor, _RoundingFacts] = defaultdict(_RoundingFacts)
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         inputs: Any = keras.tree.map_structure(self._entered, args)
@@ -277,17 +288,18 @@ class _Rounder:
             return self._rounded(self._convolved(layer, *inputs), layer, fusable=True)
         if isinstance(layer, layers.ReLU):
             [x] = inputs
-            if id(x) in self._pooled:  # the file has one operation, which gives the values that its input has
+            facts = self._facts[x]
+            if facts.pooled is not None:  # the file has one operation, which gives the values that its input has
                 rounding = self._rounding_of(x)
-                return self._keep(rounding(copied(layer, self._pooled[id(x)])[1]), rounding)
-            return self._rounded(copied(layer, self._exact[id(x)] if id(x) in self._fusable else x)[1], layer)
+                return self._keep(rounding(copied(layer, facts.pooled)[1]), rounding)
+            return self._rounded(copied(layer, facts.exact if facts.fusable else x)[1], layer)
         if isinstance(layer, layers.Concatenate):
             parts = [self._joined(*one) for one in zip(*inputs, layer.input, strict=True)]
             return self._rounded(copied(layer, parts)[1], layer)
         if isinstance(layer, layers.AveragePooling2D):  # rounded to the values that its input has
             rounding, exact = self._rounding_of(inputs[0]), copied(layer, *inputs)[1]
             output = self._keep(rounding(exact), rounding)
-            self._pooled[id(output)] = exact
+            self._facts[output].pooled = exact
             return output
         # The converter leaves out the mean of one position.
         if isinstance(layer, _SAME_SCALE) or _is_identity(layer):
@@ -326,23 +338,23 @@ class _Rounder:
         """A tensor that nothing has rounded yet is the model's input."""
         if not isinstance(x, keras.KerasTensor):
             return x
-        if id(x) in self._roundings:
+        facts = self._facts[x]
+        if facts.rounding is not None:
             return x
-        if id(x) not in self._exact:
-            self._exact[id(x)] = self._keep(self._entry(x), self._entry)
-            self._tensors.append(x)
-        return self._exact[id(x)]
+        if facts.exact is None:
+            facts.exact = self._keep(self._entry(x), self._entry)
+        return facts.exact
 
     def _joined(self, x: Tensor, original: Tensor) -> Tensor:
         """A tensor that only a concatenation reads is rounded to the steps of that, and not before."""
-        return self._exact.get(id(x), x) if self._readers[id(original)] == 1 else x
+        exact = self._facts[x].exact
+        return exact if exact is not None and self._readers[original] == 1 else x
 
-    def _rounding_of(self, x: Tensor) -> FakeQuantize:
-        return self._roundings[id(x)]
+    def _rounding_of(self, x: Tensor) -> Any:
+        return self._facts[x].rounding
 
     def _keep(self, x: Tensor, rounding: FakeQuantize) -> Tensor:
-        self._tensors.append(x)
-        self._roundings[id(x)] = rounding
+        self._facts[x].rounding = rounding
         return x
 
     def _rounded(self, exact: Tensor, layer: Any, *, fusable: bool = False, fixed=None) -> Tensor:
@@ -355,7 +367,6 @@ class _Rounder:
             dtype=getattr(layer, "dtype_policy", None),
         )
         output = self._keep(rounding(exact), rounding)
-        self._exact[id(output)] = exact
-        if fusable:
-            self._fusable.add(id(output))
+        facts = self._facts[output]
+        facts.exact, facts.fusable = exact, fusable
         return output
