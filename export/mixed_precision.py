@@ -31,8 +31,8 @@ from keras_se.export.quantization.image_range import check_accuracy, check_range
 from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.op_scopes import adjacent_ops
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.quantization.quantizer_recipes import PRECISIONS, with_higher_precision
-from keras_se.export.quantization.recipes import MIXED_PRECISION, RECIPES
+from keras_se.export.quantization.quantizer_recipes import PRECISIONS
+from keras_se.export.quantization.recipes import FLOAT32, INT16, MIXED_PRECISION, RECIPES, Recipe, SearchedOverride
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
@@ -43,6 +43,7 @@ from keras_se.preprocessing import Preprocessing, image_shape
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
 _EIGHT_BITS_DB = 48.2
+_NUMBERS = {"fp32": FLOAT32, "ai16": INT16}  # of PRECISIONS
 _DIAGNOSED = 20  # images; a rank needs no more, and the reference kernels are slow
 
 
@@ -244,8 +245,9 @@ def _check(max_drop: float, higher_precision: str, images: np.ndarray, labels: n
         )
 
 
-def _recipe(higher_precision: str, scopes: list[str]):
-    return dataclasses.replace(MIXED_PRECISION, rules=with_higher_precision(higher_precision, lambda _: scopes))
+def _recipe(higher_precision: str, scopes: list[str]) -> Recipe:
+    override = SearchedOverride("mixed", _NUMBERS[higher_precision], lambda float_file: scopes)
+    return dataclasses.replace(MIXED_PRECISION, overrides=(override,))
 
 
 def _right(file: TFLiteModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

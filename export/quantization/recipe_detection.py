@@ -1,16 +1,13 @@
 """The recipe of a .tflite file, read off its tensors' types."""
 
 from keras_se.errors import InputError
-from keras_se.export.quantization.op_scopes import first_and_last, op_scope, se_branch_ops
-from keras_se.export.quantization.recipes import MIXED_PRECISION, RECIPES, Recipe
+from keras_se.export.quantization.op_scopes import op_scope
+from keras_se.export.quantization.recipes import FLOAT32, INT16, MIXED_PRECISION, RECIPES, Override, Recipe
 from keras_se.export.tflite.flatbuffer import tensor_types
 from keras_se.export.tflite.model import TFLiteModel
 
-_PARTS = {
-    "static_wi8_ai8_se_ai16": ("INT16", se_branch_ops),
-    "static_wi8_ai8_se_fp32": ("FLOAT32", se_branch_ops),
-    "static_wi8_ai8_first_last_fp32": ("FLOAT32", first_and_last),
-}
+_TYPES = {INT16: "INT16", FLOAT32: "FLOAT32"}
+"""The tensors' type of an override's activations."""
 
 
 def recipe_of(file: TFLiteModel) -> Recipe:
@@ -36,15 +33,17 @@ def _computed_types(file: TFLiteModel) -> dict[str, str]:
 
 def _mixed(file: TFLiteModel, types: dict[str, str]) -> Recipe:
     lifted = {scope for scope, kind in types.items() if kind in ("INT16", "FLOAT32")}
-    for name, (kind, role) in _PARTS.items():
-        if {types[scope] for scope in lifted} == {kind} and lifted == _of_role(role, file) & types.keys():
-            return RECIPES[name]
+    for recipe in RECIPES.values():
+        for override in recipe.overrides:
+            same_type = {types[scope] for scope in lifted} == {_TYPES[override.activations]}
+            if same_type and lifted == _scopes(override, file) & types.keys():
+                return recipe
     return MIXED_PRECISION
 
 
-def _of_role(role, file: TFLiteModel) -> set[str]:
+def _scopes(override: Override, file: TFLiteModel) -> set[str]:
     try:
-        return set(role(file))
+        return set(override.operations(file))
     except InputError:
         return set()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import DECOMPOSED, PLAIN, LoweringConfig
-from keras_se.export.quantization.recipes import DEFAULT_RECIPES, RECIPES, Recipe
+from keras_se.export.quantization.recipes import DEFAULT_RECIPES, INT16, RECIPES, Recipe
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.preprocessing import Preprocessing
@@ -30,8 +30,8 @@ DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXE
 )
 """Uses of an operation that some device refuses, where it takes the operation otherwise."""
 
-FLOAT_RECIPES = tuple(name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_")))
-"""Recipes whose files compute in floats somewhere, by the grammar of their names."""
+FLOAT_RECIPES = tuple(name for name, recipe in RECIPES.items() if recipe.computes_in_float)
+"""Recipes whose files compute in floats somewhere."""
 
 
 class QuantizedModel(NamedTuple):
@@ -177,7 +177,7 @@ NO_FLOATS = Limit(
 
 def is_int16(recipe: Recipe) -> bool:
     """Return True for a recipe whose activations have 16 bits."""
-    return recipe.name.endswith("_ai16") and "ai8" not in recipe.name
+    return recipe.activations == INT16
 
 
 def check_labels(content: QuantizedModel, target: Target) -> None:
