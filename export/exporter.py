@@ -1,4 +1,7 @@
-"""A Keras model to files on disk: a .tflite per recipe, and beside each its manifest."""
+"""Export of a Keras model: a .tflite file per recipe, and beside each its manifest.
+
+In: a model, recipes, a target, and calibration images. Out: an `Artifact` for each file on disk.
+"""
 
 import dataclasses
 import functools
@@ -61,7 +64,7 @@ class Artifact:
     recipe: str
     target: str
     manifest: dict[str, Any]
-    """What stands in the JSON file beside it."""
+    """The fields of the JSON file beside it."""
 
 
 def export(
@@ -220,7 +223,7 @@ class BuiltArtifact(NamedTuple):
 
 
 def build_artifact(content: QuantizedModel, target: Target, *, source, calibration, **further) -> BuiltArtifact:
-    """A quantized file as its target takes it, with its manifest; `further` are fields of that.
+    """Package a quantized file for its target and write its manifest; `further` are fields of that.
 
     Raises:
         InputError: the target's tool is missing, or it refuses the file.
@@ -295,7 +298,7 @@ def check_replaceable(folder: Path, stem: str, further: Sequence[str] = ()) -> N
 
 
 def _listed(path: Path) -> set[str]:
-    """The names of the files that the manifest beside a .tflite file stands for, its own among them."""
+    """Return the names of the files that the manifest beside a .tflite file lists, its own among them."""
     try:
         fields = read_object(_manifest(path))
     except ValueError:
@@ -312,7 +315,7 @@ def _manifest(path: Path) -> Path:
 
 
 def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
-    """The model, whose weights are finite, and the sha256 of its file where it is one."""
+    """Return the model, after its weights were found finite, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
         check_names(model_or_path)
         check_weights(model_or_path)
@@ -323,12 +326,12 @@ def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
 
 
 def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
-    """The ranges of the float file's activations; the input's is that of the preprocessing."""
+    """Return the ranges of the float file's activations; the input's is that of the preprocessing."""
     return calibrate(float_file, images, preprocessing.input_range, method=method)
 
 
 def calibration_record(images: np.ndarray, method: str) -> dict[str, Any]:
-    """What a manifest says of the calibration."""
+    """Return the manifest's fields of the calibration."""
     return {"images": len(images), "sha256": calibration_sha256(images), "method": method}
 
 

@@ -1,4 +1,7 @@
-"""As much int8 as a bound on the loss of accuracy allows."""
+"""Search for the file with the fewest operations out of int8 that keeps a bound on the loss of accuracy.
+
+In: a model, calibration images, and images with labels. Out: the file on disk, and the record of the search.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -52,11 +55,11 @@ class Step:
     """One file that was tried."""
 
     lifted: int
-    """How many of the ranked operations are out of int8, with their adjacent_ops."""
+    """Ranked operations that are out of int8, each with its adjacent operations."""
     accuracy: float
     """Share of the images that the file classifies right, on LiteRT."""
     drop: float
-    """By how many percentage points that is less than for the float file."""
+    """Percentage points by which that is less than for the float file."""
     low: float
     """Lower end of the drop's 95 % interval (see `keras_se.export.evaluation.paired_interval`)."""
     high: float
@@ -86,12 +89,12 @@ class Search:
 
     @property
     def reached(self) -> bool:
-        """Whether the images show that the file is within the bound: the upper end of the interval is."""
+        """True if the images show that the file is within the bound: the upper end of the interval is."""
         return self.loss.high <= self.max_drop
 
     @property
     def images_needed(self) -> int | None:
-        """How many images would show that this file is within the bound, if they came out as these; None if none."""
+        """Images that would show that this file is within the bound, if they came out as these; None if none would."""
         return self.loss.images_for(self.max_drop)
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,7 +254,7 @@ def _recipe(higher_precision: str, scopes: list[str]) -> Recipe:
 
 
 def _right(file: TFLiteModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which images the file classifies right."""
+    """Return the images that the file classifies right, as booleans."""
     try:
         outputs = run_file("litert", file, images, "a file that was tried")
     except InputError:  # XNNPACK refuses scales that differ too much
@@ -260,7 +263,7 @@ def _right(file: TFLiteModel, images: np.ndarray, labels: np.ndarray) -> np.ndar
 
 
 def _ranked(float_file: TFLiteModel, int8_file: TFLiteModel, images: np.ndarray) -> list[list[str]]:
-    """Each operation with its adjacent_ops, that of the greatest harm first."""
+    """Return each operation with its adjacent ones, that of the greatest harm first."""
     around = adjacent_ops(float_file)
     found = diagnose_files(float_file.without_softmax, int8_file.without_softmax, images)
     before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first

@@ -1,4 +1,7 @@
-"""Keras to a float .tflite file."""
+"""Conversion of a Keras model to a float .tflite file.
+
+In: a model, or the path of one. Out: a `TFLiteModel` of built-in operations for one image.
+"""
 
 import errno
 import math
@@ -25,7 +28,7 @@ _BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in
 
 
 def load_model(path: Path | str) -> keras.Model:
-    """The model in a `.keras` file; nothing in it is executed.
+    """Load the model in a `.keras` file; nothing in it is executed.
 
     Raises:
         InputError: there is no such file, or it is not a Keras model.
@@ -58,7 +61,7 @@ def check_backend() -> None:
 
 
 def to_tflite(model: keras.Model) -> TFLiteModel:
-    """The model as a float32 .tflite file of built-in operations, for one image at a time.
+    """Convert a model to a float32 .tflite file of built-in operations, for one image at a time.
 
     Raises:
         InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
@@ -120,14 +123,14 @@ def _save(model: keras.Model, shape: tuple[int, ...], folder: str) -> None:
 
 
 def _blamed(message: str) -> str:
-    """The operations that the converter could not write, each with its layer; else its first line."""
+    """Return the operations that the converter could not write, each with its layer; else its first line."""
     paths = [path for path in dict.fromkeys(_BLAMED.findall(message)) if layer_path(path)]
     found = [f"{path.rpartition('/')[2]} of the layer {layer_path(path)}" for path in paths]
     return ", ".join(dict.fromkeys(found)) or message.splitlines()[0][:200]
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The model with every layer computing in float32; the casts of mixed precision would stay in the file."""
+    """Return the model with every layer in float32; the casts of mixed precision would stay in the file."""
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers(include_self=False)):
         return model
 

@@ -14,7 +14,7 @@ from keras_se.export.conversion.tensor_facts import Tensor
 
 
 def copied(layer: Any, *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
-    """A layer with the same weights, or an operation, and its output.
+    """Call a copy of a layer with the same weights, or of an operation; return the copy and its output.
 
     Raises:
         InputError: as of `fresh`.
@@ -23,7 +23,7 @@ def copied(layer: Any, *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
 
 
 def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
-    """A layer of another kind and configuration with the weights of `layer`, and its output."""
+    """Call a layer of another kind and configuration with the weights of `layer`; return it and its output."""
     new: Any = kind.from_config(dict(config))  # pyright: ignore[reportAttributeAccessIssue]
     return _with_weights(layer, new, args, kwargs)
 
@@ -60,22 +60,22 @@ def _with_weights(layer: Any, new: Any, args: Any, kwargs: Any) -> tuple[Any, Te
 
 
 def is_known(layer: Any) -> bool:
-    """Whether it is of a class of Keras's or of ours: one that somebody derives from these may compute otherwise."""
+    """Return True for a class of Keras's or of ours; one that somebody derives from these may compute otherwise."""
     return type(layer).__module__.partition(".")[0] in ("keras", "keras_se")
 
 
 def taken(layer: Any) -> Tensor:
-    """What a layer of a model reads; of several tensors the first."""
+    """Return the first input tensor of a layer of a model."""
     return layer._inbound_nodes[0].input_tensors[0]
 
 
 def is_graph(model: keras.Model) -> bool:
-    """Whether its layers are known from outside: it is functional or sequential, and of no class of its own."""
+    """Return True for a functional or sequential model, whose layers are known, of no class of its own."""
     return isinstance(model, keras.Sequential) or type(model).__name__ == "Functional"
 
 
 def functional(model: keras.Model) -> keras.Model:
-    """The model as a functional one of its own, not yet compiled."""
+    """Return the model as a functional one of its own, not yet compiled."""
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.Model(model.input, model.output, name=model.name)

@@ -1,4 +1,8 @@
-"""A trained model written out in Keras's own layers: SE and activations apart, normalisations folded if asked."""
+"""Decomposition of a trained model into Keras's own layers, each one operation of a .tflite file.
+
+In: a functional or sequential model. Out: an equivalent one, with SE and activations as layers of their own, and batch
+normalisation folded on request.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -18,7 +22,7 @@ CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
 def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
-    """The same function in layers that each become one operation of a .tflite file.
+    """Rewrite a model into layers that each become one operation of a .tflite file.
 
     SE becomes pooling, two 1x1 convolutions, a gate and a multiplication; an activation inside a layer becomes a layer
     behind it; swish becomes a sigmoid and a multiplication, hard sigmoid a shift, a ReLU6 and a scale. Weights are
@@ -54,7 +58,7 @@ class Fold(NamedTuple):
 
 
 class GraphRewriter:
-    """Writes one layer of a model at a time, on the tensors that the layers before it have become."""
+    """Rewriter of a model, one layer at a time, on the tensors that the layers before it have become."""
 
     def __init__(self, fold: bool):
         self._fold = fold

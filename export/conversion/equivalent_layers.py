@@ -15,7 +15,7 @@ from keras_se.export.conversion.tensor_facts import Tensor
 
 
 def averaged(layer: Any, x: Tensor) -> Tensor:
-    """The average as a convolution, which counts what is beyond the border as zeros; so times what these took away."""
+    """Apply an average pooling as a convolution; it counts zeros beyond the border, for which a factor makes up."""
     size = math.prod(layer.pool_size)
     mean: Any = keras.initializers.Constant(1 / size)
     new = layers.DepthwiseConv2D(
@@ -39,7 +39,7 @@ def averaged(layer: Any, x: Tensor) -> Tensor:
 
 
 def only_offset(layer: Any, offset: np.ndarray) -> layers.BatchNormalization:
-    """A batch normalisation that adds its offset alone: the same beta, and as its mean the constant part."""
+    """Return a batch normalisation that adds its offset alone: the same beta, and as its mean the constant part."""
     new: Any = layers.BatchNormalization(scale=False, center=layer.center, epsilon=1e-3, trainable=layer.trainable)
     new.build((None, len(offset)))
     beta = np.asarray(layer.beta) if layer.center else 0.0
@@ -48,12 +48,12 @@ def only_offset(layer: Any, offset: np.ndarray) -> layers.BatchNormalization:
 
 
 def renamed(layer: Any, name: str) -> Any:
-    """A layer of the same configuration, with another name."""
+    """Return a layer of the same configuration, with another name."""
     return fresh(layer, name=name)
 
 
 def by_1(layer: Any, x: Tensor) -> layers.DepthwiseConv2D:
-    """A convolution that takes the same positions."""
+    """Return a depthwise convolution of 1x1 that takes the positions that a pooling of 1x1 takes."""
     new = layers.DepthwiseConv2D(
         1, layer.strides, use_bias=False, depthwise_initializer="ones", dtype=layer.dtype_policy, name=layer.name
     )
@@ -63,13 +63,13 @@ def by_1(layer: Any, x: Tensor) -> layers.DepthwiseConv2D:
 
 
 def thins(layer: Any) -> bool:
-    """Whether it is a depthwise convolution of fewer outputs than inputs, and that normalisation gives its bias."""
+    """Return True for a depthwise convolution with a stride, to which normalisation gives the bias."""
     thins = isinstance(layer, layers.DepthwiseConv2D) and max(layer.strides) > 1 and layer.depth_multiplier == 1
     return thins and not layer.use_bias
 
 
 def widens(layer: Any) -> bool:
-    """Whether it is a 1x1 convolution of each position, with more outputs than inputs."""
+    """Return True for a 1x1 convolution of each position, with more outputs than inputs."""
     if type(layer) is not layers.Conv2D:
         return False
     kernel: Any = layer.kernel
@@ -82,17 +82,17 @@ def widens(layer: Any) -> bool:
 
 
 def matrix(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel `(inputs, outputs)` and bias of a 1x1 convolution."""
+    """Return kernel `(inputs, outputs)` and bias of a 1x1 convolution."""
     return np.asarray(layer.kernel)[0, 0], np.asarray(layer.bias) if layer.use_bias else np.zeros(layer.filters)
 
 
 def pooling_step(size: int) -> int:
-    """Of the pooling of a side: 2 or 3 while that leaves no rest and there are more than eight positions."""
+    """Return the next pooling step of a side: 2 or 3 if that divides more than eight positions, else all of them."""
     return next((step for step in (2, 3) if size % step == 0 and size > 8), size)
 
 
 def is_same_padding(layer: Any, sizes: tuple[int, int], padding: tuple) -> bool:
-    """Whether an unpadded convolution of a map padded so is the one with padding "same"."""
+    """Return True if an unpadded convolution of a map padded so is the one with padding "same"."""
     if getattr(layer, "padding", None) != "valid" or max(layer.dilation_rate) > 1:
         return False
 

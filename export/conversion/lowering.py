@@ -1,4 +1,7 @@
-"""A trained model to the same function in the form that a target runs best."""
+"""Rewriting of a trained model into an equivalent graph that the target runs fastest.
+
+In: a model and a `LoweringConfig`. Out: a functional model of the same function, or the model itself.
+"""
 
 import math
 from typing import Any
@@ -34,7 +37,7 @@ from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
 def lower(model: keras.Model, lowering: LoweringConfig) -> keras.Model:
-    """The same function in a form; in every form without what no target wants.
+    """Rewrite a trained model into an equivalent graph of the operations that a target runs fastest.
 
     Batch normalisation is folded, behind no weights into a depthwise convolution of 1x1; the sixth of a hard sigmoid is
     left to the weights that follow; a padding that a convolution's "same" can say is left to that; a ReLU of a
@@ -53,7 +56,7 @@ def lower(model: keras.Model, lowering: LoweringConfig) -> keras.Model:
 
 
 def lower_with_folds(model: keras.Model, lowering: LoweringConfig) -> tuple[keras.Model, dict[str, Fold]]:
-    """The model of `lower`, and by a layer's name what its weights were folded from, to be trained in.
+    """Return the model of `lower` with the parameters that each layer's weights were folded from, to be trained in.
 
     A model that `lower` leaves as it is is written out and folded.
     """
@@ -93,7 +96,7 @@ _LEAST_GATE = 1 / 16
 
 
 class _Lowerer(GraphRewriter):
-    """Writes a model in a form. A tensor may be owed a constant factor, which the weights that follow pay."""
+    """Rewriter for a `LoweringConfig`. A tensor may have a pending scale, which the weights that follow apply."""
 
     def __init__(self, lowering: LoweringConfig):
         super().__init__(fold=True)
@@ -129,7 +132,7 @@ class _Lowerer(GraphRewriter):
         return super().__call__(layer, *args, **kwargs)
 
     def apply_pending_scale(self, x: Tensor) -> Tensor:
-        """A tensor that is owed nothing, of the same value."""
+        """Apply the tensor's pending scale and return the result."""
         factor = self._pending_scale(x)
         if factor == 1.0:
             return x
@@ -197,7 +200,7 @@ class _Lowerer(GraphRewriter):
         return self._mean(hidden, layer.name)
 
     def _mean(self, x: Tensor, name: str) -> Tensor:
-        """The mean over all positions, in steps that an NPU takes quickly."""
+        """Apply a mean over all positions, in steps that an NPU takes quickly."""
         number = 0
         while max(x.shape[1:3]) > 1:
             number += 1

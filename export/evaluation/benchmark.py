@@ -1,4 +1,7 @@
-"""What a file costs on this machine: latency, alone or over another file's, and memory."""
+"""Cost of a file on this machine.
+
+In: .tflite files. Out: for each latency, alone or over another file's, and memory.
+"""
 
 import contextlib
 import os
@@ -19,7 +22,7 @@ _CHILD = "keras_se.export.evaluation.latency"
 
 @dataclass(frozen=True)
 class Bench:
-    """What a file costs on an engine."""
+    """Cost of a file on an engine."""
 
     file: str
     engine: str
@@ -181,7 +184,7 @@ def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against
 
 
 def _figures(path: Path | str, file: TFLiteModel) -> dict[str, int | None]:
-    """What does not depend on how the file runs; None for what its engine does not take."""
+    """Return the figures that do not depend on how the file runs; None where an engine does not take it."""
     found: dict[str, int | None] = {"bytes": len(file.content), "partitions": None, "arena_bytes": None}
     for function in ("runtimes.litert:partitions", "evaluation.memory:arena_bytes"):
         with contextlib.suppress(InputError):

@@ -1,4 +1,7 @@
-"""Where a quantized file departs from its float file: both have the same tensor names."""
+"""Error of a quantized file against its float file, operation by operation: both have the same tensor names.
+
+In: both files and images. Out: a `Diagnosis` of each operation.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -46,11 +49,11 @@ class Diagnosis:
 
     @property
     def name(self) -> str:
-        """The layer that the tensor is of and, in SE, which of its operations."""
+        """The layer of the tensor and, within SE, the layer of its own."""
         return layer_path(self.tensor.rpartition(";")[2]) or self.tensor
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, which has no infinity."""
+        """Return the fields as JSON has them, which has no infinity."""
         fields = dataclasses.asdict(self)
         return {name: None if value in (np.inf, -np.inf) else value for name, value in fields.items()}
 
@@ -109,7 +112,7 @@ def diagnose_files(
 
 
 def diagnose_in_child(float_content: bytes, quantized_content: bytes, images: np.ndarray) -> dict[str, Any]:
-    """The fields of each `Diagnosis`; to be run in a child process."""
+    """Return the fields of each `Diagnosis`; to be run in a child process."""
     contents = float_content, quantized_content
     graphs = [_written(TFLiteModel(content)) for content in contents]
     shared = [name for name in graphs[1] if name in graphs[0]]
@@ -129,7 +132,7 @@ def diagnose_in_child(float_content: bytes, quantized_content: bytes, images: np
 
 @dataclass(frozen=True)
 class _Tensor:
-    """What one run left in a tensor, and the range that its type and scale can hold, half a step of rounding
+    """Values that one run left in a tensor, and the range that its type and scale can hold, half a step of rounding
     included."""
 
     values: np.ndarray
@@ -138,7 +141,7 @@ class _Tensor:
 
 
 class _Sums:
-    """What is known of a tensor after some images."""
+    """Sums over the images, from which the figures of a tensor follow."""
 
     def __init__(self):
         self.signal = self.noise = 0.0
@@ -180,7 +183,7 @@ def _have_the_same_names(float_file: TFLiteModel, quantized_file: TFLiteModel) -
 
 
 def _written(file: TFLiteModel) -> dict[str, tuple[str, list[str]]]:
-    """The operation that writes a tensor and the tensors that it reads, by the tensor's name, in order."""
+    """Return the operation that writes each tensor and the tensors that it reads, by the tensor's name, in order."""
     graph = file.graph
     names = [tensor.name.decode() for tensor in graph.tensors]
     return {
@@ -191,7 +194,7 @@ def _written(file: TFLiteModel) -> dict[str, tuple[str, list[str]]]:
 
 
 def _run(content: bytes, images: np.ndarray, names: list[str]) -> Iterator[dict[str, _Tensor]]:
-    """The named tensors after each image."""
+    """Yield the named tensors after each image."""
     for tensors in each_images_tensors(content, images, names, resolver="BUILTIN_REF"):
         yield {name: _dequantized(*tensor) for name, tensor in tensors.items()}
 

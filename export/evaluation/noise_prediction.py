@@ -1,4 +1,7 @@
-"""The float network with the roundings of a quantized file: how close that file's arithmetic can come to the float."""
+"""Prediction of a quantized file's noise: the float network with that file's roundings.
+
+In: the float file, the quantized one, and ranges. Out: a file that rounds alike and computes in float.
+"""
 
 from typing import Any
 
@@ -17,7 +20,7 @@ _FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "SOFTMAX": (1 / 256
 
 
 def with_roundings(float_file: TFLiteModel, candidate: TFLiteModel, ranges: Ranges) -> TFLiteModel:
-    """The float file with the candidate's constants, and each activation that has 8 bits there rounded to 8 bits.
+    """Return the float file with the candidate's constants and with its 8-bit activations rounded to 8 bits.
 
     It computes in float: no integer kernel, and none of the candidate's scales of activations, is trusted.
 
@@ -56,7 +59,7 @@ def with_roundings(float_file: TFLiteModel, candidate: TFLiteModel, ranges: Rang
 
 
 def _rounded(candidate: TFLiteModel) -> set[str]:
-    """The activations that the candidate holds in 8 bits, or rounds to 8 bits where an operation reads them."""
+    """Return the activations that the candidate holds in 8 bits, or rounds to 8 bits where an operation reads them."""
     graph, moving = candidate.graph, candidate.activations
     found = {index for index in moving if graph.tensors[index].type == _INT8}
     for op, kind in zip(graph.operators, candidate.operation_names, strict=False):

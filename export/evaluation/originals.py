@@ -1,4 +1,4 @@
-"""The float file that a candidate was made from: converted from the model, found among its forms, held against it.
+"""Float files that candidates were made from: converted from the model, and compared with the candidate.
 
 In: a model or its float file, and candidates. Out: for each candidate how well it keeps its constants and operations,
 and the noise that is predicted for it.

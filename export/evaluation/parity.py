@@ -1,4 +1,4 @@
-"""The same images through two forms of a network: numbers and a verdict.
+"""Comparison of two forms of a network on the same images: numbers and a verdict.
 
 The rule of a verdict, for a file against Keras:
 
@@ -47,7 +47,7 @@ from keras_se.preprocessing import Origin
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a candidate is from its reference, on the logits of the same images."""
+    """Distance of a candidate from its reference, on the logits of the same images."""
 
     file: str
     reference: str

@@ -1,4 +1,4 @@
-"""What each operation of a file takes, and the Keras layer that it comes from.
+"""Operations of a file as files of their own, each with the Keras layer that it comes from.
 
 XNNPACK makes one operation of a whole graph, and LiteRT's Python interpreter has no profiler: so each operation runs
 as a file of its own, on the same engine. Its weights lie in the cache then as they may not in the whole, and each call
@@ -30,7 +30,7 @@ class Operation(NamedTuple):
 
 
 def operations(content: bytes) -> Iterator[Operation]:
-    """Each operation that depends on the input, with those that prepare its constants, in the order of the graph."""
+    """Yield each operation that depends on the input, with those that prepare its constants, in their order."""
     file = TFLiteModel(content).inlined
     graph, active = file.graph, file.activations
     preparing = [op for op in graph.operators if active.isdisjoint(map(int, op.outputs))]
@@ -54,7 +54,7 @@ def _alone(model: Any, op: Any, preparing: list[Any], active: frozenset[int]) ->
 
 
 def _needed(op: Any, preparing: list[Any]) -> list[Any]:
-    """Those of the preparing operations that the operation's constants come from, in the order of the graph."""
+    """Return the preparing operations that the operation's constants come from, in the order of the graph."""
     read, needed = set(map(int, op.inputs)), []
     for one in reversed(preparing):
         if not read.isdisjoint(map(int, one.outputs)):

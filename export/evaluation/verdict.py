@@ -57,13 +57,13 @@ def figures_of(expected: Outputs, outputs: Outputs) -> Figures:
 
 
 def _agreement(expected: Outputs, outputs: Outputs) -> float:
-    """Two classes that the integer output cannot tell apart agree with either."""
+    """Return the share of equal first classes; two classes of the same integer agree with either."""
     chosen = np.take_along_axis(outputs.values, expected.values.argmax(1)[:, None], axis=1)[:, 0]
     return float(np.mean(chosen >= outputs.values.max(1)))
 
 
 def relative_error(error: float, greatest: float) -> float:
-    """Of a reference that is 0 throughout any error is infinitely large, and none is 0."""
+    """Return an error over the greatest magnitude of a reference; over 0 it is infinite, unless it is 0 itself."""
     return error / greatest if greatest else (float("inf") if error else 0.0)
 
 

@@ -1,4 +1,7 @@
-"""The constants and operations of a file, one by one against the float file that it was made from."""
+"""Comparison of a file's constants and operations with those of the float file that it was made from.
+
+In: two files. Out: the worst constant in steps of its own scale, and the first operation that differs.
+"""
 
 import re
 from collections.abc import Iterator
@@ -20,16 +23,16 @@ _FLOAT16_STEP = 2.0**-10  # spacing of its numbers, over their magnitude
 
 
 class WeightError(NamedTuple):
-    """How far the worst constant is from its original, in steps of its own scale; half a step is rounding."""
+    """Distance of the worst constant from its original, in steps of its own scale; half a step is rounding."""
 
     steps: float
     tensor: str
     compared: int
-    """How many constants have an original."""
+    """Constants that have an original."""
 
 
 def weight_error(float_file: TFLiteModel, candidate: TFLiteModel) -> WeightError:
-    """The greatest difference between a quantized constant and the float constant of the same name."""
+    """Return the greatest difference between a quantized constant and the float constant of the same name."""
     originals = {name: values for name, values, _ in constants(float_file) if values.dtype == np.float32}
     worst, where, compared = 0.0, "", 0
     for name, values, quantization in constants(candidate):
@@ -44,12 +47,12 @@ def weight_error(float_file: TFLiteModel, candidate: TFLiteModel) -> WeightError
 
 
 def original_name(name: str) -> str:
-    """The name in the float file of a tensor: the quantizer numbers copies, and a change of type takes the name."""
+    """Return a tensor's name in the float file: the quantizer numbers copies, and a change of type takes the name."""
     return re.sub(r"(_duplicated_\d+|_inside)+$", "", name)
 
 
 class Operation(NamedTuple):
-    """What a file says of an operation beside its constants."""
+    """An operation without its constants."""
 
     kind: str
     activation: int
@@ -58,7 +61,7 @@ class Operation(NamedTuple):
 
 
 def operations_by_output(file: TFLiteModel) -> dict[str, Operation]:
-    """Each operation that computes, by the name of what it gives."""
+    """Return each operation that computes, by the name of its first output."""
     graph = file.graph
     return {
         original_name(graph.tensors[op.outputs[0]].name.decode()): Operation(
@@ -92,7 +95,7 @@ def _described(operation: Operation) -> str:
 
 
 def dequantized(values: np.ndarray, quantization: Any) -> np.ndarray:
-    """What a constant means in float; one without a scale is its own meaning."""
+    """Return the float values of a constant; one without a scale is returned as it is."""
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
         return values
     return (values - along_channels(quantization.zeroPoint, values, quantization)) * along_channels(
@@ -101,7 +104,7 @@ def dequantized(values: np.ndarray, quantization: Any) -> np.ndarray:
 
 
 def along_channels(numbers: Any, values: np.ndarray, quantization: Any) -> np.ndarray:
-    """Scales or zero points, one or one a channel, in a shape that fits the values."""
+    """Return scales or zero points, one or one a channel, in a shape that broadcasts with the values."""
     shape = [1] * values.ndim
     if len(numbers) > 1:
         shape[quantization.quantizedDimension] = -1
@@ -119,7 +122,7 @@ def _steps(values, original, quantization) -> float:
 
 
 def constants(file: TFLiteModel) -> Iterator[tuple[str, np.ndarray, Any]]:
-    """Name, values and quantization of each constant tensor."""
+    """Yield name, values and quantization of each constant tensor."""
     model = file.unpacked
     for graph in model.subgraphs:
         for tensor in graph.tensors:

@@ -1,4 +1,7 @@
-"""The types of a quantized file's input and output: what the world gives and takes, around integers inside."""
+"""Types of a file's input and output, changed around the network inside.
+
+In: a file. Out: the same network with float or uint8 ends, or with its normalisation inside.
+"""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -14,7 +17,7 @@ _Types = schema.TensorType
 
 
 def with_float_io(file: TFLiteModel) -> TFLiteModel:
-    """The file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
+    """Return the file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
 
     A file that has them already stays as it is.
     """
@@ -22,7 +25,7 @@ def with_float_io(file: TFLiteModel) -> TFLiteModel:
 
 
 def with_float_input(file: TFLiteModel) -> TFLiteModel:
-    """The file with a float32 input, and a QUANTIZE inside where that was an integer."""
+    """Return the file with a float32 input, and a QUANTIZE inside where that was an integer."""
     model = file.editable()
     graph = model.subgraphs[0]
     for number, inner, outer in _integers(graph, graph.inputs):
@@ -32,7 +35,7 @@ def with_float_input(file: TFLiteModel) -> TFLiteModel:
 
 
 def with_float_output(file: TFLiteModel) -> TFLiteModel:
-    """The file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
+    """Return the file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
     model = file.editable()
     graph = model.subgraphs[0]
     for number, inner, outer in _integers(graph, graph.outputs):
@@ -42,14 +45,14 @@ def with_float_output(file: TFLiteModel) -> TFLiteModel:
 
 
 def _integers(graph: Any, ends: Any) -> Iterator[tuple[int, int, int]]:
-    """Of the ends that are not float32: the place, the tensor, and a new float32 one of its shape."""
+    """Yield place and tensor of each end that is not float32, with a new float32 tensor of its shape."""
     for number, index in enumerate(map(int, ends)):
         if graph.tensors[index].type != _Types.FLOAT32:
             yield number, index, _added(graph, index, _Types.FLOAT32, None)
 
 
 def with_uint8_input(file: TFLiteModel) -> TFLiteModel:
-    """The file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
+    """Return the file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
     model = file.editable()
     graph = model.subgraphs[0]
     [index] = map(int, graph.inputs)
@@ -62,7 +65,7 @@ def with_uint8_input(file: TFLiteModel) -> TFLiteModel:
 
 
 def with_normalisation(file: TFLiteModel, mean: Sequence[float], std: Sequence[float]) -> TFLiteModel:
-    """The file of one float input with one of pixels in 0..1, from which a MUL and an ADD inside make the old one.
+    """Return the file of one float input with one of pixels in 0..1, which a MUL and an ADD inside normalise.
 
     They stand before the network and so before its padding, which is of zeros after them.
 
@@ -86,7 +89,7 @@ def with_normalisation(file: TFLiteModel, mean: Sequence[float], std: Sequence[f
 
 
 def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
-    """The index of a new tensor, of the shape of another, which gives its name away."""
+    """Add a tensor that takes name and shape of another, and return its index."""
     inner = graph.tensors[like]
     outer = copy.copy(inner)
     outer.type, outer.quantization, outer.buffer = kind, quantization, 0

@@ -101,7 +101,7 @@ def with_metadata(
     labels: Sequence[str] | None = None,
     scores: ScoreCalibration | None = None,
 ) -> TFLiteModel:
-    """The file of an image classifier with its description inside and its labels appended, as a zip archive.
+    """Return an image classifier's file with its description inside and its labels appended, as a zip archive.
 
     Args:
         name: of the model.
@@ -171,7 +171,7 @@ def _table(builder: flatbuffers.Builder, table: Any) -> int:
 
 
 def _written(builder: flatbuffers.Builder, value: Any) -> int:
-    """Where the value stands in the buffer; a number stands in its table, and nothing stands nowhere."""
+    """Write a value and return its place in the buffer; a number is returned as it is, and an empty value as 0."""
     if isinstance(value, int) or not value:
         return value or 0
     if isinstance(value, str):
