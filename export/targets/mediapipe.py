@@ -91,7 +91,7 @@ def _no_classifier(target: Target, shape: tuple[int | None, ...]) -> str:
     return f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}"
 
 
-def _no_scores(target: Target, last: str) -> str:
+def _no_scores(target: Target, last: str | None) -> str:
     return (
         f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in {last}"
     )

@@ -1,5 +1,4 @@
-"""What `check` says of a layer is what the tfrom keras_se.export.tflite.model import TFLiteModel
-arget's own tool says of the file; and each row of its tables is tried."""
+"""What `check` says of a layer is what the target's own tool says of the file; and each row of its tables is tried."""
 
 import dataclasses
 import functools
@@ -28,6 +27,7 @@ from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel
 from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
 
