@@ -22,7 +22,7 @@ from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.quantization.observers import METHODS
 from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.targets.ethos_u import BEFORE
-from keras_se.export.tflite.flatbuffer import load, without_softmax
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing, preprocessing_of
 from keras_se.training.data.input_pipeline import sample, training_batches
 from keras_se.training.data.sources import Source, load_source
@@ -44,7 +44,7 @@ def main() -> None:
         float_top1 = None
         searched = images[: options.search], labels[: options.search]
         for name, path in _files(model, options, source, preprocessing, calibration, searched, Path(folder)):
-            outputs = find_engine("litert").run(without_softmax(load(path)), images).values
+            outputs = find_engine("litert").run(TFLiteModel.load(path).without_softmax.content, images).values
             top1 = 100 * float(np.mean(outputs.argmax(1) == labels))
             float_top1 = top1 if float_top1 is None else float_top1
             print(f"| {name} | {top1:.2f} | {float_top1 - top1:+.2f} |", flush=True)

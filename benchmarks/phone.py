@@ -71,8 +71,8 @@ def int8(model: keras.Model, *, lowered: bool = True) -> bytes:
             layer.moving_mean.assign(rng.normal(0, 0.2, shape))
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
     lowering = find_target("phone_cpu").integer_config
-    content = to_tflite(lower(model, lowering) if lowered else model)
-    return quantize(content, RECIPES["static_wi8_ai8"], calibrate(content, IMAGES, (0, 1)))
+    float_file = to_tflite(lower(model, lowering) if lowered else model)
+    return quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, IMAGES, (0, 1))).content
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 import keras_se
 from keras_se.export import export, quantize_aware
 from keras_se.export.runtimes.registry import find_engine
-from keras_se.export.tflite.flatbuffer import load, without_softmax
+from keras_se.export.tflite.model import TFLiteModel
 
 LETTERS = string.ascii_uppercase
 SIDE = 32  # pixels
@@ -110,7 +110,9 @@ def _classes(model, images):
 def _int8_classes(model, images, calibration):
     with tempfile.TemporaryDirectory() as folder:
         [artifact] = export(model, Path(folder), recipes=("static_wi8_ai8",), calibration=calibration)
-        return find_engine("litert").run(without_softmax(load(artifact.path)), images).values.argmax(1)
+        return (
+            find_engine("litert").run(TFLiteModel.load(artifact.path).without_softmax.content, images).values.argmax(1)
+        )
 
 
 def _options() -> argparse.Namespace:

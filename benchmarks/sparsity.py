@@ -24,6 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_se
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tfmot.legacy_keras import to_tf_keras
 
 
@@ -55,7 +56,8 @@ def main():
     for name, content in files.items():
         print(
             f"{name:6} {len(content) / 1024:6.0f} KiB, {np.median(kept[name]) * 1e3:5.1f} ms, XNNPACK partitions "
-            f"{xnnpack_partitions(content)}, sparse tensors {sparse_tensors(content)}, {flatbuffer.operations(content)}"
+            f"{xnnpack_partitions(TFLiteModel(content))}, sparse tensors {sparse_tensors(content)}, "
+            f"{TFLiteModel(content).operation_counts}"
         )
     difference = np.abs(sparse - dense).max() / np.abs(dense).max()
     print(f"greatest difference of the outputs, over the greatest output: {difference:.1e}")

@@ -1,4 +1,7 @@
-"""A Keras model to files on disk: a .tflite per recipe, and beside each its manifest."""
+"""Export of a Keras model: a .tflite file per recipe, and beside each its manifest.
+
+In: a model, recipes, a target, and calibration images. Out: an `Artifact` for each file on disk.
+"""
 
 import dataclasses
 import functools
@@ -42,9 +45,9 @@ from keras_se.export.quantization.recipes import RECIPES, Recipe, find_recipe
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
 from keras_se.export.targets.registry import find_target
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants
 from keras_se.export.tflite.layer_names import layer_path, layers_by_tensor
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.inference import labels_of
 from keras_se.layers.image_input import initial_weights_of
@@ -61,7 +64,7 @@ class Artifact:
     recipe: str
     target: str
     manifest: dict[str, Any]
-    """What stands in the JSON file beside it."""
+    """The fields of the JSON file beside it."""
 
 
 def export(
@@ -137,29 +140,29 @@ def export(
     def converted(lowering: LoweringConfig) -> Converted:
         if aware:
             found = Converted(*strip_fake_quant(to_tflite(freeze_ranges(model))))
-            magnitudes(found.content, noise(found.content, *origin.preprocessing.input_range))
+            magnitudes(found.file, noise(found.file, *origin.preprocessing.input_range))
             return found
-        content = to_tflite(lower(model, lowering))
+        file = to_tflite(lower(model, lowering))
         if images is None:
-            return Converted(content, None, magnitudes(content, noise(content, *origin.preprocessing.input_range)))
-        ranges = activation_ranges(content, images, origin.preprocessing, calibration_method)
+            return Converted(file, None, magnitudes(file, noise(file, *origin.preprocessing.input_range)))
+        ranges = activation_ranges(file, images, origin.preprocessing, calibration_method)
         greatest = {name: float(max(-ends["min"].min(), ends["max"].max())) for name, ends in ranges.items()}
-        return Converted(content, ranges, greatest)
+        return Converted(file, ranges, greatest)
 
     @functools.cache
-    def float_file(lowering: LoweringConfig, correcting: bool) -> bytes:
-        content = converted(lowering).content
-        return correct_biases(content, images) if correcting and images is not None else content
+    def float_file(lowering: LoweringConfig, correcting: bool) -> TFLiteModel:
+        file = converted(lowering).file
+        return correct_biases(file, images) if correcting and images is not None else file
 
     made, overflows = [], {}
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         lowering = lowering_of_aware(model) if aware else effective_config(model, device.lowering(recipe))
         correcting = bias_correction and recipe.rounds_weights
-        content = quantize(float_file(lowering, correcting), recipe, converted(lowering).ranges)
+        file = quantize(float_file(lowering, correcting), recipe, converted(lowering).ranges)
         calibrated_on = (
             calibration_record(images, calibration_method) if recipe.calibrated and images is not None else None
         )
-        part = QuantizedModel(content, recipe, model.name, origin.preprocessing, labels, score_calibration)
+        part = QuantizedModel(file, recipe, model.name, origin.preprocessing, labels, score_calibration)
         further: dict[str, Any] = {
             "lowering": dataclasses.asdict(lowering),
             "bias_correction": correcting,
@@ -192,7 +195,7 @@ def export(
 class Converted(NamedTuple):
     """A float file and, where a recipe needs them, the ranges of its activations."""
 
-    content: bytes
+    file: TFLiteModel
     ranges: Ranges | None
     magnitudes: Mapping[str, float] = MappingProxyType({})
     """The greatest number in its activations, by tensor."""
@@ -201,8 +204,8 @@ class Converted(NamedTuple):
     def beyond_float16(self) -> dict[str, float]:
         """The greatest number of each layer whose weights or activations float16 does not hold."""
         found: dict[str, float] = {}
-        layers = layers_by_tensor(flatbuffer.unpack(self.content).subgraphs[0])
-        weights = ((name, float(np.abs(values).max(initial=0))) for name, values, _ in constants(self.content))
+        layers = layers_by_tensor(self.file.graph)
+        weights = ((name, float(np.abs(values).max(initial=0))) for name, values, _ in constants(self.file))
         for name, greatest in (*weights, *self.magnitudes.items()):
             if greatest > MOST_FLOAT16:
                 layer = layers.get(name) or layer_path(name) or name
@@ -220,7 +223,7 @@ class BuiltArtifact(NamedTuple):
 
 
 def build_artifact(content: QuantizedModel, target: Target, *, source, calibration, **further) -> BuiltArtifact:
-    """A quantized file as its target takes it, with its manifest; `further` are fields of that.
+    """Package a quantized file for its target and write its manifest; `further` are fields of that.
 
     Raises:
         InputError: the target's tool is missing, or it refuses the file.
@@ -234,11 +237,11 @@ def build_artifact(content: QuantizedModel, target: Target, *, source, calibrati
         "preprocessing": content.preprocessing.to_dict(),
         "input_range": content.preprocessing.input_range,
         "calibration": calibration,
-        "bytes": len(product.content),
-        "sha256": hashlib.sha256(product.content).hexdigest(),
-        "operations": flatbuffer.operations(product.content),
-        "dtypes": flatbuffer.dtypes(product.content),
-        "xnnpack_partitions": xnnpack_partitions(content.content) if target.xnnpack else None,
+        "bytes": len(product.file.content),
+        "sha256": hashlib.sha256(product.file.content).hexdigest(),
+        "operations": product.file.operation_counts,
+        "dtypes": product.file.dtype_counts,
+        "xnnpack_partitions": xnnpack_partitions(content.file) if target.xnnpack else None,
         "versions": installed_versions(),
         **further,
         **product.manifest,
@@ -271,7 +274,7 @@ def write_all(made: Sequence[BuiltArtifact], folder: Path) -> list[Artifact]:
         manifest = {**one.manifest, "files": further}
         contents[_manifest(path)] = json_bytes(manifest)  # first: what a killed process has written is listed
         contents |= {folder / f"{stem}{suffix}": content for suffix, content in one.product.files.items()}
-        contents[path] = one.product.content
+        contents[path] = one.product.file.content
         artifacts.append(Artifact(path, one.of.recipe.name, one.target, manifest))
     write_together(contents)
     return artifacts
@@ -295,7 +298,7 @@ def check_replaceable(folder: Path, stem: str, further: Sequence[str] = ()) -> N
 
 
 def _listed(path: Path) -> set[str]:
-    """The names of the files that the manifest beside a .tflite file stands for, its own among them."""
+    """Return the names of the files that the manifest beside a .tflite file lists, its own among them."""
     try:
         fields = read_object(_manifest(path))
     except ValueError:
@@ -312,7 +315,7 @@ def _manifest(path: Path) -> Path:
 
 
 def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
-    """The model, whose weights are finite, and the sha256 of its file where it is one."""
+    """Return the model, after its weights were found finite, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
         check_names(model_or_path)
         check_weights(model_or_path)
@@ -323,12 +326,12 @@ def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
 
 
 def activation_ranges(float_file, images, preprocessing: Preprocessing, method: str) -> Ranges:
-    """The ranges of the float file's activations; the input's is that of the preprocessing."""
+    """Return the ranges of the float file's activations; the input's is that of the preprocessing."""
     return calibrate(float_file, images, preprocessing.input_range, method=method)
 
 
 def calibration_record(images: np.ndarray, method: str) -> dict[str, Any]:
-    """What a manifest says of the calibration."""
+    """Return the manifest's fields of the calibration."""
     return {"images": len(images), "sha256": calibration_sha256(images), "method": method}
 
 

@@ -1,4 +1,7 @@
-"""What is written beside an exported file, read back."""
+"""The manifest beside an exported file, read back.
+
+In: the path of a .tflite file. Out: its lowering and its preprocessing.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +9,12 @@ from typing import Any
 from keras_se.atomic_files import read_object
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 
 def lowering_of(file: Path | str) -> LoweringConfig:
-    """The form that an exported file's network is written in; the plain one where no manifest tells.
+    """Return the lowering of an exported file; the plain one where there is no manifest.
 
     Raises:
         InputError: the manifest is damaged.
@@ -20,7 +23,7 @@ def lowering_of(file: Path | str) -> LoweringConfig:
 
 
 def form_of_manifest(file: Path | str) -> LoweringConfig | None:
-    """The form that the manifest beside an exported file tells; None without one.
+    """Return the lowering in the manifest beside an exported file; None without one.
 
     Raises:
         InputError: the manifest is damaged.
@@ -29,7 +32,7 @@ def form_of_manifest(file: Path | str) -> LoweringConfig | None:
 
 
 def preprocessing_of_file(file: Path | str) -> Preprocessing:
-    """How an image becomes an input of an exported file: by its manifest, else as pixels in 0..1.
+    """Return the preprocessing of an exported file: by its manifest, else pixels in 0..1.
 
     Raises:
         InputError: the manifest is damaged, or the file takes no image.
@@ -37,14 +40,14 @@ def preprocessing_of_file(file: Path | str) -> Preprocessing:
     found = preprocessing_of_manifest(file)
     if found is not None:
         return found
-    shape = flatbuffer.input_shape(flatbuffer.load(file))
+    shape = TFLiteModel.load(file).input_shape
     if len(shape) != 4:
         raise InputError(f"{file} must take one image (1, height, width, channels); its input is {shape}")
     return Preprocessing(shape[1], shape[2])
 
 
 def preprocessing_of_manifest(file: Path | str) -> Preprocessing | None:
-    """How an image becomes an input of an exported file, by its manifest; None without one.
+    """Return the preprocessing in the manifest beside an exported file; None without one.
 
     Raises:
         InputError: the manifest is damaged.
@@ -53,7 +56,7 @@ def preprocessing_of_manifest(file: Path | str) -> Preprocessing | None:
 
 
 def _from_manifest(file: Path | str, read) -> Any:
-    """What `read` takes from the manifest beside a file; None if there is none."""
+    """Return what `read` takes from the manifest beside a file; None if there is none."""
     manifest = Path(file).with_name(f"{Path(file).name}.json")
     if not manifest.is_file():
         return None

@@ -1,4 +1,7 @@
-"""As much int8 as a bound on the loss of accuracy allows."""
+"""Search for the file with the fewest operations out of int8 that keeps a bound on the loss of accuracy.
+
+In: a model, calibration images, and images with labels. Out: the file on disk, and the record of the search.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.matching import effective_config
-from keras_se.export.evaluation.layer_errors import diagnose_contents
+from keras_se.export.evaluation.layer_errors import diagnose_files
 from keras_se.export.evaluation.paired_interval import METHOD, Loss, loss
 from keras_se.export.exporter import (
     Artifact,
@@ -31,18 +34,19 @@ from keras_se.export.quantization.image_range import check_accuracy, check_range
 from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.op_scopes import adjacent_ops
 from keras_se.export.quantization.quantizer import quantize
-from keras_se.export.quantization.quantizer_recipes import PRECISIONS, with_higher_precision
-from keras_se.export.quantization.recipes import MIXED_PRECISION, RECIPES
+from keras_se.export.quantization.quantizer_recipes import PRECISIONS
+from keras_se.export.quantization.recipes import FLOAT32, INT16, MIXED_PRECISION, RECIPES, Recipe, SearchedOverride
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.inference import labels_of
 from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import Preprocessing, image_shape
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
 _EIGHT_BITS_DB = 48.2
+_NUMBERS = {"fp32": FLOAT32, "ai16": INT16}  # of PRECISIONS
 _DIAGNOSED = 20  # images; a rank needs no more, and the reference kernels are slow
 
 
@@ -51,11 +55,11 @@ class Step:
     """One file that was tried."""
 
     lifted: int
-    """How many of the ranked operations are out of int8, with their adjacent_ops."""
+    """Ranked operations that are out of int8, each with its adjacent operations."""
     accuracy: float
     """Share of the images that the file classifies right, on LiteRT."""
     drop: float
-    """By how many percentage points that is less than for the float file."""
+    """Percentage points by which that is less than for the float file."""
     low: float
     """Lower end of the drop's 95 % interval (see `keras_se.export.evaluation.paired_interval`)."""
     high: float
@@ -66,7 +70,7 @@ class Step:
 class Search:
     """The file with the fewest operations lifted that a search found within the bound."""
 
-    content: bytes
+    file: TFLiteModel
     float_accuracy: float
     max_drop: float
     """Percentage points."""
@@ -85,17 +89,17 @@ class Search:
 
     @property
     def reached(self) -> bool:
-        """Whether the images show that the file is within the bound: the upper end of the interval is."""
+        """True if the images show that the file is within the bound: the upper end of the interval is."""
         return self.loss.high <= self.max_drop
 
     @property
     def images_needed(self) -> int | None:
-        """How many images would show that this file is within the bound, if they came out as these; None if none."""
+        """Images that would show that this file is within the bound, if they came out as these; None if none would."""
         return self.loss.images_for(self.max_drop)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the file itself."""
-        fields = {name: value for name, value in vars(self).items() if name != "content"}
+        fields = {name: value for name, value in vars(self).items() if name != "file"}
         return {
             **fields,
             "steps": [dataclasses.asdict(step) for step in self.steps],
@@ -108,7 +112,7 @@ class Search:
 
 
 def search(
-    float_file: bytes,
+    float_file: TFLiteModel,
     ranges: Ranges,
     images: np.ndarray,
     labels: np.ndarray,
@@ -142,14 +146,14 @@ def search(
     _check(max_drop, higher_precision, images, labels)
     right = _right(float_file, images, labels)
     ranked: list[list[str]] = []
-    tried: dict[int, tuple[Step, Loss, bytes]] = {}
+    tried: dict[int, tuple[Step, Loss, TFLiteModel]] = {}
 
     def holds(count: int) -> bool:
         if count not in tried:
-            content = quantize(float_file, _recipe(higher_precision, _union(ranked[:count])), ranges)
-            found = _right(content, images, labels)
+            file = quantize(float_file, _recipe(higher_precision, _union(ranked[:count])), ranges)
+            found = _right(file, images, labels)
             lost = loss(right, found)
-            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, content
+            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, file
         return tried[count][0].high <= max_drop
 
     if not holds(0):
@@ -162,9 +166,9 @@ def search(
             below, above = (below, middle) if holds(middle) else (middle, above)
     within = [count for count, (step, *_) in tried.items() if step.high <= max_drop]
     best = min(within) if within else min(tried, key=lambda count: tried[count][0].drop)
-    _, lost, content = tried[best]
+    _, lost, file = tried[best]
     steps = tuple(step for step, *_ in tried.values())
-    return Search(content, float(right.mean()), max_drop, higher_precision, tuple(_union(ranked[:best])), steps, lost)
+    return Search(file, float(right.mean()), max_drop, higher_precision, tuple(_union(ranked[:best])), steps, lost)
 
 
 def export_mixed_precision(
@@ -221,7 +225,7 @@ def export_mixed_precision(
     found = search(float_file, ranges, images, labels, max_drop=max_drop, higher_precision=higher_precision)
     record = calibration_record(calibration, calibration_method)
     labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
-    content = QuantizedModel(found.content, MIXED_PRECISION, model.name, preprocessing, labelled)
+    content = QuantizedModel(found.file, MIXED_PRECISION, model.name, preprocessing, labelled)
     notes = {**found.to_dict(), "images": len(images)}
     further = {"lowering": dataclasses.asdict(lowering), "search": notes, "weights": initial_weights_of(model)}
     return write(build_artifact(content, device, source=source, calibration=record, **further), folder), found
@@ -244,23 +248,24 @@ def _check(max_drop: float, higher_precision: str, images: np.ndarray, labels: n
         )
 
 
-def _recipe(higher_precision: str, scopes: list[str]):
-    return dataclasses.replace(MIXED_PRECISION, rules=with_higher_precision(higher_precision, lambda _: scopes))
+def _recipe(higher_precision: str, scopes: list[str]) -> Recipe:
+    override = SearchedOverride("mixed", _NUMBERS[higher_precision], lambda float_file: scopes)
+    return dataclasses.replace(MIXED_PRECISION, overrides=(override,))
 
 
-def _right(content: bytes, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which images the file classifies right."""
+def _right(file: TFLiteModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the images that the file classifies right, as booleans."""
     try:
-        outputs = run_file("litert", content, images, "a file that was tried")
+        outputs = run_file("litert", file, images, "a file that was tried")
     except InputError:  # XNNPACK refuses scales that differ too much
         return np.zeros(len(labels), bool)
     return outputs.values.argmax(1) == labels
 
 
-def _ranked(float_file: bytes, int8_file: bytes, images: np.ndarray) -> list[list[str]]:
-    """Each operation with its adjacent_ops, that of the greatest harm first."""
+def _ranked(float_file: TFLiteModel, int8_file: TFLiteModel, images: np.ndarray) -> list[list[str]]:
+    """Return each operation with its adjacent ones, that of the greatest harm first."""
     around = adjacent_ops(float_file)
-    found = diagnose_contents(flatbuffer.without_softmax(float_file), flatbuffer.without_softmax(int8_file), images)
+    found = diagnose_files(float_file.without_softmax, int8_file.without_softmax, images)
     before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
     harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}
     return [around[tensor] for tensor in sorted(harm, key=lambda tensor: -harm[tensor]) if tensor in around]

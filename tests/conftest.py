@@ -19,6 +19,7 @@ from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sources import load_source
@@ -59,10 +60,10 @@ class _Files(dict):
         self._others = others
 
     def __missing__(self, recipe: str) -> Path:
-        content, preprocessing = self["float32"].read_bytes(), Preprocessing(32, 32)
+        float_file, preprocessing = TFLiteModel(self["float32"].read_bytes()), Preprocessing(32, 32)
         images, _ = sample(load_source("digits").train, preprocessing, 200)  # as make_trained.py
-        ranges = calibrate(content, images, preprocessing.input_range)
-        quantized = quantize(content, RECIPES[recipe], ranges)
+        ranges = calibrate(float_file, images, preprocessing.input_range)
+        quantized = quantize(float_file, RECIPES[recipe], ranges)
         part = QuantizedModel(quantized, RECIPES[recipe], "se_mobilenet", preprocessing, None)
         made = build_artifact(
             part, TARGETS["phone_cpu"], source=None, calibration=calibration_record(images, "min_max")

@@ -31,8 +31,8 @@ from keras_se.export.manifest import lowering_of, preprocessing_of_file, preproc
 from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.targets.edgetpu_rules import lint
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.inference import labels_of
 from keras_se.models.resnet import ResNet
 from keras_se.preprocessing import Preprocessing, find_preprocessing, save_record
@@ -180,25 +180,25 @@ def overwritten(path: Path) -> None:
 
 def tflite_in(folder: Path) -> Path:
     path = folder / "small.float32.tflite"
-    path.write_bytes(to_tflite(network()))
+    path.write_bytes(to_tflite(network()).content)
     return path
 
 
 def read_tflite(path: Path) -> None:
     """Everything that the commands do with a file that they have not made."""
-    content = flatbuffer.load(path)
-    for read in (
-        flatbuffer.custom_operations, flatbuffer.dtypes, flatbuffer.input_and_output_types, flatbuffer.ends,
-        flatbuffer.float_operations, flatbuffer.inlined, flatbuffer.input_name, flatbuffer.activation_names,
-        flatbuffer.operations, flatbuffer.quantizations, flatbuffer.without_softmax, recipe_of, lint,
+    file = TFLiteModel.load(path)
+    for name in (
+        "custom_operations", "dtype_counts", "io_types", "io_counts", "float_operations", "inlined", "input_name",
+        "activation_names", "operation_counts", "io_quantizations", "without_softmax",
     ):  # fmt: skip
-        read(content)
-    list(operations(content))
-    weight_error(content, content)
+        getattr(file, name)
+    recipe_of(file), lint(file)
+    list(operations(file.content))
+    weight_error(file, file)
     preprocessing_of_file(path)
-    if flatbuffer.input_shape(content)[1:] == IMAGES.shape[1:]:  # or parity refuses it
-        run_file("litert_reference", content, IMAGES, path)
-        run_file("litert", content, IMAGES, path)
+    if file.input_shape[1:] == IMAGES.shape[1:]:  # or parity refuses it
+        run_file("litert_reference", file, IMAGES, path)
+        run_file("litert", file, IMAGES, path)
 
 
 def manifest_in(folder: Path) -> Path:

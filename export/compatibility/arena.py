@@ -13,7 +13,7 @@ from keras import layers
 from keras_se.errors import InputError
 from keras_se.export.compatibility.layer_ops import operations_of
 from keras_se.export.conversion.decompose import CONVOLUTIONS
-from keras_se.export.quantization.recipes import Recipe
+from keras_se.export.quantization.recipes import INT16, Recipe
 from keras_se.export.targets.base import Target
 from keras_se.preprocessing import image_shape
 
@@ -31,7 +31,7 @@ def check_arena(model: keras.Model, target: Target, recipes: Sequence[Recipe]) -
         return
     shape = image_shape(model)
     for recipe in recipes:
-        size = 2 if recipe.name == "static_wi8_ai16" else 1
+        size = 2 if recipe.activations == INT16 else 1
         sizes = ((size * _values(operation), path) for path, operation in operations_of(model))
         most, name = max(sizes, default=(0, ""))
         if most > target.arena:

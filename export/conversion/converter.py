@@ -1,4 +1,7 @@
-"""Keras to a float .tflite file."""
+"""Conversion of a Keras model to a float .tflite file.
+
+In: a model, or the path of one. Out: a `TFLiteModel` of built-in operations for one image.
+"""
 
 import errno
 import math
@@ -13,10 +16,11 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError  # pyright: ignore[reportMissingImports]
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.decompose import fresh
+from keras_se.export.conversion.copies import fresh
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.model_names import check_names
 from keras_se.export.tflite.layer_names import layer_path
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import image_shape
 from keras_se.weights.model_file import load_model_file
 
@@ -24,7 +28,7 @@ _BLAMED = re.compile(r'"([^"\s]+)@__inference')  # MODEL/LAYER/…/OPERATION, in
 
 
 def load_model(path: Path | str) -> keras.Model:
-    """The model in a `.keras` file; nothing in it is executed.
+    """Load the model in a `.keras` file; nothing in it is executed.
 
     Raises:
         InputError: there is no such file, or it is not a Keras model.
@@ -56,8 +60,8 @@ def check_backend() -> None:
         )
 
 
-def to_tflite(model: keras.Model) -> bytes:
-    """The model as a float32 .tflite file of built-in operations, for one image at a time.
+def to_tflite(model: keras.Model) -> TFLiteModel:
+    """Convert a model to a float32 .tflite file of built-in operations, for one image at a time.
 
     Raises:
         InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
@@ -78,7 +82,7 @@ def to_tflite(model: keras.Model) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True
         try:
-            return converter.convert()
+            return TFLiteModel(converter.convert())
         except ConverterError as error:
             raise InputError(f"a .tflite file has no operation for {_blamed(str(error))}; replace it") from None
 
@@ -119,14 +123,14 @@ def _save(model: keras.Model, shape: tuple[int, ...], folder: str) -> None:
 
 
 def _blamed(message: str) -> str:
-    """The operations that the converter could not write, each with its layer; else its first line."""
+    """Return the operations that the converter could not write, each with its layer; else its first line."""
     paths = [path for path in dict.fromkeys(_BLAMED.findall(message)) if layer_path(path)]
     found = [f"{path.rpartition('/')[2]} of the layer {layer_path(path)}" for path in paths]
     return ", ".join(dict.fromkeys(found)) or message.splitlines()[0][:200]
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The model with every layer computing in float32; the casts of mixed precision would stay in the file."""
+    """Return the model with every layer in float32; the casts of mixed precision would stay in the file."""
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers(include_self=False)):
         return model
 

@@ -1,5 +1,10 @@
-"""A trained model written out in Keras's own layers: SE and activations apart, normalisations folded if asked."""
+"""Decomposition of a trained model into Keras's own layers, each one operation of a .tflite file.
 
+In: a functional or sequential model. Out: an equivalent one, with SE and activations as layers of their own, and batch
+normalisation folded on request.
+"""
+
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -8,17 +13,16 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_se.errors import InputError
+from keras_se.export.conversion.copies import copied, functional, is_known, reconfigured
+from keras_se.export.conversion.tensor_facts import Convolved, Tensor, TensorFacts
 from keras_se.layers.squeeze_excite import SqueezeExcite
-
-Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 """Layers with one kernel, a bias and an output of filters last."""
 
 
 def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
-    """The same function in layers that each become one operation of a .tflite file.
+    """Rewrite a model into layers that each become one operation of a .tflite file.
 
     SE becomes pooling, two 1x1 convolutions, a gate and a multiplication; an activation inside a layer becomes a layer
     behind it; swish becomes a sigmoid and a multiplication, hard sigmoid a shift, a ReLU6 and a scale. Weights are
@@ -38,74 +42,6 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
     )
 
 
-def copied(layer: Any, *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
-    """A layer with the same weights, or an operation, and its output.
-
-    Raises:
-        InputError: as of `fresh`.
-    """
-    return _with_weights(layer, fresh(layer), args, kwargs)
-
-
-def reconfigured(layer: Any, kind: type, config: Mapping[str, Any], *args: Any, **kwargs: Any) -> tuple[Any, Tensor]:
-    """A layer of another kind and configuration with the weights of `layer`, and its output."""
-    new: Any = kind.from_config(dict(config))  # pyright: ignore[reportAttributeAccessIssue]
-    return _with_weights(layer, new, args, kwargs)
-
-
-def fresh(layer: Any, **changes: Any) -> Any:
-    """Make a new layer, or operation, of the same class and configuration, with the changes.
-
-    Raises:
-        InputError: Keras cannot make it: it is a Lambda, whose function no configuration holds, or of a class that does
-            not say how it was made.
-    """
-    if isinstance(layer, layers.Lambda):
-        raise InputError(
-            f"the layer {layer.name} is a Lambda, and its Python function cannot be written in another form; write it "
-            "in Keras's layers, or as a layer of your own class with get_config"
-        )
-    try:
-        return type(layer).from_config({**layer.get_config(), **changes})
-    except (TypeError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()).partition(". ")[0][:200]
-        raise InputError(
-            f"the layer {layer.name}, a {type(layer).__name__}, must be able to be made again from its get_config; "
-            f"Keras says: {reason}"
-        ) from None
-
-
-def _with_weights(layer: Any, new: Any, args: Any, kwargs: Any) -> tuple[Any, Tensor]:
-    output = new(*args, **kwargs)
-    if isinstance(layer, layers.Layer):
-        new.set_weights(layer.get_weights())
-    if isinstance(layer, layers.Normalization):
-        new.finalize_state()  # it computes with what it once made of its weights
-    return new, output
-
-
-def is_known(layer: Any) -> bool:
-    """Whether it is of a class of Keras's or of ours: one that somebody derives from these may compute otherwise."""
-    return type(layer).__module__.partition(".")[0] in ("keras", "keras_se")
-
-
-def taken(layer: Any) -> Tensor:
-    """What a layer of a model reads; of several tensors the first."""
-    return layer._inbound_nodes[0].input_tensors[0]
-
-
-def is_graph(model: keras.Model) -> bool:
-    """Whether its layers are known from outside: it is functional or sequential, and of no class of its own."""
-    return isinstance(model, keras.Sequential) or type(model).__name__ == "Functional"
-
-
-def functional(model: keras.Model) -> keras.Model:
-    """The model as a functional one of its own, not yet compiled."""
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return keras.Model(model.input, model.output, name=model.name)
-
-
 class Fold(NamedTuple):
     """The original parameters of a layer of `CONVOLUTIONS`, and what its kernel and bias were multiplied by since.
 
@@ -122,16 +58,13 @@ class Fold(NamedTuple):
 
 
 class GraphRewriter:
-    """Writes one layer of a model at a time, on the tensors that the layers before it have become."""
+    """Rewriter of a model, one layer at a time, on the tensors that the layers before it have become."""
 
     def __init__(self, fold: bool):
         self._fold = fold
         self.folds: dict[str, Fold] = {}
         """By the name of a layer that was written."""
-        # A convolution whose output nothing has been applied to yet, by that output; and the outputs, so that no
-        # other gets the same id. The first convolution drops out of the graph if only the folded one is used.
-        self._convolutions: dict[int, tuple[layers.Layer, Tensor]] = {}
-        self._outputs: list[Tensor] = []
+        self._facts: dict[Tensor, TensorFacts] = defaultdict(TensorFacts)
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         self._dtype = getattr(layer, "dtype_policy", None)
@@ -155,14 +88,10 @@ class GraphRewriter:
         """A layer of `CONVOLUTIONS` without its activation, with changes of its configuration."""
         config = {**layer.get_config(), "activation": "linear", "name": name, **changes}
         new, output = reconfigured(layer, kind, config, x)
-        self._remember(output, new, x)
+        self._facts[output].convolved = Convolved(new, x)
         kernel, bias = np.array(new.kernel), np.array(new.bias) if new.use_bias else None
         self.folds[name] = Fold(kernel, bias)
         return output
-
-    def _remember(self, output: Tensor, convolution: layers.Layer, x: Tensor) -> None:
-        self._convolutions[id(output)] = (convolution, x)
-        self._outputs.append(output)
 
     def _activation(self, layer: layers.Layer, x: Tensor) -> Tensor:
         return self._activated(x, layer.activation, layer.name, name=layer.name)
@@ -214,23 +143,24 @@ class GraphRewriter:
         scale, offset = (np.broadcast_to(one, x.shape[-1]) for one in (scale, offset))
         if step is None:
             step = layers.Rescaling(scale.tolist(), offset.tolist())
-        if id(x) not in self._convolutions:
+        convolved = self._facts[x].convolved
+        if convolved is None:
             if len(x.shape) != 4:
                 return layers.Rescaling(scale.tolist(), offset.tolist(), dtype=self._dtype, name=name)(x)
             new = layers.DepthwiseConv2D(1, data_format="channels_last", trainable=False, dtype=self._dtype, name=name)
             output = new(x)
             new.set_weights([scale.reshape(1, 1, -1, 1), offset])
-            self._remember(output, new, x)
+            self._facts[output].convolved = Convolved(new, x)
             self.folds[name] = Fold(np.ones((1, 1, len(scale), 1), "float32"), None, steps=(step,))
             return output
-        before, x = self._convolutions[id(x)]
-        new = type(before).from_config({**before.get_config(), "use_bias": True, "name": name})
+        before, x = convolved  # which drops out of the graph if only the folded one is used
+        new: Any = type(before).from_config({**before.get_config(), "use_bias": True, "name": name})
         output = new(x)
         kernel, bias = np.asarray(before.kernel), np.asarray(before.bias) if before.use_bias else 0.0
         # A depthwise kernel has its filters in two axes, channels and multiplier.
         channels = kernel.shape[-2:] if isinstance(before, layers.DepthwiseConv2D) else kernel.shape[-1:]
         new.set_weights([kernel * scale.reshape(channels), bias * scale + offset])
-        self._remember(output, new, x)
+        self._facts[output].convolved = Convolved(new, x)
         fold = self.folds[before.name]
         self.folds[name] = fold._replace(steps=(*fold.steps, step))
         return output

@@ -1,4 +1,7 @@
-"""What SE's gate is in the mean, from a trained model alone."""
+"""Mean of SE's gate, from a trained model alone.
+
+In: a layer of a trained model. Out: one number a channel, or None where the model does not tell.
+"""
 
 from typing import Any
 
@@ -6,14 +9,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_se.export.conversion.decompose import taken
+from keras_se.export.conversion.copies import taken
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 _NODES = 32  # of the quadrature: a ReLU's mean to 1 %
 
 
 def mean_gate(layer: SqueezeExcite) -> np.ndarray | None:
-    """The gate `(channels,)` of the mean image.
+    """Return the gate `(channels,)` of the mean image.
 
     Batch normalisation gives each channel a known mean and deviation; taken to be normal, as in arXiv 1906.04721, they
     tell the mean behind the activation. The gate of that mean is near the mean gate, as a squeeze differs little

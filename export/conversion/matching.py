@@ -1,4 +1,7 @@
-"""What a form changes in a model."""
+"""Questions about a model and a lowering: the layers that it changes, and the operations that it removes.
+
+In: a model or a layer, and a `LoweringConfig`. Out: answers; nothing is rewritten here.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,18 +10,18 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_se.export.conversion.decompose import is_graph, taken
+from keras_se.export.conversion.copies import is_graph, taken
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
 def is_rewritten(model: keras.Model, lowering: LoweringConfig) -> bool:
-    """Whether a layer of the model is written otherwise in the form, and may be."""
+    """Return True if the lowering changes a layer of the model, and may."""
     return _writable(model) and any(_rewritten(layer, lowering) for layer in _layers(model))
 
 
 def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringConfig:
-    """The form without what makes no difference to this model: forms that come out equal give one file."""
+    """Return the lowering without the choices that make no difference to this model: equal ones give one file."""
     if not _writable(model):
         return PLAIN
     if not any(keras.activations.hard_swish in _activations(layer) for layer in _layers(model)):
@@ -33,7 +36,7 @@ def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringCo
 
 
 def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
-    """Operations that the converter would make of a layer and that do not occur in the form."""
+    """Return the operations that the converter would make of a layer and that the lowering removes."""
     found = set()
     if isinstance(layer, layers.Layer) and lowering.hard_swish == "decomposed":
         found.add("HARD_SWISH")
@@ -43,7 +46,7 @@ def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
 
 
 def _layers(model: keras.Model) -> Iterator[layers.Layer]:
-    """The model's layers, and those of models in it; a model of a class of its own is one layer."""
+    """Yield the model's layers, and those of models in it; a model of a class of its own is one layer."""
     for layer in model.layers:
         if isinstance(layer, keras.Model) and is_graph(layer):
             yield from _layers(layer)
@@ -52,7 +55,7 @@ def _layers(model: keras.Model) -> Iterator[layers.Layer]:
 
 
 def _writable(model: keras.Model) -> bool:
-    """Whether it and the models in it are graphs with channels last, in which each layer has a name and a call."""
+    """Return True for a graph, also of models within, with channels last, each layer with one name and one call."""
     every = [layer for layer in _layers(model) if not isinstance(layer, layers.InputLayer)]
     if not is_graph(model) or any(isinstance(layer, keras.Model) for layer in every):
         return False
@@ -83,12 +86,12 @@ def _activations(layer: Any) -> list[Any]:
 
 
 def is_squeezed(layer: layers.Layer) -> bool:
-    """Whether it is SE with a mean, which commutes with a layer."""
+    """Return True for SE with a mean, which commutes with a layer."""
     return isinstance(layer, SqueezeExcite) and layer.squeeze == "avg"
 
 
 def averages(layer: Any) -> bool:
-    """Whether it is an average pooling that a depthwise convolution can be, which has one stride for both sides."""
+    """Return True for an average pooling that a depthwise convolution, of one stride for both sides, can replace."""
     return isinstance(layer, layers.AveragePooling2D) and layer.pool_size != (1, 1) and len(set(layer.strides)) == 1
 
 
@@ -102,7 +105,7 @@ def leaves_out(layer: Any) -> bool:
 
 
 def _normalises_alone(layer: Any) -> bool:
-    """Whether it is a batch normalisation of maps that the converter would write as MUL and ADD: behind no weights."""
+    """Return True for a batch normalisation of maps behind no weights, which the converter writes as MUL and ADD."""
     if not isinstance(layer, layers.BatchNormalization) or not layer._inbound_nodes:
         return False
     x = taken(layer)
@@ -112,7 +115,7 @@ def _normalises_alone(layer: Any) -> bool:
 
 
 def cuts_off_a_concatenation(layer: Any) -> bool:
-    """Whether it is a ReLU, and alone reads a concatenation."""
+    """Return True for a ReLU that alone reads a concatenation."""
     relu = isinstance(layer, layers.ReLU) or (
         isinstance(layer, layers.Activation) and layer.activation in (keras.activations.relu, keras.activations.relu6)
     )

@@ -1,4 +1,7 @@
-"""What a file costs on this machine: latency, alone or over another file's, and memory."""
+"""Cost of a file on this machine.
+
+In: .tflite files. Out: for each latency, alone or over another file's, and memory.
+"""
 
 import contextlib
 import os
@@ -12,14 +15,14 @@ from keras_se.export.evaluation.latency import OPEN, Ratio
 from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.registry import ENGINES, find_engine
 from keras_se.export.sandbox import runner
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 _CHILD = "keras_se.export.evaluation.latency"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What a file costs on an engine."""
+    """Cost of a file on an engine."""
 
     file: str
     engine: str
@@ -90,10 +93,10 @@ def benchmark(
         raise InputError(f"engines must name at least one of {', '.join(OPEN)}; got none")
     for name in engines:
         _check_engine(name)
-    contents = {file: _content(file, engines) for file in (*files, *([] if against is None else [against]))}
-    figures = {file: _figures(file, contents[file]) for file in dict.fromkeys(files)}
+    loaded = {file: _loaded(file, engines) for file in (*files, *([] if against is None else [against]))}
+    figures = {file: _figures(file, loaded[file]) for file in dict.fromkeys(files)}
     return [
-        _bench(file, contents, figures[file], engine, count, batch, runs, profile, against)
+        _bench(file, loaded, figures[file], engine, count, batch, runs, profile, against)
         for file in figures
         for engine in dict.fromkeys(engines)
         for count in ((1,) if engine == "tflm" else dict.fromkeys(threads))
@@ -144,28 +147,29 @@ def _check_engine(name: str) -> None:
         raise InputError(f"bench runs {', '.join(OPEN)}; got {name!r}")
 
 
-def _content(file: Path | str, engines: Sequence[str]) -> bytes:
-    content = flatbuffer.load(file)
-    recipe = recipe_of(content).name
+def _loaded(path: Path | str, engines: Sequence[str]) -> TFLiteModel:
+    file = TFLiteModel.load(path)
+    recipe = recipe_of(file).name
     for name in engines:
         if recipe in ENGINES[name].unsupported_recipes:
-            raise InputError(f"engine {name} cannot run {recipe} files; got {file}")
-    return content
+            raise InputError(f"engine {name} cannot run {recipe} files; got {path}")
+    return file
 
 
-def _bench(file, contents, figures, engine, threads, batch, runs, profile, against) -> Bench:
-    content = contents[file]
+def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against) -> Bench:
     asked = {"engine": engine, "threads": threads, "batch": batch, "runs": runs}
-    name = flatbuffer.described(file, content)
+    name = loaded[file].described(file)
 
     def child(function: str, where: str = name, **arguments) -> dict[str, Any]:
-        return runner.call(f"{_CHILD}:{function}", by=engine, file=where, alone=True, content=content, **arguments)
+        return runner.call(
+            f"{_CHILD}:{function}", by=engine, file=where, alone=True, content=loaded[file].content, **arguments
+        )
 
     measured = child("measure", **asked)
     parts = child("measure_operations", **asked)["operations"] if profile else None
     ratio = None
     if against is not None:
-        ratio = child("measure_ratio", f"{name} or {against}", reference=contents[against], **asked)
+        ratio = child("measure_ratio", f"{name} or {against}", reference=loaded[against].content, **asked)
     return Bench(
         file=str(file),
         engine=engine,
@@ -179,10 +183,10 @@ def _bench(file, contents, figures, engine, threads, batch, runs, profile, again
     )
 
 
-def _figures(file: Path | str, content: bytes) -> dict[str, int | None]:
-    """What does not depend on how the file runs; None for what its engine does not take."""
-    found: dict[str, int | None] = {"bytes": len(content), "partitions": None, "arena_bytes": None}
+def _figures(path: Path | str, file: TFLiteModel) -> dict[str, int | None]:
+    """Return the figures that do not depend on how the file runs; None where an engine does not take it."""
+    found: dict[str, int | None] = {"bytes": len(file.content), "partitions": None, "arena_bytes": None}
     for function in ("runtimes.litert:partitions", "evaluation.memory:arena_bytes"):
         with contextlib.suppress(InputError):
-            found |= runner.call(f"keras_se.export.{function}", by="bench", file=file, content=content)
+            found |= runner.call(f"keras_se.export.{function}", by="bench", file=path, content=file.content)
     return found

@@ -16,8 +16,9 @@ from keras_se.export.manifest import preprocessing_of_manifest
 from keras_se.export.runtimes.base import Outputs
 from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.sandbox import runner
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.flatbuffer import CASTS
 from keras_se.export.tflite.metadata_reader import FileMetadata, read_metadata
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing
 
@@ -44,22 +45,22 @@ def load_classifier(
         (32, 32)
     """
     find_engine(engine)
-    content = flatbuffer.load(file)
-    shape = flatbuffer.input_shape(content)
-    if flatbuffer.ends(content) != (1, 1) or len(shape) != 4 or len(flatbuffer.output_shape(content)) != 2:
+    model = TFLiteModel.load(file)
+    shape = model.input_shape
+    if model.io_counts != (1, 1) or len(shape) != 4 or len(model.output_shape) != 2:
         raise InputError(
             f"{file} must take one image (1, height, width, channels) and give one row of scores; it takes {shape} and "
-            f"gives {flatbuffer.output_shape(content)}"
+            f"gives {model.output_shape}"
         )
-    metadata = read_metadata(content)
+    metadata = read_metadata(model)
     if preprocessing is None:
-        preprocessing = _preprocessing(Path(file), content, metadata)
-    described = flatbuffer.described(file, content)
-    shares = _gives_shares(content)
+        preprocessing = _preprocessing(Path(file), model, metadata)
+    described = model.described(file)
+    shares = _gives_shares(model)
 
     def scores(images: np.ndarray) -> np.ndarray:
         run = runner.call(
-            _RUN, by=engine, file=described, steps=len(images), name=engine, content=content, images=images
+            _RUN, by=engine, file=described, steps=len(images), name=engine, content=model.content, images=images
         )
         values = Outputs(**run).values
         if metadata.scores is not None:
@@ -68,15 +69,15 @@ def load_classifier(
             return values  # a softmax in 8 bits does not sum to 1
         return probabilities(np.clip(values, 0, 1) if shares else values)
 
-    return Classifier(str(file), preprocessing, _classes(Path(file), content, metadata), scores)
+    return Classifier(str(file), preprocessing, _classes(Path(file), model, metadata), scores)
 
 
-def _preprocessing(file: Path, content: bytes, metadata: FileMetadata) -> Preprocessing:
+def _preprocessing(file: Path, model: TFLiteModel, metadata: FileMetadata) -> Preprocessing:
     """What the file takes: its own normalisation of a float input goes before the network's in the manifest."""
-    _, height, width, _ = flatbuffer.input_shape(content)
+    _, height, width, _ = model.input_shape
     manifest = preprocessing_of_manifest(file)
-    [kind], _ = flatbuffer.input_and_output_types(content)
-    [(scale, zero)], _ = flatbuffer.quantizations(content)
+    [kind], _ = model.io_types
+    [(scale, zero)], _ = model.io_quantizations
     base = manifest or Preprocessing(height, width)
     if kind == "FLOAT32" and metadata.mean and metadata.std:
         return replace(base, mean=_of_pixels(metadata.mean), std=_of_pixels(metadata.std))
@@ -97,9 +98,9 @@ def _of_pixels(values: tuple[float, ...]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _classes(file: Path, content: bytes, metadata: FileMetadata) -> tuple[str, ...] | None:
+def _classes(file: Path, model: TFLiteModel, metadata: FileMetadata) -> tuple[str, ...] | None:
     """The names of the classes: by the manifest, the file itself, or the record of the run in whose folder it is."""
-    outputs = max(2, flatbuffer.output_shape(content)[1])
+    outputs = max(2, model.output_shape[1])
     for names in (_of_manifest(file), metadata.labels, labels_of(file)):
         if names is not None and len(names) == outputs:
             return names
@@ -117,7 +118,7 @@ def _of_manifest(file: Path) -> tuple[str, ...] | None:
     return tuple(map(str, classes)) if isinstance(classes, list) else None
 
 
-def _gives_shares(content: bytes) -> bool:
+def _gives_shares(model: TFLiteModel) -> bool:
     """Whether the file ends in a softmax or a sigmoid."""
-    named = [name for name in flatbuffer.operation_names(content) if name not in flatbuffer.CASTS]
+    named = [name for name in model.operation_names if name not in CASTS]
     return bool(named) and named[-1] in ("SOFTMAX", "LOGISTIC")

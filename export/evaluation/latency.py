@@ -1,4 +1,7 @@
-"""How long a file takes on this machine: alone, by its operations, and over another file."""
+"""Latency of a file on this machine: alone, by its operations, and over another file.
+
+In: contents of files, in a child process. Out: milliseconds, and ratios of runs in turn.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +14,7 @@ from keras_se.errors import InputError
 from keras_se.export.evaluation.memory import peak_bytes, resident_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.runtimes.tflite_micro import micro_interpreter
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 from keras_se.progress import track
 
@@ -32,7 +35,7 @@ Open = Callable[[bytes, int, int | None], Run]
 
 
 class Ratio(NamedTuple):
-    """The latency of one file over that of another, of runs in turn."""
+    """Latency of one file over that of another, of runs in turn."""
 
     ratio: float
     """Of the medians of their runs in a round: the median round's. The machine's speed changes between rounds, so that
@@ -49,7 +52,7 @@ class Ratio(NamedTuple):
 
 
 def _in_turn(opened: Sequence[Callable[[], Run]], rounds: int) -> Iterator[list[float]]:
-    """The seconds that a run of each takes, round by round."""
+    """Yield the seconds that a run of each takes, round by round."""
     for session, numbers in enumerate(np.array_split(np.arange(rounds), min(rounds, _SESSIONS))):
         order = (0, 1) if session % 2 else (1, 0)
         runs = {which: opened[which]() for which in order}
@@ -74,7 +77,7 @@ def measure(content: bytes, engine: str, threads: int, batch: int | None, runs: 
         "median_ms": median,
         "q1_ms": q1,
         "q3_ms": q3,
-        "batch": flatbuffer.input_shape(content)[0] if batch is None else batch,
+        "batch": TFLiteModel(content).input_shape[0] if batch is None else batch,
         "peak_memory_bytes": None if before is None or peak is None else peak - before,
     }
 
@@ -97,7 +100,7 @@ def measure_operations(content: bytes, engine: str, threads: int, batch: int | N
 def measure_ratio(
     content: bytes, reference: bytes, engine: str, threads: int, batch: int | None, runs: int
 ) -> dict[str, Any]:
-    """The fields of `Ratio`; to be run in a child process.
+    """Return the fields of `Ratio`; to be run in a child process.
 
     Whatever else the machine does in a round, it does to both; and each comes first in every other round. Both are
     opened anew a few times.
@@ -119,7 +122,7 @@ def _timed(run: Run, repeats: int) -> list[float]:
 
 
 def _each(run: Run, repeats: int) -> Iterator[float]:
-    """The seconds of each run."""
+    """Yield the seconds of each run."""
     for _ in range(repeats):
         start = time.perf_counter()
         run()
@@ -150,7 +153,7 @@ def _litert(content: bytes, threads: int, batch: int | None, resolver: str) -> R
 def _tflm(content: bytes, threads: int, batch: int | None) -> Run:
     del threads
     interpreter = micro_interpreter(content)
-    for number in range(flatbuffer.ends(content)[0]):
+    for number in range(TFLiteModel(content).io_counts[0]):
         taken = interpreter.get_input_details(number)
         if batch not in (None, taken["shape"][0]):
             raise RuntimeError(f"it takes the file's own batch of {taken['shape'][0]}; got a batch of {batch}")

@@ -1,4 +1,7 @@
-"""Where a quantized file departs from its float file: both have the same tensor names."""
+"""Error of a quantized file against its float file, operation by operation: both have the same tensor names.
+
+In: both files and images. Out: a `Diagnosis` of each operation.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,8 +15,8 @@ from keras_se.errors import InputError
 from keras_se.export.runtimes.litert import REFERENCE_KERNELS
 from keras_se.export.runtimes.tensors import each_images_tensors
 from keras_se.export.sandbox import runner
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.layer_names import layer_path
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.progress import track
 
 
@@ -46,11 +49,11 @@ class Diagnosis:
 
     @property
     def name(self) -> str:
-        """The layer that the tensor is of and, in SE, which of its operations."""
+        """The layer of the tensor and, within SE, the layer of its own."""
         return layer_path(self.tensor.rpartition(";")[2]) or self.tensor
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, which has no infinity."""
+        """Return the fields as JSON has them, which has no infinity."""
         fields = dataclasses.asdict(self)
         return {name: None if value in (np.inf, -np.inf) else value for name, value in fields.items()}
 
@@ -75,14 +78,14 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
         >>> worst.lost_db > 0
         True
     """
-    contents = flatbuffer.load(float_file), flatbuffer.load(quantized_file)
-    if not _have_the_same_names(*contents):  # any two files may share the name of an input or an output
+    files = TFLiteModel.load(float_file), TFLiteModel.load(quantized_file)
+    if not _have_the_same_names(*files):  # any two files may share the name of an input or an output
         raise InputError(f"{quantized_file} was not made of {float_file}: most of its tensors have other names")
-    return diagnose_contents(*contents, images, file=f"{float_file} or {quantized_file}")
+    return diagnose_files(*files, images, file=f"{float_file} or {quantized_file}")
 
 
-def diagnose_contents(
-    float_file: bytes, quantized_file: bytes, images: np.ndarray, *, file: str = "the file"
+def diagnose_files(
+    float_file: TFLiteModel, quantized_file: TFLiteModel, images: np.ndarray, *, file: str = "the file"
 ) -> list[Diagnosis]:
     """`diagnose` for files that are not on disk; both run in a child process.
 
@@ -91,7 +94,7 @@ def diagnose_contents(
     Raises:
         InputError: the images do not have the input's shape, there are none, or a file does not run.
     """
-    shape = flatbuffer.input_shape(float_file)
+    shape = float_file.input_shape
     if images.shape[1:] != shape[1:]:
         raise InputError(f"images must be (n, {', '.join(map(str, shape[1:]))}); got {images.shape}")
     if not len(images):
@@ -101,17 +104,17 @@ def diagnose_contents(
         by=REFERENCE_KERNELS,
         file=file,
         steps=len(images),
-        float_file=float_file,
-        quantized_file=quantized_file,
+        float_content=float_file.content,
+        quantized_content=quantized_file.content,
         images=images,
     )
     return [Diagnosis(**one) for one in found["diagnoses"]]
 
 
-def diagnose_in_child(float_file: bytes, quantized_file: bytes, images: np.ndarray) -> dict[str, Any]:
-    """The fields of each `Diagnosis`; to be run in a child process."""
-    contents = float_file, quantized_file
-    graphs = [_written(content) for content in contents]
+def diagnose_in_child(float_content: bytes, quantized_content: bytes, images: np.ndarray) -> dict[str, Any]:
+    """Return the fields of each `Diagnosis`; to be run in a child process."""
+    contents = float_content, quantized_content
+    graphs = [_written(TFLiteModel(content)) for content in contents]
     shared = [name for name in graphs[1] if name in graphs[0]]
     sums = {name: _Sums() for name in shared}
     runs = [_run(content, images, shared) for content in contents]
@@ -129,7 +132,7 @@ def diagnose_in_child(float_file: bytes, quantized_file: bytes, images: np.ndarr
 
 @dataclass(frozen=True)
 class _Tensor:
-    """What one run left in a tensor, and the range that its type and scale can hold, half a step of rounding
+    """Values that one run left in a tensor, and the range that its type and scale can hold, half a step of rounding
     included."""
 
     values: np.ndarray
@@ -138,7 +141,7 @@ class _Tensor:
 
 
 class _Sums:
-    """What is known of a tensor after some images."""
+    """Sums over the images, from which the figures of a tensor follow."""
 
     def __init__(self):
         self.signal = self.noise = 0.0
@@ -174,24 +177,24 @@ class _Sums:
         )
 
 
-def _have_the_same_names(float_file: bytes, quantized_file: bytes) -> bool:
-    exact, quantized = (_written(content).keys() for content in (float_file, quantized_file))
+def _have_the_same_names(float_file: TFLiteModel, quantized_file: TFLiteModel) -> bool:
+    exact, quantized = (_written(file).keys() for file in (float_file, quantized_file))
     return 2 * len(exact & quantized) >= len(quantized)
 
 
-def _written(content: bytes) -> dict[str, tuple[str, list[str]]]:
-    """The operation that writes a tensor and the tensors that it reads, by the tensor's name, in order."""
-    graph = flatbuffer.unpack(content).subgraphs[0]
+def _written(file: TFLiteModel) -> dict[str, tuple[str, list[str]]]:
+    """Return the operation that writes each tensor and the tensors that it reads, by the tensor's name, in order."""
+    graph = file.graph
     names = [tensor.name.decode() for tensor in graph.tensors]
     return {
         names[output]: (operation, [names[one] for one in operator.inputs if one >= 0])
-        for operator, operation in zip(graph.operators, flatbuffer.operation_names(content), strict=False)
+        for operator, operation in zip(graph.operators, file.operation_names, strict=False)
         for output in operator.outputs
     }
 
 
 def _run(content: bytes, images: np.ndarray, names: list[str]) -> Iterator[dict[str, _Tensor]]:
-    """The named tensors after each image."""
+    """Yield the named tensors after each image."""
     for tensors in each_images_tensors(content, images, names, resolver="BUILTIN_REF"):
         yield {name: _dequantized(*tensor) for name, tensor in tensors.items()}
 

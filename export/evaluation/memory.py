@@ -1,4 +1,7 @@
-"""What a file takes of memory while it runs."""
+"""Memory that a file takes while it runs: of TFLite Micro's arena, and of this process.
+
+In: a file's content. Out: bytes.
+"""
 
 import contextlib
 import os
@@ -31,7 +34,7 @@ def arena_bytes(content: bytes) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _standard_error(file: int) -> Iterator[None]:
-    """That of native code, too, into the file."""
+    """Redirect standard error, also that of native code, into a file."""
     kept = os.dup(2)
     os.dup2(file, 2)
     try:
@@ -42,14 +45,14 @@ def _standard_error(file: int) -> Iterator[None]:
 
 
 def resident_bytes() -> int | None:
-    """Physical memory of this process; None where Linux's /proc is not. The peak begins anew here."""
+    """Return the physical memory of this process, and reset its peak; None where Linux's /proc is not."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
 
 def peak_bytes() -> int | None:
-    """The most of it since `resident_bytes` was called."""
+    """Return the peak of physical memory since `resident_bytes` was called."""
     return _status("VmHWM")
 
 

@@ -1,4 +1,7 @@
-"""The float network with the roundings of a quantized file: how close that file's arithmetic can come to the float."""
+"""Prediction of a quantized file's noise: the float network with that file's roundings.
+
+In: the float file, the quantized one, and ranges. Out: a file that rounds alike and computes in float.
+"""
 
 from typing import Any
 
@@ -6,15 +9,9 @@ import numpy as np
 
 from keras_se.export.quantization.calibration import Ranges
 from keras_se.export.tflite.constants import constants, dequantized, original_name
-from keras_se.export.tflite.flatbuffer import (
-    WEIGHTED,
-    activations,
-    new_operation,
-    operation_names,
-    pack,
-    schema,
-    unpack,
-)
+from keras_se.export.tflite.flatbuffer import WEIGHTED, schema
+from keras_se.export.tflite.graph_edits import new_operation
+from keras_se.export.tflite.model import TFLiteModel
 
 _Code = schema.BuiltinOperator
 _INT8 = schema.TensorType.INT8
@@ -22,24 +19,24 @@ _FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "SOFTMAX": (1 / 256
 """Scale and zero point that int8 kernels give what they compute, whatever its range."""
 
 
-def with_roundings(float_file: bytes, candidate: bytes, ranges: Ranges) -> bytes:
-    """The float file with the candidate's constants, and each activation that has 8 bits there rounded to 8 bits.
+def with_roundings(float_file: TFLiteModel, candidate: TFLiteModel, ranges: Ranges) -> TFLiteModel:
+    """Return the float file with the candidate's constants and with its 8-bit activations rounded to 8 bits.
 
     It computes in float: no integer kernel, and none of the candidate's scales of activations, is trusted.
 
     Args:
         ranges: of the float file's activations, on the images that the two are compared on.
     """
-    model = unpack(float_file)
+    model = float_file.editable()
     [graph] = model.subgraphs
     meant = {original_name(name): dequantized(values, known) for name, values, known in constants(candidate)}
     for tensor in graph.tensors:
         values, buffer = meant.get(tensor.name.decode()), model.buffers[tensor.buffer]
         if values is not None and tensor.type == schema.TensorType.FLOAT32 and buffer.data is not None:
             buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
-    kinds = dict(zip(map(id, graph.operators), operation_names(float_file), strict=False))
+    kinds = dict(zip(map(id, graph.operators), float_file.operation_names, strict=False))
     rounded = _rounded(candidate)
-    moving = activations(graph)
+    moving = float_file.activations
     written = [(None, int(index)) for index in graph.inputs]
     written += [(op, int(index)) for op in graph.operators for index in op.outputs if int(index) in moving]
     after: dict[int, list[Any]] = {}
@@ -58,15 +55,14 @@ def with_roundings(float_file: bytes, candidate: bytes, ranges: Ranges) -> bytes
     graph.operators = after.get(id(None), []) + [one for op in graph.operators for one in (op, *after.get(id(op), ()))]
     for signature in model.signatureDefs or ():
         signature.outputs[0].tensorIndex = int(graph.outputs[0])
-    return pack(model)
+    return TFLiteModel.packed(model)
 
 
-def _rounded(candidate: bytes) -> set[str]:
-    """The activations that the candidate holds in 8 bits, or rounds to 8 bits where an operation reads them."""
-    graph = unpack(candidate).subgraphs[0]
-    moving = activations(graph)
+def _rounded(candidate: TFLiteModel) -> set[str]:
+    """Return the activations that the candidate holds in 8 bits, or rounds to 8 bits where an operation reads them."""
+    graph, moving = candidate.graph, candidate.activations
     found = {index for index in moving if graph.tensors[index].type == _INT8}
-    for op, kind in zip(graph.operators, operation_names(candidate), strict=False):
+    for op, kind in zip(graph.operators, candidate.operation_names, strict=False):
         if kind in WEIGHTED and graph.tensors[op.inputs[1]].type == _INT8:
             found.add(int(op.inputs[0]))  # dynamic, where that is a float
     return {original_name(graph.tensors[index].name.decode()) for index in found}

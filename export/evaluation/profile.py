@@ -1,4 +1,4 @@
-"""What each operation of a file takes, and the Keras layer that it comes from.
+"""Operations of a file as files of their own, each with the Keras layer that it comes from.
 
 XNNPACK makes one operation of a whole graph, and LiteRT's Python interpreter has no profiler: so each operation runs
 as a file of its own, on the same engine. Its weights lie in the cache then as they may not in the whole, and each call
@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.flatbuffer import pack
+from keras_se.export.tflite.graph_edits import drop_untouched
 from keras_se.export.tflite.layer_names import layer_of
+from keras_se.export.tflite.model import TFLiteModel
 
 
 class Operation(NamedTuple):
@@ -28,20 +30,17 @@ class Operation(NamedTuple):
 
 
 def operations(content: bytes) -> Iterator[Operation]:
-    """Each operation that depends on the input, with those that prepare its constants, in the order of the graph."""
-    model = flatbuffer.unpack(flatbuffer.inlined(content))
-    graph = model.subgraphs[0]
-    active = flatbuffer.activations(graph)
+    """Yield each operation that depends on the input, with those that prepare its constants, in their order."""
+    file = TFLiteModel(content).inlined
+    graph, active = file.graph, file.activations
     preparing = [op for op in graph.operators if active.isdisjoint(map(int, op.outputs))]
-    names = flatbuffer.builtin_names()
-    for op in graph.operators:
+    for op, name in zip(graph.operators, file.operation_names, strict=False):  # those of loops come behind
         if op not in preparing:
-            name = names[flatbuffer.builtin_code(model.operatorCodes[op.opcodeIndex])]
             tensor = graph.tensors[op.outputs[0]].name.decode()
-            yield Operation(name, layer_of(graph, op), tensor, _alone(model, op, preparing, active))
+            yield Operation(name, layer_of(graph, op), tensor, _alone(file.unpacked, op, preparing, active))
 
 
-def _alone(model: Any, op: Any, preparing: list[Any], active: set[int]) -> bytes:
+def _alone(model: Any, op: Any, preparing: list[Any], active: frozenset[int]) -> bytes:
     """A file of the operation: what it reads from others is its input."""
     alone = copy.copy(model)
     graph = copy.copy(model.subgraphs[0])
@@ -50,12 +49,12 @@ def _alone(model: Any, op: Any, preparing: list[Any], active: set[int]) -> bytes
     graph.outputs = np.array(op.outputs, np.int32)
     alone.subgraphs, alone.signatureDefs, alone.metadata = [graph], None, None
     alone.buffers = [copy.copy(buffer) for buffer in model.buffers]
-    flatbuffer.drop_untouched(alone)
-    return flatbuffer.pack(alone)
+    drop_untouched(alone)
+    return pack(alone)
 
 
 def _needed(op: Any, preparing: list[Any]) -> list[Any]:
-    """Those of the preparing operations that the operation's constants come from, in the order of the graph."""
+    """Return the preparing operations that the operation's constants come from, in the order of the graph."""
     read, needed = set(map(int, op.inputs)), []
     for one in reversed(preparing):
         if not read.isdisjoint(map(int, one.outputs)):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_se.export.conversion.decompose import copied
+from keras_se.export.conversion.copies import copied
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedInput, RoundedWeights
 from keras_se.export.quantization.weight_rounding import rounded_kernel
@@ -29,24 +29,24 @@ def lowering_of_aware(model: keras.Model) -> LoweringConfig:
 
 def freeze_ranges(model: keras.Model) -> keras.Model:
     """Copy a model of `quantize_aware` with kernels that are rounded for good and ranges that are constants."""
-    new: dict[int, layers.Layer] = {}  # a range may stand in two places
+    new: dict[layers.Layer, layers.Layer] = {}  # a range may stand in two places
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if id(layer) in new:
-            return new[id(layer)](*args)
+        if layer in new:
+            return new[layer](*args)
         if isinstance(layer, FakeQuantize):
             low, high = layer.range()
-            new[id(layer)] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
-            return new[id(layer)](*args)
+            new[layer] = FakeQuantize(low, high, name=layer.name, dtype=layer.dtype_policy)
+            return new[layer](*args)
         if isinstance(layer, RoundedWeights):
             kernel, bias = layer.folded()
             config = {**layer.layer.get_config(), "use_bias": bias is not None}
-            new[id(layer)] = type(layer.layer).from_config(config)
-            output = new[id(layer)](*args)
+            new[layer] = type(layer.layer).from_config(config)
+            output = new[layer](*args)
             weights = [rounded_kernel(layer.layer, kernel)] + ([] if bias is None else [bias])
-            new[id(layer)].set_weights([np.asarray(weight) for weight in weights])
+            new[layer].set_weights([np.asarray(weight) for weight in weights])
             return output
-        new[id(layer)], output = copied(layer, *args, **kwargs)
+        new[layer], output = copied(layer, *args, **kwargs)
         return output
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)

@@ -14,7 +14,8 @@ import tensorflow as tf
 from keras import layers
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.decompose import Fold, functional, is_graph
+from keras_se.export.conversion.copies import functional, is_graph
+from keras_se.export.conversion.decompose import Fold
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering import lower_with_folds
 from keras_se.export.conversion.matching import effective_config
@@ -126,9 +127,9 @@ def _trained(model: keras.Model, folds: Mapping[str, Fold]) -> set[str]:
     return trained
 
 
-def _readers(model: keras.Model) -> Counter[int]:
-    """Count the operations that read each tensor, by its id."""
-    return Counter(id(tensor) for layer in _computing(model) for tensor in keras.tree.flatten(layer.input))
+def _readers(model: keras.Model) -> Counter[Any]:
+    """Count the operations that read each tensor."""
+    return Counter(tensor for layer in _computing(model) for tensor in keras.tree.flatten(layer.input))
 
 
 def _computing(model: keras.Model) -> list[Any]:

@@ -4,8 +4,9 @@ In: a layer of a written-out model, and the range of its output. Out: the same l
 rounding that the file has there. A layer that `quantize_aware` is to take gets its row here.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,7 +14,8 @@ import numpy as np
 from keras import layers
 
 from keras_se.errors import InputError
-from keras_se.export.conversion.decompose import CONVOLUTIONS, Fold, copied
+from keras_se.export.conversion.copies import copied
+from keras_se.export.conversion.decompose import CONVOLUTIONS, Fold
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedInput, RoundedWeights
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
@@ -65,12 +67,26 @@ _REMEDIES: tuple[tuple[tuple[type, ...], str], ...] = (
 _REMEDY = "replace it, or quantize after training: export(model, ..., calibration=images)"
 
 
+@dataclass
+class _RoundingFacts:
+    """What the rounding of a model knows of a tensor."""
+
+    rounding: FakeQuantize | None = None
+    """The one that it, or an operation of the same scale, comes from."""
+    exact: Tensor | None = None
+    """The tensor before the rounding; of the model's input, the one behind it."""
+    fusable: bool = False
+    """Not rounded if a ReLU follows, as the file has one operation."""
+    pooled: Tensor | None = None
+    """An average before its rounding."""
+
+
 class Rounder:
     """Write one layer of a written-out model at a time, and the rounding of its output where the file has one."""
 
     def __init__(
         self,
-        readers: Counter[int],
+        readers: Counter[Tensor],
         folds: Mapping[str, Fold],
         ranges: dict[str, tuple[float, float]],
         learned: Container[str],
@@ -78,11 +94,7 @@ class Rounder:
     ):
         self._readers, self._folds, self._ranges = readers, folds, ranges
         self._learned, self._entry = learned, entry  # learned: by name, the layers whose range is
-        self._roundings: dict[int, FakeQuantize] = {}  # by the tensor that they, or an operation of their scale, gave
-        self._exact: dict[int, Tensor] = {}  # the tensor before a rounding
-        self._fusable: set[int] = set()  # roundings that are not made if a ReLU follows, as the file has one operation
-        self._pooled: dict[int, Tensor] = {}  # an average before its rounding
-        self._tensors: list[Tensor] = []  # alive, so that no other gets the same id
+        self._facts: dict[Tensor, _RoundingFacts] = defaultdict(_RoundingFacts)
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
         inputs: Any = keras.tree.map_structure(self._entered, args)
@@ -92,17 +104,18 @@ class Rounder:
             return self._rounded(self._convolved(layer, *inputs), layer, fusable=True)
         if isinstance(layer, layers.ReLU):
             [x] = inputs
-            if id(x) in self._pooled:  # the file has one operation, which gives the values that its input has
+            facts = self._facts[x]
+            if facts.pooled is not None:  # the file has one operation, which gives the values that its input has
                 rounding = self._rounding_of(x)
-                return self._keep(rounding(copied(layer, self._pooled[id(x)])[1]), rounding)
-            return self._rounded(copied(layer, self._exact[id(x)] if id(x) in self._fusable else x)[1], layer)
+                return self._keep(rounding(copied(layer, facts.pooled)[1]), rounding)
+            return self._rounded(copied(layer, facts.exact if facts.fusable else x)[1], layer)
         if isinstance(layer, layers.Concatenate):
             parts = [self._joined(*pair) for pair in zip(*inputs, layer.input, strict=True)]
             return self._rounded(copied(layer, parts)[1], layer)
         if isinstance(layer, layers.AveragePooling2D):  # rounded to the values that its input has
             rounding, exact = self._rounding_of(inputs[0]), copied(layer, *inputs)[1]
             output = self._keep(rounding(exact), rounding)
-            self._pooled[id(output)] = exact
+            self._facts[output].pooled = exact
             return output
         # The converter leaves out the mean of one position.
         if isinstance(layer, _SAME_SCALE) or _is_identity(layer):
@@ -141,23 +154,23 @@ class Rounder:
         """Round the model's input, which is the tensor that nothing has rounded yet."""
         if not isinstance(x, keras.KerasTensor):
             return x
-        if id(x) in self._roundings:
+        facts = self._facts[x]
+        if facts.rounding is not None:
             return x
-        if id(x) not in self._exact:
-            self._exact[id(x)] = self._keep(self._entry(x), self._entry)
-            self._tensors.append(x)
-        return self._exact[id(x)]
+        if facts.exact is None:
+            facts.exact = self._keep(self._entry(x), self._entry)
+        return facts.exact
 
     def _joined(self, x: Tensor, original: Tensor) -> Tensor:
         """Return a concatenation's input unrounded where nothing else reads it: the file rounds the whole."""
-        return self._exact.get(id(x), x) if self._readers[id(original)] == 1 else x
+        exact = self._facts[x].exact
+        return exact if exact is not None and self._readers[original] == 1 else x
 
-    def _rounding_of(self, x: Tensor) -> FakeQuantize:
-        return self._roundings[id(x)]
+    def _rounding_of(self, x: Tensor) -> Any:
+        return self._facts[x].rounding
 
     def _keep(self, x: Tensor, rounding: FakeQuantize) -> Tensor:
-        self._tensors.append(x)
-        self._roundings[id(x)] = rounding
+        self._facts[x].rounding = rounding
         return x
 
     def _rounded(self, exact: Tensor, layer: Any, *, fusable: bool = False, fixed=None) -> Tensor:
@@ -170,9 +183,8 @@ class Rounder:
             dtype=getattr(layer, "dtype_policy", None),
         )
         output = self._keep(rounding(exact), rounding)
-        self._exact[id(output)] = exact
-        if fusable:
-            self._fusable.add(id(output))
+        facts = self._facts[output]
+        facts.exact, facts.fusable = exact, fusable
         return output
 
 

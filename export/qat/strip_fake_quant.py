@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_se.export.quantization.calibration import Ranges
-from keras_se.export.tflite.flatbuffer import drop_untouched, operation_names, pack, unpack
+from keras_se.export.tflite.graph_edits import drop_untouched
+from keras_se.export.tflite.model import TFLiteModel
 
 # Operations whose output has the scale of their input, and those whose scale is fixed.
 _SAME_SCALE = frozenset(
@@ -17,7 +18,7 @@ _SAME_SCALE = frozenset(
 _FIXED = {"SOFTMAX": (0.0, 255 / 256), "LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
 
 
-def strip_fake_quant(content: bytes) -> tuple[bytes, Ranges]:
+def strip_fake_quant(file: TFLiteModel) -> tuple[TFLiteModel, Ranges]:
     """Remove the fake quantizations of a float file, and return the file with the range of each activation.
 
     The converter writes a fake quantization as QUANTIZE and DEQUANTIZE. Both go, and what the pair's scale and zero
@@ -26,9 +27,9 @@ def strip_fake_quant(content: bytes) -> tuple[bytes, Ranges]:
     Raises:
         ValueError: a tensor that would be quantized has no range.
     """
-    model = unpack(content)
+    model = file.editable()
     graph = model.subgraphs[0]
-    names = operation_names(content)
+    names = file.operation_names
     before: dict[int, int] = {}  # a tensor of a pair: the one that enters the pair
     ends: dict[int, tuple[float, float]] = {}
     kept = []
@@ -60,7 +61,7 @@ def strip_fake_quant(content: bytes) -> tuple[bytes, Ranges]:
             ends[output] = _constrained(name, ends.get(int(operator.inputs[0])), graph.tensors[output].name)
     ranges = {_name(graph, index): _range(*pair) for index, pair in ends.items()}
     drop_untouched(model)
-    return pack(model), ranges
+    return TFLiteModel.packed(model), ranges
 
 
 def _ends(quantization: Any) -> tuple[float, float]:

@@ -13,12 +13,14 @@ from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipes import RECIPES
 from keras_se.export.quantization.weight_rounding import rounded_kernel
 from keras_se.export.sandbox import runner
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants, dequantized
+from keras_se.export.tflite.flatbuffer import WEIGHTED
+from keras_se.export.tflite.graph_edits import add_constant, drop_untouched
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.progress import track
 
 
-def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
+def correct_biases(float_file: TFLiteModel, images: np.ndarray) -> TFLiteModel:
     """Correct the biases of a float file for the shift of each layer's mean output by the rounding of its weights.
 
     From each bias goes `sum((Wq - W) * E[x])` over the kernel's positions and input channels, with `W` the weights,
@@ -32,13 +34,13 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
     """
     rounded = {name: dequantized(*rest) for name, *rest in constants(_rounded(float_file))}
     weights = {name: values for name, values, _ in constants(float_file)}
-    model = flatbuffer.unpack(float_file)
+    model = float_file.editable()
     [graph] = model.subgraphs
     names = [tensor.name.decode() for tensor in graph.tensors]
     layers = [
         (op, kind)
-        for op, kind in zip(graph.operators, flatbuffer.operation_names(float_file), strict=False)
-        if kind in flatbuffer.WEIGHTED and names[op.inputs[1]] in weights
+        for op, kind in zip(graph.operators, float_file.operation_names, strict=False)
+        if kind in WEIGHTED and names[op.inputs[1]] in weights
     ]
     means = _means(float_file, images, {names[op.inputs[0]] for op, _ in layers})
     for op, kind in layers:
@@ -46,16 +48,16 @@ def correct_biases(float_file: bytes, images: np.ndarray) -> bytes:
         shift = _shift(kind, rounded[kernel] - weights[kernel], means[taken])
         old = weights[names[op.inputs[2]]] if op.inputs[2] >= 0 else np.zeros(len(shift))
         name = f"{names[op.outputs[0]]}/corrected_bias"
-        op.inputs = np.array([*op.inputs[:2], flatbuffer.add_constant(model, name, old - shift)], np.int32)
-    flatbuffer.drop_untouched(model)
-    return flatbuffer.pack(model)
+        op.inputs = np.array([*op.inputs[:2], add_constant(model, name, old - shift)], np.int32)
+    drop_untouched(model)
+    return TFLiteModel.packed(model)
 
 
-def _rounded(float_file: bytes) -> bytes:
+def _rounded(float_file: TFLiteModel) -> TFLiteModel:
     return quantize(float_file, RECIPES["weight_only_wi8_afp32"])
 
 
-def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
+def _means(float_file: TFLiteModel, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
     """Measure the mean of each channel, which is the last axis, over the images and all other axes."""
     listed = sorted(names)
     means = runner.call(
@@ -63,7 +65,7 @@ def _means(content: bytes, images: np.ndarray, names: set[str]) -> dict[str, np.
         by="bias correction",
         file="the float file",
         steps=len(images),
-        content=content,
+        content=float_file.content,
         images=images,
         names=listed,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants, original_name
+from keras_se.export.tflite.model import TFLiteModel
 
 _BIAS_OF = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3}
 """Which input of an operation its bias is; the kernel is the second."""
@@ -17,7 +18,7 @@ _MOST = {"INT32": 2**30, "INT64": 2**38}
 """The steps that a bias may have: the sum of products is added in 32 bits, or in the 40 that an Ethos-U has."""
 
 
-def with_biases_in_range(content: bytes, float_file: bytes) -> bytes:
+def with_biases_in_range(quantized: TFLiteModel, float_file: TFLiteModel) -> TFLiteModel:
     """Return the quantized file with coarser steps for kernels that are too small beside their bias.
 
     A bias has the step of its input times that of its kernel. Where a channel's kernel is next to nothing, as after a
@@ -25,15 +26,15 @@ def with_biases_in_range(content: bytes, float_file: bytes) -> bytes:
     is all that the channel gives, would be cut off at the end of its type.
 
     Args:
-        content: of the quantizer, made of `float_file`.
+        quantized: of the quantizer, made of `float_file`.
     """
     originals = {name: values for name, values, _ in constants(float_file) if values.dtype == np.float32}
-    model = flatbuffer.unpack(content)
+    model = quantized.editable()
     changed = False
     for graph in model.subgraphs:
         for kernel, users in _users_of_kernels(model, graph).items():
             changed |= _coarsen(model, graph, kernel, users, originals)
-    return flatbuffer.pack(model) if changed else content
+    return TFLiteModel.packed(model) if changed else quantized
 
 
 def _users_of_kernels(model: Any, graph: Any) -> dict[int, list[tuple[int, int]]]:

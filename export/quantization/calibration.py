@@ -15,15 +15,8 @@ from keras_se.errors import InputError
 from keras_se.export.quantization.observers import LEAST_RANGE, find_method
 from keras_se.export.runtimes.tensors import each_images_tensors
 from keras_se.export.sandbox import runner
-from keras_se.export.tflite.flatbuffer import (
-    activation_names,
-    input_name,
-    input_shape,
-    operation_names,
-    unpack,
-    written_by,
-)
 from keras_se.export.tflite.layer_names import layers_by_tensor
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.progress import track
 
 Ranges = dict[str, dict[str, np.ndarray]]  # tensor name -> {"min", "max"}
@@ -79,7 +72,7 @@ def _each_image(source: Iterable[Any], shape: tuple[int, int, int]) -> Iterator[
 
 
 def calibrate(
-    float_file: bytes,
+    float_file: TFLiteModel,
     images: np.ndarray,
     input_range: tuple[float, float] | None = None,
     *,
@@ -96,7 +89,7 @@ def calibrate(
     Raises:
         InputError: there is no such method, the file has loops, or an activation is not finite.
     """
-    if "WHILE" in operation_names(float_file):
+    if "WHILE" in float_file.operation_names:
         raise InputError("a static recipe takes no loop; use unroll=True in an LSTM or GRU, or choose float32")
     find_method(method)
     observed = runner.call(
@@ -104,36 +97,36 @@ def calibrate(
         by="calibration",
         file="the float file",
         steps=len(images),
-        float_file=float_file,
+        content=float_file.content,
         images=images,
         method=method,
     )
     ranges = {name: _widened(*ends) for name, ends in zip(observed["names"], observed["ranges"].tolist(), strict=True)}
     if input_range is not None:
-        ranges[input_name(float_file)] = _as_arrays(*input_range)
+        ranges[float_file.input_name] = _as_arrays(*input_range)
     return ranges
 
 
-def observe(float_file: bytes, images: np.ndarray, method: str) -> dict[str, Any]:
+def observe(content: bytes, images: np.ndarray, method: str) -> dict[str, Any]:
     """Observe the activations: their "names", and for each the method's range; to be run in a child process.
 
     Raises:
         InputError: an activation is not finite.
     """
-    make = find_method(method).observer
-    observers = {name: make() for name in activation_names(float_file)}
-    padded = written_by(float_file, "PADV2")  # before a maximum, with minus infinity
-    runs = each_images_tensors(float_file, images, observers, resolver="BUILTIN")
+    make, file = find_method(method).observer, TFLiteModel(content)
+    observers = {name: make() for name in file.activation_names}
+    padded = file.written_by("PADV2")  # before a maximum, with minus infinity
+    runs = each_images_tensors(content, images, observers, resolver="BUILTIN")
     for tensors in track(runs, f"Calibrating on {len(images)} images", total=len(images)):
         for name, tensor in tensors.items():
             if not (np.isfinite(tensor.values).all() or name in padded):
-                raise _not_finite(float_file, name)
+                raise _not_finite(file, name)
             observers[name].add(tensor.values)
     ranges = np.array([observer.range() for observer in observers.values()], "float64")
     return {"names": list(observers), "ranges": ranges}
 
 
-def magnitudes(float_file: bytes, images: np.ndarray) -> dict[str, float]:
+def magnitudes(float_file: TFLiteModel, images: np.ndarray) -> dict[str, float]:
     """Measure the greatest magnitude that each operation of a float file gives, in a child process.
 
     Args:
@@ -145,7 +138,7 @@ def magnitudes(float_file: bytes, images: np.ndarray) -> dict[str, float]:
         "keras_se.export.runtimes.tensors:greatest_magnitudes",
         by="LiteRT",
         file="the float file",
-        content=float_file,
+        content=float_file.content,
         images=images,
     )
     names, greatest = measured["names"], measured["magnitudes"].tolist()
@@ -154,15 +147,15 @@ def magnitudes(float_file: bytes, images: np.ndarray) -> dict[str, float]:
     return dict(zip(names, greatest, strict=True))
 
 
-def noise(float_file: bytes, low: float, high: float) -> np.ndarray:
+def noise(float_file: TFLiteModel, low: float, high: float) -> np.ndarray:
     """Images for a first run where there are no others: uniform noise, and the greatest value throughout."""
-    shape = input_shape(float_file)[1:]
+    shape = float_file.input_shape[1:]
     random = np.random.default_rng(0).uniform(low, high, (1, *shape))
     return np.concatenate([random, np.full((1, *shape), high)]).astype("float32")
 
 
-def _not_finite(float_file: bytes, tensor: str) -> InputError:
-    layer = layers_by_tensor(unpack(float_file).subgraphs[0]).get(tensor, tensor)
+def _not_finite(file: TFLiteModel, tensor: str) -> InputError:
+    layer = layers_by_tensor(file.graph).get(tensor, tensor)
     return InputError(
         f"activations must be finite; {layer} gives a NaN or an infinity: its weights or those before it are too large"
     )

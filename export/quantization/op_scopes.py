@@ -9,10 +9,11 @@ semicolon. The scope of the file's input is its own name.
 from typing import Any
 
 from keras_se.errors import InputError
-from keras_se.export.tflite.flatbuffer import WEIGHTED, activations, operation_names, unpack
+from keras_se.export.tflite.flatbuffer import WEIGHTED
+from keras_se.export.tflite.model import TFLiteModel
 
 
-def se_branch_ops(content: bytes) -> list[str]:
+def se_branch_ops(file: TFLiteModel) -> list[str]:
     """Find the operations of every SE branch, in the graph's order: the squeeze, the two layers, and the gate.
 
     The branch is what computes one factor of a MUL from the other with a convolution on the way, which sets it apart
@@ -22,7 +23,7 @@ def se_branch_ops(content: bytes) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    graph, names, moving = _read(content)
+    graph, names, moving = _read(file)
     writer = {int(output): number for number, op in enumerate(graph.operators) for output in op.outputs}
     branch_ops: set[int] = set()
     for op, name in zip(graph.operators, names, strict=True):
@@ -42,13 +43,13 @@ def se_branch_ops(content: bytes) -> list[str]:
     return [op_scope(graph, graph.operators[number]) for number in sorted(branch_ops)]
 
 
-def first_and_last(content: bytes) -> list[str]:
+def first_and_last(file: TFLiteModel) -> list[str]:
     """Find the input with all up to the first convolution, and the last layer with weights and what follows.
 
     Raises:
         InputError: the network has fewer than two layers with weights.
     """
-    graph, names, _ = _read(content)
+    graph, names, _ = _read(file)
     layers = [number for number, name in enumerate(names) if name in WEIGHTED]
     if len(layers) < 2:
         raise InputError(f"there must be a first and a last layer with weights; the network has {len(layers)} of them")
@@ -56,9 +57,9 @@ def first_and_last(content: bytes) -> list[str]:
     return [f"{graph.tensors[graph.inputs[0]].name.decode()};", *(op_scope(graph, op) for op in outer)]
 
 
-def adjacent_ops(content: bytes) -> dict[str, list[str]]:
+def adjacent_ops(file: TFLiteModel) -> dict[str, list[str]]:
     """Return each operation, those it reads from and those that read it, by the name of the tensor that it writes."""
-    graph = unpack(content).subgraphs[0]
+    graph = file.graph
     writer = {int(index): op for op in graph.operators for index in op.outputs}
     scopes_by_tensor = {index: [op_scope(graph, op)] for index, op in writer.items()}
     for op in graph.operators:
@@ -70,12 +71,11 @@ def adjacent_ops(content: bytes) -> dict[str, list[str]]:
     return {graph.tensors[index].name.decode(): scopes for index, scopes in scopes_by_tensor.items()}
 
 
-def _read(content: bytes) -> tuple[Any, list[str], set[int]]:
-    graph = unpack(content).subgraphs[0]
-    return graph, operation_names(content), activations(graph)
+def _read(file: TFLiteModel) -> tuple[Any, list[str], frozenset[int]]:
+    return file.graph, file.operation_names, file.activations
 
 
-def _between(graph, writer: dict[int, int], moving: set[int], start: int, end: int) -> set[int]:
+def _between(graph, writer: dict[int, int], moving: frozenset[int], start: int, end: int) -> set[int]:
     """Return the operations that compute `end` from `start` alone; none where something else flows in."""
     chain: set[int] = set()
     open_ends = [end]

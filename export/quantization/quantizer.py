@@ -19,8 +19,9 @@ from keras_se.export.quantization.bias_range import with_biases_in_range
 from keras_se.export.quantization.calibration import Ranges
 from keras_se.export.quantization.recipes import Recipe
 from keras_se.export.tflite.constants import constants
-from keras_se.export.tflite.flatbuffer import WEIGHTED, builtin_code, builtin_names, inlined, pack, schema, unpack
+from keras_se.export.tflite.flatbuffer import WEIGHTED, builtin_code, builtin_names, schema
 from keras_se.export.tflite.layer_names import layer_path
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 # The bytes of float32 that litert-quantizer 0.11.0 still rounds at once. It cuts a larger constant into rows of its
@@ -34,7 +35,7 @@ MOST_FLOAT16 = 65_504
 """The greatest number of float16."""
 
 
-def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) -> bytes:
+def quantize(float_file: TFLiteModel, recipe: Recipe, ranges: Ranges | None = None) -> TFLiteModel:
     """Quantize a float file to the recipe's number format, as a self-contained file.
 
     Args:
@@ -43,14 +44,14 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
         InputError: the network lacks the part that the recipe treats apart, or a weight is beyond float16.
     """
     if recipe.rules is None:
-        return inlined(float_file)
+        return float_file.inlined
     try:
         rules = recipe.rules(float_file)
     except InputError as error:
         raise InputError(f"{recipe.name} does not fit: {error}") from None
     manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
     manager.load_quantization_recipe(rules)
-    model = import_extra("litert_quantizer.utils.tfl_flatbuffer_utils", "edge").read_model(float_file)
+    model = import_extra("litert_quantizer.utils.tfl_flatbuffer_utils", "edge").read_model(float_file.content)
     shapes = _flatten_large_kernels(model)
     # The steps of Quantizer.quantize, which first has LiteRT check the file: a flat kernel is none to LiteRT.
     generator = import_extra("litert_quantizer.params_generator", "edge").ParamsGenerator(model)
@@ -59,16 +60,16 @@ def quantize(float_file: bytes, recipe: Recipe, ranges: Ranges | None = None) ->
         ranges = _no_finer_than_xnnpack_runs(model, ranges)
     with _quietly():
         parameters = generator.generate_quantization_parameters(manager, ranges, enable_progress_bar=False)
-        content = inlined(bytes(modifier.modify_model(parameters)))
-    content = _with_shapes(content, shapes) if shapes else content
-    _check_float16(content, float_file)
-    content = _with_unread_outputs_quantized(content)
-    return content if ranges is None else with_biases_in_range(content, float_file)
+        quantized = TFLiteModel(bytes(modifier.modify_model(parameters))).inlined
+    quantized = _with_shapes(quantized, shapes) if shapes else quantized
+    _check_float16(quantized, float_file)
+    quantized = _with_unread_outputs_quantized(quantized)
+    return quantized if ranges is None else with_biases_in_range(quantized, float_file)
 
 
-def _check_float16(content: bytes, float_file: bytes) -> None:
+def _check_float16(quantized: TFLiteModel, float_file: TFLiteModel) -> None:
     weights = {name: values for name, values, _ in constants(float_file)}
-    for name, values, _ in constants(content):
+    for name, values, _ in constants(quantized):
         if values.dtype == np.float16 and not np.isfinite(values).all():
             raise InputError(
                 f"float16 holds numbers up to {MOST_FLOAT16:,}; a weight of the layer {layer_path(name) or name} is "
@@ -128,21 +129,21 @@ def _no_finer_than_xnnpack_runs(model: Any, ranges: Ranges) -> Ranges:
     return ranges
 
 
-def _with_shapes(content: bytes, shapes: dict[bytes, np.ndarray]) -> bytes:
+def _with_shapes(file: TFLiteModel, shapes: dict[bytes, np.ndarray]) -> TFLiteModel:
     """Give the tensors of those names, and what is made of them alone, those shapes."""
-    model = unpack(content)
+    model = file.editable()
     for tensor in model.subgraphs[0].tensors:
         tensor.shape = shapes.get(re.sub(rb"(_dequant|_duplicated_\d+)+$", b"", tensor.name), tensor.shape)
-    return pack(model)
+    return TFLiteModel.packed(model)
 
 
-def _with_unread_outputs_quantized(content: bytes) -> bytes:
+def _with_unread_outputs_quantized(file: TFLiteModel) -> TFLiteModel:
     """Give outputs that nothing reads the type of the operation's others, as XNNPACK and integer devices ask for.
 
     The quantizer leaves them in float. An unrolled LSTM has one: the forget gate of its first step, which starts from
     a state of zeros.
     """
-    model = unpack(content)
+    model = file.editable()
     changed = False
     for graph in model.subgraphs:
         read = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
@@ -153,7 +154,7 @@ def _with_unread_outputs_quantized(content: bytes) -> bytes:
                 if index not in read and quantized and not _has_scale(tensor):
                     tensor.type, tensor.quantization = quantized[0].type, quantized[0].quantization
                     changed = True
-    return pack(model) if changed else content
+    return TFLiteModel.packed(model) if changed else file
 
 
 def _has_scale(tensor: Any) -> bool:

@@ -4,21 +4,17 @@ In: a float file. Out: litert-quantizer's recipe for its operations.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
-Rules = Callable[[bytes], Any]
+Rules = Callable[[TFLiteModel], Any]
 """From a float file to the rules for its operations, of which a later one wins."""
 
 
-def uniform(name: str) -> Rules:
-    """Return rules that give every operation the quantizer's own recipe of that name."""
-    return lambda float_file: getattr(import_extra("litert_quantizer.recipe", "edge"), name)()
-
-
-def float16_weights(float_file: bytes) -> Any:
+def float16_weights(float_file: TFLiteModel) -> Any:
     """Return rules for weights in float16 that are cast back before they are used."""
     manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
     qtyping = import_extra("litert_quantizer.qtyping", "edge")
@@ -27,20 +23,27 @@ def float16_weights(float_file: bytes) -> Any:
     return manager.get_quantization_recipe()
 
 
-def with_higher_precision(higher_precision: str, role: Callable[[bytes], Iterable[str]]) -> Rules:
-    """Return rules for int8 with some operations in more bits.
+def with_higher_precision(
+    plain: str, parts: Sequence[tuple[str, Callable[[TFLiteModel], Iterable[str]]]] = ()
+) -> Rules:
+    """Return rules of the quantizer's own recipe of a name, with some operations in more bits.
 
     Args:
-        higher_precision: "ai16" for int16 activations, "fp32" for float.
-        role: which operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`).
+        plain: the quantizer's name of the format of every other operation.
+        parts: "ai16" for int16 activations or "fp32" for float, with the operations of a float file, as scopes (see
+            `keras_se.export.quantization.op_scopes`).
     """
 
-    def rules(float_file: bytes) -> Any:
-        scopes = sorted(role(float_file))
+    def rules(float_file: TFLiteModel) -> Any:
+        everywhere = getattr(import_extra("litert_quantizer.recipe", "edge"), plain)()
+        if not parts:
+            return everywhere
         manager = import_extra("litert_quantizer.recipe_manager", "edge").RecipeManager()
-        manager.load_quantization_recipe(uniform("static_wi8_ai8")(float_file))
-        if scopes:
-            PRECISIONS[higher_precision](manager, f"^(?:{'|'.join(map(re.escape, scopes))})$")
+        manager.load_quantization_recipe(everywhere)
+        for precision, operations in parts:
+            scopes = sorted(operations(float_file))
+            if scopes:
+                PRECISIONS[precision](manager, f"^(?:{'|'.join(map(re.escape, scopes))})$")
         return manager.get_quantization_recipe()
 
     return rules

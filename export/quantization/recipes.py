@@ -1,10 +1,16 @@
-"""What is quantized to what, and how far each result may be from the float model."""
+"""Number formats of a file: what is quantized to what, and how far the result may be from the float model.
 
+A recipe is fields; its name is made from them.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keras_se.errors import find_named
 from keras_se.export.quantization.op_scopes import first_and_last, se_branch_ops
-from keras_se.export.quantization.quantizer_recipes import Rules, float16_weights, uniform, with_higher_precision
+from keras_se.export.quantization.quantizer_recipes import Rules, float16_weights, with_higher_precision
+from keras_se.export.tflite.model import TFLiteModel
 
 
 @dataclass(frozen=True)
@@ -25,29 +31,105 @@ class Tolerance:
     """Why these bounds."""
 
 
+class Numbers(NamedTuple):
+    """A number format."""
+
+    kind: str
+    """ "i" for integers, "fp" for floats."""
+    bits: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.bits}"
+
+
+INT8, INT16, FLOAT16, FLOAT32 = Numbers("i", 8), Numbers("i", 16), Numbers("fp", 16), Numbers("fp", 32)
+
+
+@dataclass(frozen=True)
+class Override:
+    """Some operations of a static recipe, in more bits than the others."""
+
+    scope: str
+    """The operations, in a word: a part of the recipe's name."""
+    activations: Numbers
+    """INT16, with weights of 8 bits; or FLOAT32, which leaves the operations in float."""
+    operations: Callable[[TFLiteModel], Iterable[str]]
+    """The operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`)."""
+
+    @property
+    def precision(self) -> str:
+        """The name of the format in `PRECISIONS` of `keras_se.export.quantization.quantizer_recipes`."""
+        return f"a{self.activations}" if self.activations.kind == "i" else str(self.activations)
+
+    def __str__(self) -> str:
+        return f"{self.scope}_{self.precision}"
+
+
+@dataclass(frozen=True)
+class SearchedOverride(Override):
+    """The operations that a search has chosen, in the precision that it was given."""
+
+    def __str__(self) -> str:
+        return self.scope
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """One number format. Names follow the quantizer's grammar: static, weights int 8, activations int 8."""
+    """One number format of a whole file.
 
-    name: str
-    rules: Rules | None
-    """The quantizer's rules for the operations of a float file; None keeps that file."""
-    calibrated: bool
-    """Whether activation ranges are taken from images."""
+    Example:
+        >>> RECIPES["static_wi8_ai8"].weights, RECIPES["static_wi8_ai8"].activations
+        (Numbers(kind='i', bits=8), Numbers(kind='i', bits=8))
+    """
+
+    weights: Numbers
+    activations: Numbers
     tolerance: Tolerance
     """From the float Keras model."""
     between_engines: Tolerance
     """The same file on two engines, where `Engine.max_lsb` holds them to nothing closer."""
+    mode: str = ""
+    """ "static": ranges of the activations are taken from images; "dynamic": each image gives its own; "weight_only":
+    weights are turned into floats before they are used; "" for a file of floats."""
+    overrides: tuple[Override, ...] = ()
+    """Operations in more bits than the others."""
+
+    @property
+    def name(self) -> str:
+        """The fields in the quantizer's grammar: `static_wi8_ai8` has weights and activations of 8-bit integers."""
+        if not self.mode:
+            return f"float{self.weights.bits}"
+        return "_".join([self.mode, f"w{self.weights}", f"a{self.activations}", *map(str, self.overrides)])
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether activation ranges are taken from images."""
+        return self.mode == "static"
 
     @property
     def rounds_weights(self) -> bool:
-        """Whether weights have 8 bits, by the grammar of the name."""
-        return "wi8" in self.name.split("_")
+        """Whether weights have 8 bits."""
+        return self.weights == INT8
 
     @property
     def rounds_activations(self) -> bool:
-        """Whether activations have 8 bits, by the grammar of the name."""
-        return "ai8" in self.name.split("_")
+        """Whether activations have 8 bits."""
+        return self.activations == INT8
+
+    @property
+    def computes_in_float(self) -> bool:
+        """Whether a part of the file computes in floats."""
+        return FLOAT32 in (self.activations, *(override.activations for override in self.overrides))
+
+    @property
+    def rules(self) -> Rules | None:
+        """The quantizer's rules for the operations of a float file; None keeps that file."""
+        if self.weights == FLOAT32:
+            return None
+        if self.weights == FLOAT16:
+            return float16_weights
+        plain = f"{self.mode}_w{self.weights}_a{self.activations}"
+        return with_higher_precision(plain, [(each.precision, each.operations) for each in self.overrides])
 
 
 _SUMS = Tolerance(1e-4, 80.0, 0.99, "the same arithmetic, summed in another order")
@@ -71,65 +153,66 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
-            "float32",
-            rules=None,
-            calibrated=False,
+            FLOAT32,
+            FLOAT32,
             tolerance=_SUMS,  # BN folded into the convolutions is one order more
             between_engines=_SUMS,
         ),
         Recipe(
-            "float16",
-            rules=float16_weights,
-            calibrated=False,
+            FLOAT16,
+            FLOAT32,
             tolerance=Tolerance(1e-2, 50.0, 0.99, "weights rounded to 11 bits: 2^-11 each, 66 dB a layer"),
             between_engines=_SUMS,
         ),
         Recipe(
-            "dynamic_wi8_afp32",
-            rules=uniform("dynamic_wi8_afp32"),
-            calibrated=False,
+            INT8,
+            FLOAT32,
+            mode="dynamic",
             tolerance=_DYNAMIC,
             between_engines=_DYNAMIC,
         ),
         Recipe(
-            "weight_only_wi8_afp32",
-            rules=uniform("weight_only_wi8_afp32"),
-            calibrated=False,
+            INT8,
+            FLOAT32,
+            mode="weight_only",
             tolerance=Tolerance(0.1, 25.0, 0.97, "weights rounded to 8 bits and computed with in float"),
             between_engines=_SUMS,
         ),
         Recipe(
-            "static_wi8_ai8",
-            rules=uniform("static_wi8_ai8"),
-            calibrated=True,
+            INT8,
+            INT8,
+            mode="static",
             tolerance=_INT8,
             between_engines=_ROUNDINGS,
         ),
         Recipe(
-            "static_wi8_ai16",
-            rules=uniform("static_wi8_ai16"),
-            calibrated=True,
+            INT8,
+            INT16,
+            mode="static",
             tolerance=Tolerance(0.1, 25.0, 0.97, "weights rounded to 8 bits; activations to 16, which cost nothing"),
             between_engines=_ROUNDINGS,
         ),
         Recipe(
-            "static_wi8_ai8_se_ai16",
-            rules=with_higher_precision("ai16", se_branch_ops),
-            calibrated=True,
+            INT8,
+            INT8,
+            mode="static",
+            overrides=(Override("se", INT16, se_branch_ops),),
             tolerance=_MIXED,
             between_engines=_ROUNDINGS,
         ),
         Recipe(
-            "static_wi8_ai8_se_fp32",
-            rules=with_higher_precision("fp32", se_branch_ops),
-            calibrated=True,
+            INT8,
+            INT8,
+            mode="static",
+            overrides=(Override("se", FLOAT32, se_branch_ops),),
             tolerance=_MIXED,
             between_engines=_MIXED_ROUNDINGS,
         ),
         Recipe(
-            "static_wi8_ai8_first_last_fp32",
-            rules=with_higher_precision("fp32", first_and_last),
-            calibrated=True,
+            INT8,
+            INT8,
+            mode="static",
+            overrides=(Override("first_last", FLOAT32, first_and_last),),
             tolerance=_MIXED,
             between_engines=_MIXED_ROUNDINGS,
         ),
@@ -140,13 +223,14 @@ DEFAULT_RECIPES = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", 
 """What the command line makes unless told otherwise."""
 
 MIXED_PRECISION = Recipe(
-    "static_wi8_ai8_mixed",
-    rules=None,  # those of the search
-    calibrated=True,
+    INT8,
+    INT8,
+    mode="static",
+    overrides=(SearchedOverride("mixed", FLOAT32, lambda float_file: ()),),  # those of the search
     tolerance=_MIXED,
     between_engines=_MIXED_ROUNDINGS,
 )
-"""Of a file in which other operations than a role's are lifted out of int8."""
+"""The recipe of a file in which other operations than those of a scope are lifted out of int8."""
 
 
 def find_recipe(name: str) -> Recipe:

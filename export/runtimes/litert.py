@@ -8,6 +8,7 @@ import numpy as np
 from keras_se.errors import InputError
 from keras_se.export.runtimes.base import Engine, Outputs, run_each
 from keras_se.export.sandbox import runner
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 REFERENCE_KERNELS = "litert_reference"
@@ -31,7 +32,7 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
     return run_each(infer, images, taken["dtype"], taken["quantization"], given["quantization"])
 
 
-def xnnpack_partitions(content: bytes) -> int:
+def xnnpack_partitions(file: TFLiteModel) -> int:
     """Return the number of XNNPACK's delegate partitions of the graph, after a run in a child process.
 
     1 is the whole graph; each further one is a return to slower kernels.
@@ -39,7 +40,7 @@ def xnnpack_partitions(content: bytes) -> int:
     Raises:
         InputError: XNNPACK refuses the file, or crashes on it.
     """
-    return runner.call(f"{__name__}:partitions", by="XNNPACK", file="the file", content=content)["partitions"]
+    return runner.call(f"{__name__}:partitions", by="XNNPACK", file="the file", content=file.content)["partitions"]
 
 
 def partitions(content: bytes) -> dict[str, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.runtimes.base import Engine, Outputs, run_each
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 # Otherwise it rounds the activations before 8-bit weights to 8 bits of its own accord, image by image, and computes
@@ -99,7 +99,7 @@ def _last_line(error: RuntimeError) -> str:
 
 def _openvino(content: bytes, images: np.ndarray) -> Outputs:
     model = compiled(read(content))
-    [taken], [given] = flatbuffer.quantizations(content)
+    [taken], [given] = TFLiteModel(content).io_quantizations
     request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
     outputs = run_each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
     return outputs._replace(note=SATURATES if saturates() else "")

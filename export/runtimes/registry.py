@@ -12,7 +12,7 @@ from keras_se.errors import find_named
 from keras_se.export.runtimes import litert, openvino, tflite_micro
 from keras_se.export.runtimes.base import Engine, Outputs
 from keras_se.export.sandbox import runner
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 ENGINES: dict[str, Engine] = {**litert.ENGINES, **tflite_micro.ENGINES, **openvino.ENGINES}
 
@@ -21,14 +21,13 @@ DEFAULT_ENGINES = tuple(name for name, engine in ENGINES.items() if engine.extra
 """What compares files unless told otherwise: the same in every installation."""
 
 
-def run_file(name: str, content: bytes, images: np.ndarray, file: Path | str) -> Outputs:
+def run_file(name: str, file: TFLiteModel, images: np.ndarray, path: Path | str) -> Outputs:
     """Run the images through a file, up to its logits, in a child process.
 
     Args:
         name: of the engine.
-        content: the file's.
         images: float32 `(n, height, width, channels)`, as the network sees them.
-        file: its path, for messages.
+        path: the file's, for messages.
     Raises:
         InputError: there is no such engine, or it cannot run the file, or crashes on it.
     """
@@ -37,10 +36,10 @@ def run_file(name: str, content: bytes, images: np.ndarray, file: Path | str) ->
         **runner.call(
             f"{__name__}:run_in_child",
             by=name,
-            file=flatbuffer.described(file, content),
+            file=file.described(path),
             steps=len(images),
             name=name,
-            content=flatbuffer.without_softmax(content),
+            content=file.without_softmax.content,
             images=images,
         )
     )

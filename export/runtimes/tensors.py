@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_se.export.runtimes.base import quantized_input
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 from keras_se.progress import track
 
@@ -62,10 +62,10 @@ def greatest_magnitudes(content: bytes, images: np.ndarray) -> dict[str, Any]:
         Under "names" the tensors, in the order in which they are computed, and under "magnitudes" one number each,
         infinite for a NaN; but for what pads with minus infinity, as before a maximum.
     """
-    graph = flatbuffer.unpack(content).subgraphs[0]
-    moving = flatbuffer.activations(graph)
+    file = TFLiteModel(content)
+    graph, moving = file.graph, file.activations
     indices = dict.fromkeys(int(index) for op in graph.operators for index in op.outputs if int(index) in moving)
-    padded = flatbuffer.written_by(content, "PADV2")
+    padded = file.written_by("PADV2")
     names = [name for name in (graph.tensors[index].name.decode() for index in indices) if name not in padded]
     magnitudes = np.zeros(len(names))
     for tensors in each_images_tensors(content, images, names, resolver="BUILTIN"):

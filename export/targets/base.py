@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import DECOMPOSED, PLAIN, LoweringConfig
-from keras_se.export.quantization.recipes import DEFAULT_RECIPES, RECIPES, Recipe
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.quantization.recipes import DEFAULT_RECIPES, INT16, RECIPES, Recipe
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.preprocessing import Preprocessing
 
@@ -30,14 +30,14 @@ DILATIONS, DIMENSIONS, INNER_SOFTMAX, LAST_MEAN, NO_OPERATION, RESIZED, SOFTMAXE
 )
 """Uses of an operation that some device refuses, where it takes the operation otherwise."""
 
-FLOAT_RECIPES = tuple(name for name in RECIPES if {"float32", "float16", "afp32", "fp32"} & set(name.split("_")))
-"""Recipes whose files compute in floats somewhere, by the grammar of their names."""
+FLOAT_RECIPES = tuple(name for name, recipe in RECIPES.items() if recipe.computes_in_float)
+"""Recipes whose files compute in floats somewhere."""
 
 
 class QuantizedModel(NamedTuple):
     """A quantized file on its way to a target, and what is known of it."""
 
-    content: bytes
+    file: TFLiteModel
     recipe: Recipe
     name: str
     """Of the model: a stem for file names."""
@@ -51,7 +51,7 @@ class QuantizedModel(NamedTuple):
 class Deliverable(NamedTuple):
     """The files that a target's tool makes of a quantized file."""
 
-    content: bytes
+    file: TFLiteModel
     """The .tflite file."""
     manifest: Mapping[str, Any] = MappingProxyType({})
     """Fields that the manifest gets."""
@@ -154,7 +154,7 @@ class Target:
         Raises:
             InputError: the target's tool is missing, or it refuses the file.
         """
-        return Deliverable(content.content) if self.package is None else self.package(content, self)
+        return Deliverable(content.file) if self.package is None else self.package(content, self)
 
 
 FORMAT_LIMITS = (
@@ -177,7 +177,7 @@ NO_FLOATS = Limit(
 
 def is_int16(recipe: Recipe) -> bool:
     """Return True for a recipe whose activations have 16 bits."""
-    return recipe.name.endswith("_ai16") and "ai8" not in recipe.name
+    return recipe.activations == INT16
 
 
 def check_labels(content: QuantizedModel, target: Target) -> None:
@@ -186,7 +186,7 @@ def check_labels(content: QuantizedModel, target: Target) -> None:
     Raises:
         InputError: they are, as when the record beside the model is of another network.
     """
-    classes = flatbuffer.output_shape(content.content)[-1]
+    classes = content.file.output_shape[-1]
     if content.labels is not None and len(content.labels) != classes:
         raise InputError(
             f"{target.name} shows a label for each of the {classes} classes; the run.json beside the model has "

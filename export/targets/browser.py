@@ -12,7 +12,6 @@ from keras_se.errors import InputError
 from keras_se.export.conversion.lowering_config import ONE_PARTITION
 from keras_se.export.targets.base import Deliverable, QuantizedModel, Target, check_labels
 from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.io_types import with_float_io
 
 _PLACE = "NETWORK"
@@ -28,7 +27,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         InputError: the network takes another input than one colour image, or one resized as the page cannot, or has
             another number of classes than of labels.
     """
-    shape = flatbuffer.input_shape(content.content)
+    shape = content.file.input_shape
     height, width = content.preprocessing.size
     if shape != (1, height, width, 3):
         raise InputError(f"{target.name} takes networks of one image (1, {height}, {width}, 3); got {shape}")
@@ -38,7 +37,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
             f"{content.preprocessing.interpolation!r}; give the preprocessing one of these"
         )
     check_labels(content, target)
-    return Deliverable(with_float_io(content.content), files={".html": page(content).encode()})
+    return Deliverable(with_float_io(content.file), files={".html": page(content).encode()})
 
 
 def page(content: QuantizedModel) -> str:
@@ -49,7 +48,7 @@ def page(content: QuantizedModel) -> str:
         "recipe": content.recipe.name,
         "preprocessing": content.preprocessing.to_dict(),
         "labels": content.labels,
-        "logits": flatbuffer.output_operation(content.content) not in _PROBABILITIES,
+        "logits": content.file.output_operation not in _PROBABILITIES,
     }
     template = files("keras_se.export.targets").joinpath("browser.html").read_text(encoding="utf-8")
     # In a script element "</script>" and "<!--" would be read as markup, even within a string.

@@ -26,7 +26,7 @@ from keras_se.export.targets.base import (
     Target,
 )
 from keras_se.export.targets.edgetpu_rules import SUPPORTED, lint, summary
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 COMPILER = "edgetpu_compiler"
 _SECONDS = 600  # the compiler's own limit is 180; beyond this it hangs
@@ -38,19 +38,19 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     Raises:
         InputError: an operation breaks a published rule, or the compiler fails.
     """
-    floating = sorted({*flatbuffer.float_operations(content.content)} - {"QUANTIZE", "DEQUANTIZE"})
+    floating = sorted({*content.file.float_operations} - {"QUANTIZE", "DEQUANTIZE"})
     if floating:
         raise InputError(
             f"{target.name} computes in 8-bit integers alone, which there are none of for {', '.join(floating)}; build "
             "and train the network without"
         )
-    findings = lint(content.content)
+    findings = lint(content.file)
     if findings:
         raise InputError(f"{target.name} wants {summary(findings)}")
     compiler = shutil.which(COMPILER)
     if compiler is None:
-        return Deliverable(content.content, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
-    return _compiled(content.content, compiler)
+        return Deliverable(content.file, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
+    return _compiled(content.file.content, compiler)
 
 
 def _compiled(content: bytes, compiler: str) -> Deliverable:
@@ -68,7 +68,8 @@ def _compiled(content: bytes, compiler: str) -> Deliverable:
         if run.returncode or not compiled.is_file():
             last = said.splitlines()[-1] if said else "it said nothing"
             raise InputError(f"{COMPILER} failed with status {run.returncode} ({last}); run it by hand on the file")
-        return Deliverable(compiled.read_bytes(), {"edgetpu": {"compiled": True, **_reported(said)}})
+        file = TFLiteModel(compiled.read_bytes())
+        return Deliverable(file, {"edgetpu": {"compiled": True, **_reported(said)}})
 
 
 _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {

@@ -1,6 +1,6 @@
 """The operations of a file as the Edge TPU's rules ask about them.
 
-In: the bytes of a file. Out: each operation with the shapes, types and constants of its tensors.
+In: a file. Out: each operation with the shapes, types and constants of its tensors.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 class Tensor(NamedTuple):
@@ -34,11 +35,10 @@ class Operation(NamedTuple):
     outputs: tuple[Tensor, ...]
 
 
-def operations_of(content: bytes) -> Iterator[Operation]:
+def operations_of(file: TFLiteModel) -> Iterator[Operation]:
     """Yield the operations of a file's main graph in the order in which they run."""
-    model = flatbuffer.unpack(flatbuffer.inlined(content))
-    graph = model.subgraphs[0]
-    moving = flatbuffer.activations(graph)
+    file = file.inlined
+    graph, moving, buffers = file.graph, file.activations, file.unpacked.buffers
     types = flatbuffer.tensor_types()
 
     def tensor(index: int) -> Tensor:
@@ -46,13 +46,13 @@ def operations_of(content: bytes) -> Iterator[Operation]:
         shape = () if entry.shape is None else tuple(map(int, entry.shape))
         signature = shape if entry.shapeSignature is None else tuple(map(int, entry.shapeSignature))
         zeros = None if entry.quantization is None else entry.quantization.zeroPoint
-        data = None if index in moving else model.buffers[entry.buffer].data
+        data = None if index in moving else buffers[entry.buffer].data
         kind = types[entry.type]
         value = None if data is None else np.asarray(data, np.uint8)
         if value is not None and kind.lower() in np.sctypeDict:
             value = value.view(kind.lower())
         return Tensor(entry.name.decode(), shape, signature, kind, 0 if zeros is None else int(zeros[0]), value)
 
-    for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=False):  # those of one subgraph
+    for op, name in zip(graph.operators, file.operation_names, strict=False):  # those of one subgraph
         inputs = tuple(tensor(int(index)) for index in op.inputs if index >= 0)
         yield Operation(name, op.builtinOptions, inputs, tuple(tensor(int(index)) for index in op.outputs))

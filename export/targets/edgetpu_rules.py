@@ -1,6 +1,6 @@
 """The published rules of Coral's Edge TPU as a table, and a linter that reads it.
 
-In: the bytes of a file. Out: the operations that break a rule, and what to do about each.
+In: a file. Out: the operations that break a rule, and what to do about each.
 
 Source: https://coral.ai/docs/edgetpu/models-intro/#supported-operations, for compiler 16 (runtime 14).
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from keras_se.export.targets.edgetpu_operations import Operation, Tensor, operations_of
+from keras_se.export.tflite.model import TFLiteModel
 
 
 class Rule(NamedTuple):
@@ -193,10 +194,10 @@ REWRITES = {
 """What to do about some operations that there are not."""
 
 
-def lint(content: bytes) -> list[Finding]:
+def lint(file: TFLiteModel) -> list[Finding]:
     """Find the operations of a .tflite file that the Edge TPU would not run, each with the first rule it breaks."""
     findings = []
-    for op in operations_of(content):
+    for op in operations_of(file):
         for rule in (*EVERYWHERE, *_rules(op.name)):
             if not rule.holds(op):
                 findings.append(Finding(op.name, op.outputs[0].name.split(";")[0], rule.wants, rule.rewrite))

@@ -17,6 +17,7 @@ from keras_se.export.quantization.recipes import Recipe
 from keras_se.export.targets import tflite_micro
 from keras_se.export.targets.base import AllBut, Deliverable, Layers, Limit, Objection, QuantizedModel, Target
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 SRAM = 512 << 10
 """Bytes of memory on the chip, which an app shares with the arena."""
@@ -77,17 +78,17 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         )
     facts = {
         "arena_fits": "SRAM" if arena <= SRAM else "PSRAM",
-        "reference_kernels": reference_kernels(content.content),
+        "reference_kernels": reference_kernels(content.file),
     }
-    return Deliverable(product.content, {**product.manifest, target.name: facts}, product.files)
+    return Deliverable(product.file, {**product.manifest, target.name: facts}, product.files)
 
 
-def reference_kernels(content: bytes) -> dict[str, int]:
+def reference_kernels(file: TFLiteModel) -> dict[str, int]:
     """Count the operations of a file that ESP-NN leaves to TFLite Micro's reference kernels, by name."""
-    graph = flatbuffer.unpack(content).subgraphs[0]
+    graph = file.graph
     types = flatbuffer.tensor_types()
     counts: Counter[str] = Counter()
-    for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=True):
+    for op, name in zip(graph.operators, file.operation_names, strict=True):
         inputs = [graph.tensors[index] for index in op.inputs if index >= 0]
         shapes = tuple(tuple(map(int, tensor.shape)) for tensor in inputs)
         int8 = types[graph.tensors[op.outputs[0]].type] == "INT8"

@@ -28,7 +28,7 @@ from keras_se.export.targets.base import (
     Target,
     is_int16,
 )
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 BEFORE = ".before_vela.tflite"
@@ -75,10 +75,10 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         InputError: Vela is not installed or fails, the file takes more than one image, or an operation is left to the
             CPU.
     """
-    batch = flatbuffer.input_shape(content.content)[0]
+    batch = content.file.input_shape[0]
     if batch != 1:
         raise InputError(f"{target.name} takes one image at a time; got a batch of {batch}; export with batch 1")
-    compiled = compile_for(content.content, target)
+    compiled = compile_for(content.file.content, target)
     if compiled.summary.npu_share < 1:
         raise InputError(
             f"every operation must run on the NPU of {target.name}; {1 - compiled.summary.npu_share:.1%} are left to "
@@ -87,11 +87,11 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     manifest = {
         "version": metadata.version("ethos-u-vela"),
         **target.options,
-        "compiled_from": {"suffix": BEFORE, "sha256": hashlib.sha256(content.content).hexdigest()},
+        "compiled_from": {"suffix": BEFORE, "sha256": hashlib.sha256(content.file.content).hexdigest()},
         "npu_share": compiled.summary.npu_share,
         "estimates": estimates(compiled.summary),
     }
-    return Deliverable(compiled.content, {"vela": manifest}, {BEFORE: content.content})
+    return Deliverable(TFLiteModel(compiled.content), {"vela": manifest}, {BEFORE: content.file.content})
 
 
 def vela_summary(content: bytes, accelerator: str) -> Summary:
@@ -179,7 +179,7 @@ def _reasons(fallbacks: Mapping[str, str]) -> str:
 
 def _floats(content: bytes) -> str:
     """Say what to change: of floats, which it takes in few places, Vela's own message is silent."""
-    operations = flatbuffer.float_operations(content)
+    operations = TFLiteModel(content).float_operations
     return f"; replace what computes in float: {', '.join(operations)}" if operations else "; change the network"
 
 

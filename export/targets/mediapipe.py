@@ -15,9 +15,9 @@ from keras_se.export.conversion.lowering_config import ONE_PARTITION
 from keras_se.export.quantization.recipes import Recipe
 from keras_se.export.targets.base import Deliverable, Layers, Objection, QuantizedModel, Target, check_labels
 from keras_se.export.targets.xnnpack import XNNPACK_LIMITS
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.io_types import with_float_input, with_float_output, with_normalisation, with_uint8_input
 from keras_se.export.tflite.metadata import with_metadata
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 _PIXEL = 255.0  # the greatest
@@ -39,12 +39,12 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         InputError: the network does not take three channels, does not give one score of a softmax or sigmoid for each
             class, or has another number of classes than of labels.
     """
-    shape = flatbuffer.input_shape(content.content)
+    shape = content.file.input_shape
     if shape[3] != 3:
         raise InputError(f"{target.name} gives networks three channels, red, green and blue; this one takes {shape[3]}")
     _check_scores(content, target)
     mean, std = content.preprocessing.mean, content.preprocessing.std
-    inside = with_float_output(content.content)
+    inside = with_float_output(content.file)
     if takes_pixels(inside, content.preprocessing):
         inside = with_uint8_input(inside)
     else:
@@ -58,10 +58,10 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
 
 
 def _check_scores(content: QuantizedModel, target: Target) -> None:
-    shape = flatbuffer.output_shape(content.content)
+    shape = content.file.output_shape
     if len(shape) != 2:
         raise InputError(_no_classifier(target, shape))
-    last = flatbuffer.output_operation(content.content)
+    last = content.file.output_operation
     if last not in _SCORES:
         raise InputError(f"{_no_scores(target, last or 'its input')}; end it with one, or choose phone_cpu")
     check_labels(content, target)
@@ -91,16 +91,16 @@ def _no_classifier(target: Target, shape: tuple[int | None, ...]) -> str:
     return f"{target.name} takes classifiers, which give (batch, classes); this network gives {shape}"
 
 
-def _no_scores(target: Target, last: str) -> str:
+def _no_scores(target: Target, last: str | None) -> str:
     return (
         f"{target.name} shows what a classifier gives as scores, of a softmax or sigmoid; this network ends in {last}"
     )
 
 
-def takes_pixels(content: bytes, preprocessing: Preprocessing) -> bool:
+def takes_pixels(file: TFLiteModel, preprocessing: Preprocessing) -> bool:
     """Return True where an int8 input is the pixel less 128, so that the file loses nothing by taking raw pixels."""
-    [(scale, zero)], _ = flatbuffer.quantizations(content)
-    [kind], _ = flatbuffer.input_and_output_types(content)
+    [(scale, zero)], _ = file.io_quantizations
+    [kind], _ = file.io_types
     return kind == "INT8" and all(
         np.isclose(scale * _PIXEL * std, 1, rtol=1e-5) and np.isclose(zero + 128, _PIXEL * mean, atol=1e-3)
         for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)

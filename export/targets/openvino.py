@@ -16,9 +16,9 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     """
     check_tool(target)
     files = runner.call(
-        "keras_se.export.runtimes.openvino:converted", by="OpenVINO", file="the file", content=content.content
+        "keras_se.export.runtimes.openvino:converted", by="OpenVINO", file="the file", content=content.file.content
     )
-    return Deliverable(content.content, {"openvino": files.pop("version")}, files)
+    return Deliverable(content.file, {"openvino": files.pop("version")}, files)
 
 
 def check_tool(target: Target) -> None:

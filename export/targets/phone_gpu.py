@@ -59,8 +59,8 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     Raises:
         InputError: it has an operation, or an operation on a tensor, that the delegate leaves to the processor.
     """
-    graph, types = flatbuffer.unpack(content.content).subgraphs[0], flatbuffer.tensor_types()
-    names = flatbuffer.operation_names(content.content)
+    graph, types = content.file.graph, flatbuffer.tensor_types()
+    names = content.file.operation_names
     if refused := sorted(set(names) - OPERATIONS.keys()):
         raise InputError(
             f"{target.name} runs the operations that LiteRT's GPU delegate takes; {content.name} has "
@@ -78,7 +78,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
                 f"{target.name} takes tensors of at most {_DIMENSIONS} dimensions; in {content.name} {name} gives "
                 f"{len(tensor.shape)}; replace the layer that makes it, or choose phone_cpu"
             )
-    return Deliverable(content.content)
+    return Deliverable(content.file)
 
 
 TARGETS = (

@@ -9,7 +9,6 @@ from keras_se.export.runtimes.tflite_micro import MOST_ARENA
 from keras_se.export.targets.base import FLOAT_RECIPES, NO_FLOATS, Deliverable, Limit, QuantizedModel, Target, is_int16
 from keras_se.export.targets.tflite_micro_arena import arena_bytes
 from keras_se.export.targets.tflite_micro_sources import cpp_sources
-from keras_se.export.tflite import flatbuffer
 from keras_se.optional_packages import import_extra
 
 _HYBRID = "it has no kernels for int8 weights with float activations"
@@ -40,14 +39,14 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     Raises:
         InputError: an operation computes in float, or TFLite Micro is not installed or does not run the file.
     """
-    floating = flatbuffer.float_operations(content.content)
+    floating = content.file.float_operations
     if floating:
         raise InputError(f"{target.name} takes integers alone; replace what computes in float: {', '.join(floating)}")
-    arena = arena_bytes(content.content)
+    arena = arena_bytes(content.file.content)
     # Pointers are part of what an arena holds; the optimised kernels of some processors ask for more.
     manifest = {"arena_bytes": arena, "pointer_bits": 64, "kernels": "reference"}
     sources = {suffix: source.encode() for suffix, source in cpp_sources(content, arena).items()}
-    return Deliverable(content.content, {"tflite_micro": manifest}, sources)
+    return Deliverable(content.file, {"tflite_micro": manifest}, sources)
 
 
 def check_tool(target: Target) -> None:

@@ -27,8 +27,8 @@ def cpp_sources(content: QuantizedModel, arena: int) -> dict[str, str]:
     """
     stem = f"{content.name}.{content.recipe.name}"
     return {
-        ".h": _header(stem, content.content, arena),
-        ".cc": _array(stem, content.content),
+        ".h": _header(stem, content.file.content, arena),
+        ".cc": _array(stem, content.file.content),
         ".example.cc": _example(stem, content),
     }
 
@@ -53,10 +53,10 @@ def _array(stem: str, content: bytes) -> str:
 
 
 def _example(stem: str, content: QuantizedModel) -> str:
-    graph = flatbuffer.unpack(content.content).subgraphs[0]
+    graph = content.file.graph
     image, scores = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     (kind, member), (scores_kind, scores_member) = _c_type(image), _c_type(scores)
-    operations = flatbuffer.operations(content.content)
+    operations = content.file.operation_counts
     return _EXAMPLE.substitute(
         stem=stem,
         id=_identifier(stem),

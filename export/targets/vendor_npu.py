@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from keras_se.errors import InputError
 from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 
@@ -66,7 +67,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     """
     soc = VENDORS[target.options["vendor"]].soc(target.options["soc"])
     check_tool(target)
-    compiled = _compiled(content.content, soc, target.name)
+    compiled = _compiled(content.file.content, soc, target.name)
     stats = [] if compiled.partition_stats is None else compiled.partition_stats.subgraph_stats
     counts = {
         "operations_on_npu": sum(part.num_ops_offloaded for part in stats),
@@ -77,7 +78,9 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         raise InputError(
             f"{target.name} takes none of the operations of a {content.recipe.name} file; try another recipe"
         )
-    return Deliverable(compiled.model_bytes, {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}})
+    return Deliverable(
+        TFLiteModel(compiled.model_bytes), {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}}
+    )
 
 
 def check_tool(target: Target) -> None:

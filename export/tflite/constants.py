@@ -1,11 +1,16 @@
-"""The constants and operations of a file, one by one against the float file that it was made from."""
+"""Comparison of a file's constants and operations with those of the float file that it was made from.
+
+In: two files. Out: the worst constant in steps of its own scale, and the first operation that differs.
+"""
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_se.export.tflite.flatbuffer import CASTS, WEIGHTED, operation_names, schema, unpack
+from keras_se.export.tflite.flatbuffer import CASTS, WEIGHTED, schema
+from keras_se.export.tflite.model import TFLiteModel
 
 _DTYPES = {
     schema.TensorType.FLOAT32: "float32",
@@ -18,16 +23,16 @@ _FLOAT16_STEP = 2.0**-10  # spacing of its numbers, over their magnitude
 
 
 class WeightError(NamedTuple):
-    """How far the worst constant is from its original, in steps of its own scale; half a step is rounding."""
+    """Distance of the worst constant from its original, in steps of its own scale; half a step is rounding."""
 
     steps: float
     tensor: str
     compared: int
-    """How many constants have an original."""
+    """Constants that have an original."""
 
 
-def weight_error(float_file: bytes, candidate: bytes) -> WeightError:
-    """The greatest difference between a quantized constant and the float constant of the same name."""
+def weight_error(float_file: TFLiteModel, candidate: TFLiteModel) -> WeightError:
+    """Return the greatest difference between a quantized constant and the float constant of the same name."""
     originals = {name: values for name, values, _ in constants(float_file) if values.dtype == np.float32}
     worst, where, compared = 0.0, "", 0
     for name, values, quantization in constants(candidate):
@@ -42,12 +47,12 @@ def weight_error(float_file: bytes, candidate: bytes) -> WeightError:
 
 
 def original_name(name: str) -> str:
-    """The name in the float file of a tensor: the quantizer numbers copies, and a change of type takes the name."""
+    """Return a tensor's name in the float file: the quantizer numbers copies, and a change of type takes the name."""
     return re.sub(r"(_duplicated_\d+|_inside)+$", "", name)
 
 
 class Operation(NamedTuple):
-    """What a file says of an operation beside its constants."""
+    """An operation without its constants."""
 
     kind: str
     activation: int
@@ -55,21 +60,21 @@ class Operation(NamedTuple):
     biased: bool
 
 
-def operations_by_output(content: bytes) -> dict[str, Operation]:
-    """Each operation that computes, by the name of what it gives."""
-    graph = unpack(content).subgraphs[0]
+def operations_by_output(file: TFLiteModel) -> dict[str, Operation]:
+    """Return each operation that computes, by the name of its first output."""
+    graph = file.graph
     return {
         original_name(graph.tensors[op.outputs[0]].name.decode()): Operation(
             kind,
             getattr(op.builtinOptions, "fusedActivationFunction", 0) or 0,
             kind in WEIGHTED and len(op.inputs) > 2 and int(op.inputs[2]) >= 0,
         )
-        for op, kind in zip(graph.operators, operation_names(content), strict=False)  # those of loops come behind
+        for op, kind in zip(graph.operators, file.operation_names, strict=False)  # those of loops come behind
         if kind not in CASTS
     }
 
 
-def other_operation(float_file: bytes, candidate: bytes) -> str:
+def other_operation(float_file: TFLiteModel, candidate: TFLiteModel) -> str:
     """Name the first operation that the candidate lacks or has otherwise than the float file; empty if there is none.
 
     A constant that is right proves little where its convolution has lost its ReLU or its bias.
@@ -90,7 +95,7 @@ def _described(operation: Operation) -> str:
 
 
 def dequantized(values: np.ndarray, quantization: Any) -> np.ndarray:
-    """What a constant means in float; one without a scale is its own meaning."""
+    """Return the float values of a constant; one without a scale is returned as it is."""
     if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
         return values
     return (values - along_channels(quantization.zeroPoint, values, quantization)) * along_channels(
@@ -99,7 +104,7 @@ def dequantized(values: np.ndarray, quantization: Any) -> np.ndarray:
 
 
 def along_channels(numbers: Any, values: np.ndarray, quantization: Any) -> np.ndarray:
-    """Scales or zero points, one or one a channel, in a shape that fits the values."""
+    """Return scales or zero points, one or one a channel, in a shape that broadcasts with the values."""
     shape = [1] * values.ndim
     if len(numbers) > 1:
         shape[quantization.quantizedDimension] = -1
@@ -116,9 +121,9 @@ def _steps(values, original, quantization) -> float:
     return float(np.max(np.abs(got - wanted) / (1 + 2.0**-22 * np.abs(wanted))))
 
 
-def constants(content: bytes):
-    """Name, values and quantization of each constant tensor."""
-    model = unpack(content)
+def constants(file: TFLiteModel) -> Iterator[tuple[str, np.ndarray, Any]]:
+    """Yield name, values and quantization of each constant tensor."""
+    model = file.unpacked
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data

@@ -1,4 +1,7 @@
-"""The types of a quantized file's input and output: what the world gives and takes, around integers inside."""
+"""Types of a file's input and output, changed around the network inside.
+
+In: a file. Out: the same network with float or uint8 ends, or with its normalisation inside.
+"""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -6,49 +9,51 @@ from typing import Any
 
 import numpy as np
 
-from keras_se.export.tflite.flatbuffer import add_constant, new_operation, pack, schema, unpack
+from keras_se.export.tflite.flatbuffer import schema
+from keras_se.export.tflite.graph_edits import add_constant, new_operation
+from keras_se.export.tflite.model import TFLiteModel
 
 _Types = schema.TensorType
 
 
-def with_float_io(content: bytes) -> bytes:
-    """The file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
+def with_float_io(file: TFLiteModel) -> TFLiteModel:
+    """Return the file with a float32 input and output; a QUANTIZE and a DEQUANTIZE of its own are inside.
 
     A file that has them already stays as it is.
     """
-    return with_float_output(with_float_input(content))
+    return with_float_output(with_float_input(file))
 
 
-def with_float_input(content: bytes) -> bytes:
-    """The file with a float32 input, and a QUANTIZE inside where that was an integer."""
-    model = unpack(content)
+def with_float_input(file: TFLiteModel) -> TFLiteModel:
+    """Return the file with a float32 input, and a QUANTIZE inside where that was an integer."""
+    model = file.editable()
     graph = model.subgraphs[0]
     for number, inner, outer in _integers(graph, graph.inputs):
         graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], inner))
         _replace_input(model, number, outer)
-    return pack(model)
+    return TFLiteModel.packed(model)
 
 
-def with_float_output(content: bytes) -> bytes:
-    """The file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
-    model = unpack(content)
+def with_float_output(file: TFLiteModel) -> TFLiteModel:
+    """Return the file with a float32 output, and a DEQUANTIZE inside where that was an integer."""
+    model = file.editable()
     graph = model.subgraphs[0]
     for number, inner, outer in _integers(graph, graph.outputs):
         graph.operators.append(new_operation(model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
         _replace_output(model, number, outer)
-    return pack(model)
+    return TFLiteModel.packed(model)
 
 
 def _integers(graph: Any, ends: Any) -> Iterator[tuple[int, int, int]]:
-    """Of the ends that are not float32: the place, the tensor, and a new float32 one of its shape."""
+    """Yield place and tensor of each end that is not float32, with a new float32 tensor of its shape."""
     for number, index in enumerate(map(int, ends)):
         if graph.tensors[index].type != _Types.FLOAT32:
             yield number, index, _added(graph, index, _Types.FLOAT32, None)
 
 
-def with_uint8_input(content: bytes) -> bytes:
-    """The file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
-    model = unpack(content)
+def with_uint8_input(file: TFLiteModel) -> TFLiteModel:
+    """Return the file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
+    model = file.editable()
     graph = model.subgraphs[0]
     [index] = map(int, graph.inputs)
     quantization = copy.deepcopy(graph.tensors[index].quantization)
@@ -56,18 +61,18 @@ def with_uint8_input(content: bytes) -> bytes:
     outer = _added(graph, index, _Types.UINT8, quantization)
     graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
     _replace_input(model, 0, outer)
-    return pack(model)
+    return TFLiteModel.packed(model)
 
 
-def with_normalisation(content: bytes, mean: Sequence[float], std: Sequence[float]) -> bytes:
-    """The file of one float input with one of pixels in 0..1, from which a MUL and an ADD inside make the old one.
+def with_normalisation(file: TFLiteModel, mean: Sequence[float], std: Sequence[float]) -> TFLiteModel:
+    """Return the file of one float input with one of pixels in 0..1, which a MUL and an ADD inside normalise.
 
     They stand before the network and so before its padding, which is of zeros after them.
 
     Args:
         mean: and `std`: by channel, of `(pixel - mean) / std`.
     """
-    model = unpack(content)
+    model = file.editable()
     graph = model.subgraphs[0]
     [index] = map(int, graph.inputs)
     outer = _added(graph, index, _Types.FLOAT32, None)
@@ -80,11 +85,11 @@ def with_normalisation(content: bytes, mean: Sequence[float], std: Sequence[floa
     add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
     graph.operators[:0] = [multiply, add]
     _replace_input(model, 0, outer)
-    return pack(model)
+    return TFLiteModel.packed(model)
 
 
 def _added(graph: Any, like: int, kind: int, quantization: Any) -> int:
-    """The index of a new tensor, of the shape of another, which gives its name away."""
+    """Add a tensor that takes name and shape of another, and return its index."""
     inner = graph.tensors[like]
     outer = copy.copy(inner)
     outer.type, outer.quantization, outer.buffer = kind, quantization, 0

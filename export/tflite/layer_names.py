@@ -1,4 +1,7 @@
-"""The Keras layer that a part of a converted file comes from, by the names that the converter leaves."""
+"""Keras layers behind the parts of a converted file, by the names that the converter leaves.
+
+In: tensor names, operations, or a graph. Out: names of layers.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ _KERNELS = ("convolution", "depthwise", "MatMul")  # what the layer of a fused o
 
 
 def layer_path(path: str) -> str:
-    """`model_1/block_se_1/reduce_1/Relu` as `block_se/reduce`: the layer, and within SE, its own; "" without one."""
+    """Return the layer in a tensor's name: `block_se/reduce` of `model_1/block_se_1/reduce_1/Relu`; "" without one."""
     _, *layers = path.split("/")  # the first is the model
     own = [layer.removesuffix("_1") for layer in layers]  # exporting calls the model a second time
     if not own:
@@ -15,7 +18,7 @@ def layer_path(path: str) -> str:
 
 
 def layer_of(graph: Any, op: Any) -> str:
-    """The layer of an operation of an unpacked graph: by what it writes, else by what it reads; "" if none says.
+    """Return the layer of an operation of an unpacked graph, by its outputs, else its inputs; "" if no name says.
 
     Of a fused operation it is the one that the kernel belongs to, not the batch normalization or activation.
     """
@@ -29,7 +32,7 @@ def layer_of(graph: Any, op: Any) -> str:
 
 
 def layers_by_tensor(graph: Any) -> dict[str, str]:
-    """The layer of the operation that gives each tensor of an unpacked graph, by the tensor's name, where one says."""
+    """Return the layer of the operation that gives each tensor of an unpacked graph, by the tensor's name."""
     found = (
         (graph.tensors[index].name.decode(), layer_of(graph, op)) for op in graph.operators for index in op.outputs
     )

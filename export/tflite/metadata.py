@@ -14,6 +14,7 @@ import flatbuffers
 import numpy as np
 
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 
 _NAME = b"TFLITE_METADATA"
@@ -92,15 +93,15 @@ class _ModelMetadata(NamedTuple):
 
 
 def with_metadata(
-    content: bytes,
+    file: TFLiteModel,
     name: str,
     *,
     mean: float,
     std: float,
     labels: Sequence[str] | None = None,
     scores: ScoreCalibration | None = None,
-) -> bytes:
-    """The file of an image classifier with its description inside and its labels appended, as a zip archive.
+) -> TFLiteModel:
+    """Return an image classifier's file with its description inside and its labels appended, as a zip archive.
 
     Args:
         name: of the model.
@@ -113,7 +114,9 @@ def with_metadata(
         files[_AssociatedFile(_LABELS, "name of each class", _AssociatedFile.LABELS)] = labels
     if scores is not None:
         line = f"1.0,{scores.slope!r},{scores.offset!r}"  # the scale of the sigmoid, its slope and its offset
-        files[_AssociatedFile(_SCORES, "sigmoid of each class", _AssociatedFile.SCORES)] = [line] * _classes(content)
+        files[_AssociatedFile(_SCORES, "sigmoid of each class", _AssociatedFile.SCORES)] = [line] * file.output_shape[
+            -1
+        ]
         options = _ScoreCalibrationOptions(_ScoreCalibrationOptions.LOG_ODDS)
         units.append(_ProcessUnit(_ScoreCalibrationOptions.UNION, options))
     normalization = _NormalizationOptions([mean], [std])
@@ -126,19 +129,14 @@ def with_metadata(
     given = _TensorMetadata("score", "score of each class", process_units=units, associated_files=list(files))
     graph = _SubGraphMetadata(None, None, [image], [given])
     described = _ModelMetadata(name, "image classifier", None, [graph], None, None, None, _PARSER)
-    whole = _attached(content, _serialised(described))
-    for file, lines in files.items():
-        whole = _with_file(whole, file.name, "\n".join(lines).encode())
-    return whole
+    whole = _attached(file, _serialised(described))
+    for associated, lines in files.items():
+        whole = _with_file(whole, associated.name, "\n".join(lines).encode())
+    return TFLiteModel(whole)
 
 
-def _classes(content: bytes) -> int:
-    graph = flatbuffer.unpack(content).subgraphs[0]
-    return int(graph.tensors[graph.outputs[0]].shape[-1])
-
-
-def _attached(content: bytes, metadata: bytes) -> bytes:
-    model = flatbuffer.unpack(content)
+def _attached(file: TFLiteModel, metadata: bytes) -> bytes:
+    model = file.editable()
     buffer, entry = flatbuffer.schema.BufferT(), flatbuffer.schema.MetadataT()
     buffer.data = np.frombuffer(metadata, np.uint8)
     entry.name, entry.buffer = _NAME, len(model.buffers)
@@ -173,7 +171,7 @@ def _table(builder: flatbuffers.Builder, table: Any) -> int:
 
 
 def _written(builder: flatbuffers.Builder, value: Any) -> int:
-    """Where the value stands in the buffer; a number stands in its table, and nothing stands nowhere."""
+    """Write a value and return its place in the buffer; a number is returned as it is, and an empty value as 0."""
     if isinstance(value, int) or not value:
         return value or 0
     if isinstance(value, str):

@@ -8,11 +8,12 @@ import io
 import zipfile
 from typing import Any, NamedTuple
 
-import flatbuffers
+import flatbuffers.encode
+import flatbuffers.table
 import numpy as np
 from flatbuffers.number_types import Float32Flags, UOffsetTFlags
 
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 
 _NAME = b"TFLITE_METADATA"
@@ -32,13 +33,13 @@ class FileMetadata(NamedTuple):
     scores: ScoreCalibration | None = None
 
 
-def read_metadata(content: bytes) -> FileMetadata:
+def read_metadata(file: TFLiteModel) -> FileMetadata:
     """Return what a .tflite file says of itself."""
-    labels, scores = _attached(content)
-    buffers = {entry.name: entry.buffer for entry in flatbuffer.unpack(content).metadata or ()}
+    labels, scores = _attached(file.content)
+    buffers = {entry.name: entry.buffer for entry in file.unpacked.metadata or ()}
     if _NAME not in buffers:
         return FileMetadata(labels=labels, scores=scores)
-    data = flatbuffer.unpack(content).buffers[buffers[_NAME]].data
+    data = file.unpacked.buffers[buffers[_NAME]].data
     mean, std = _normalisation(bytes(bytearray(data)))
     return FileMetadata(mean, std, labels, scores)
 

@@ -1,4 +1,7 @@
-"""Whether a .tflite file from elsewhere is whole: what this package's own reading of it relies on."""
+"""Verification of a .tflite file from elsewhere: all that this package's own reading of it relies on.
+
+In: bytes, in a child process. Out: the first problem, or none.
+"""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from keras_se.optional_packages import import_extra
 
 
 def find_problem(content: bytes) -> dict[str, str | None]:
-    """Under "problem" what is wrong with the file, or None; to be run in a child process.
+    """Return the file's first problem, or None, under "problem"; to be run in a child process.
 
     LiteRT verifies the flatbuffer itself; whatever points to nothing is looked for here. What an operation makes of
     its inputs is only known when it runs.

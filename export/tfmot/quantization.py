@@ -16,7 +16,7 @@ from keras_se.errors import InputError
 from keras_se.export.quantization.calibration import check_calibration
 from keras_se.export.quantization.image_range import check_range
 from keras_se.export.quantization.observers import with_zero
-from keras_se.export.tflite.flatbuffer import inlined
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tfmot.legacy_keras import tf_keras, to_tf_keras
 from keras_se.export.tfmot.package import tfmot
 from keras_se.optional_packages import import_extra
@@ -126,7 +126,7 @@ def to_int8_tflite(quantized: Any) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()], quantized)  # pyright: ignore[reportFunctionMemberAccess]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    return inlined(converter.convert())
+    return TFLiteModel(converter.convert()).inlined.content
 
 
 class Layout(_quantization.QuantizeConfig):

@@ -40,18 +40,18 @@ class Diagnose(ImageOptions):
         from keras_se.export.evaluation.layer_errors import diagnose
         from keras_se.export.evaluation.plots import plot
         from keras_se.export.manifest import lowering_of, preprocessing_of_file
-        from keras_se.export.tflite import flatbuffer
+        from keras_se.export.tflite.model import TFLiteModel
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
-        flatbuffer.load(self.quantized_file)
+        TFLiteModel.load(self.quantized_file)
         lowering = lowering_of(self.quantized_file)
         with tempfile.TemporaryDirectory() as folder:
             float_file = self.float_file
             if float_file.suffix == ".keras":
                 float_file = Path(folder) / "float32.tflite"
-                float_file.write_bytes(to_tflite(lower(load_model(self.float_file), lowering)))
-            flatbuffer.load(float_file)
+                float_file.write_bytes(to_tflite(lower(load_model(self.float_file), lowering)).content)
+            TFLiteModel.load(float_file)
             if float_file == self.float_file and lowering_of(float_file) != lowering:
                 raise InputError(
                     f"{self.quantized_file} is written in another form than {float_file}; give the .keras file instead"

@@ -15,7 +15,6 @@ from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.keras_model import run_keras
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.registry import TARGETS
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error
 
 SIDES = {"se_inception_resnet_v2": 80}  # less leaves nothing of it; 32 is enough for the others
@@ -56,10 +55,10 @@ def test_every_file_runs_and_is_near(name, randomise):
         assert recipe_of(content) == recipe
         assert weight_error(float_file, content).steps <= 0.51  # each constant is its original, rounded
         if recipe.name in INTEGERS:
-            assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
-        logits = flatbuffer.without_softmax(content)
+            assert not {"FLOAT32", "FLOAT16"} & content.dtype_counts.keys()
+        logits = content.without_softmax
         names = [one for one, engine in ENGINES.items() if recipe.name not in engine.unsupported_recipes]
-        outputs = {one: ENGINES[one].run(logits, tested).values for one in names}
+        outputs = {one: ENGINES[one].run(logits.content, tested).values for one in names}
         for one, got in outputs.items():
             sqnr = decibels(expected, got)
             print(f"{name} {recipe.name} {one}: {sqnr:.1f} dB")

@@ -12,7 +12,7 @@ from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.mixed_precision import export_mixed_precision, search
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.runtimes.registry import run_file
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 CLASSES = 4
 
@@ -78,12 +78,12 @@ def test_it_lifts_the_operations_around_the_bad_tensor_only(case, prepared, high
     assert found.steps[0].drop > 20, "plain int8 is bad"
     assert found.reached
     assert found.drop <= 3.0
-    graph = flatbuffer.unpack(prepared[0]).subgraphs[0]
-    names = flatbuffer.operation_names(prepared[0])
+    graph = prepared[0].graph
+    names = prepared[0].operation_names
     depthwise = graph.operators[names.index("DEPTHWISE_CONV_2D")]
     assert f"{graph.tensors[depthwise.outputs[0]].name.decode()};" in found.lifted
     assert len(found.lifted) <= 3, "of seven"
-    dtypes = flatbuffer.dtypes(found.content)
+    dtypes = found.file.dtype_counts
     assert ("FLOAT32" in dtypes, "INT16" in dtypes) == (higher_precision == "fp32", higher_precision == "ai16")
 
 
@@ -91,7 +91,7 @@ def test_a_loose_bound_leaves_int8_alone(case, prepared):
     found = search(*prepared, *case[2:], max_drop=100.0)
     assert [step.lifted for step in found.steps] == [0]
     assert found.lifted == ()
-    assert "FLOAT32" not in flatbuffer.dtypes(found.content)
+    assert "FLOAT32" not in found.file.dtype_counts
 
 
 def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp_path, monkeypatch, capsys):
@@ -100,8 +100,8 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
     model.save(tmp_path / "model.keras")
     given = {"train": (calibration, None), "test": (images, labels)}
 
-    def right(content, images, labels):
-        dtypes = flatbuffer.dtypes(content)
+    def right(file, images, labels):
+        dtypes = file.dtype_counts
         share = 0.5 + 0.01 * dtypes.get("INT16", 0) if "INT8" in dtypes else 1.0
         return np.arange(len(labels)) < round(share * len(labels))
 
@@ -116,7 +116,7 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
     assert found["reached"] is False
     assert [step["lifted"] for step in found["steps"]] == [0, 1, 2, 4, 6]
     assert found["drop"] == min(step["drop"] for step in found["steps"])
-    written = right(flatbuffer.load(document["path"]), images, labels).mean()
+    written = right(TFLiteModel.load(document["path"]), images, labels).mean()
     assert 100 * (1 - written) == pytest.approx(found["drop"])
     assert found["images_needed"] is None, "more images as these lose as much"
 
@@ -125,10 +125,10 @@ def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
     """As it does where an addition's steps are a 2**24th of its inputs'; here, whatever is of integers alone."""
     model, calibration, images, labels = case
 
-    def run(name, content, images, file):
-        if "FLOAT32" not in flatbuffer.dtypes(content):
+    def run(name, file, images, path):
+        if "FLOAT32" not in file.dtype_counts:
             raise InputError("failed to create XNNPACK runtime")
-        return run_file(name, content, images, file)
+        return run_file(name, file, images, path)
 
     monkeypatch.setattr("keras_se.export.mixed_precision.run_file", run)
     float_file = to_tflite(model)
@@ -186,8 +186,8 @@ def test_a_drop_within_the_bound_by_chance_is_not_accepted(case, prepared, monke
     """Of 200 images int8 loses one: half a point, which with so few may be one and a half."""
     *_, images, labels = case
 
-    def right(content, images, labels):
-        return np.arange(len(labels)) >= ("INT8" in flatbuffer.dtypes(content))
+    def right(file, images, labels):
+        return np.arange(len(labels)) >= ("INT8" in file.dtype_counts)
 
     monkeypatch.setattr("keras_se.export.mixed_precision._right", right)
     found = search(*prepared, images, labels, max_drop=1.0)

@@ -22,7 +22,6 @@ from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel
 from keras_se.export.targets.registry import TARGETS
-from keras_se.export.tflite import flatbuffer
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
 
@@ -200,7 +199,7 @@ def test_a_layer_becomes_the_operations_of_its_row(case):
             to_tflite(model)
         return
     listed = troublesome() - set(USES)
-    assert told - set(USES) == listed & set(flatbuffer.operation_names(to_tflite(model)))
+    assert told - set(USES) == listed & set(to_tflite(model).operation_names)
 
 
 @functools.cache

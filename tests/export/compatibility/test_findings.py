@@ -13,7 +13,7 @@ from keras_se.export.compatibility.checker import missing_tool
 from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.qat.rewriting import quantize_aware
 from keras_se.export.runtimes.registry import ENGINES
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 def test_the_finding_names_the_layer_the_reason_and_the_rewrite():
@@ -129,7 +129,7 @@ def test_an_unrolled_layer_is_static_int8_as_the_remedy_of_a_loop_says(layer, tm
     assert check(unrolled, "tflite_micro", recipes=["static_wi8_ai8"]) == []
     for target, engine in (("tflite_micro", "tflm"), ("phone_cpu", "litert")):
         [artifact] = export(unrolled, tmp_path / target, recipes=["static_wi8_ai8"], target=target, calibration=images)
-        assert not flatbuffer.float_operations(artifact.path.read_bytes())
+        assert not TFLiteModel(artifact.path.read_bytes()).float_operations
         scores = ENGINES[engine].run(artifact.path.read_bytes(), images).values
         # The softmax has steps of 1/256; the layers before it lose as much again in each of four steps of time.
         np.testing.assert_allclose(scores, looped.predict(images, verbose=0), rtol=0, atol=8 / 256)

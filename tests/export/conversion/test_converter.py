@@ -10,17 +10,17 @@ from keras_se.errors import InputError
 from keras_se.export import compare, export, quantize_aware
 from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.evaluation.profile import operations
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 def test_one_image_at_a_time_and_built_in_operations(trained):
-    content = trained.files["float32"].read_bytes()
-    graph = flatbuffer.unpack(content).subgraphs[0]
+    content = TFLiteModel(trained.files["float32"].read_bytes())
+    graph = content.graph
     image = graph.tensors[int(graph.inputs[0])]
     assert list(image.shape) == [1, 32, 32, 3]
     assert image.shapeSignature is None or list(image.shapeSignature) == [1, 32, 32, 3]
     # 13 blocks with SE, a stem and a dense layer; the last two blocks see 1x1, whose mean is itself.
-    assert flatbuffer.operations(content) == {
+    assert content.operation_counts == {
         "CONV_2D": 40,
         "DEPTHWISE_CONV_2D": 13,
         "FULLY_CONNECTED": 1,
@@ -38,8 +38,8 @@ def test_mixed_precision_leaves_no_casts():
     x = keras_se.SqueezeExcite(4, dtype="mixed_float16")(x)
     model = keras.Model(image, x)
     content = to_tflite(model)
-    assert "FLOAT16" not in flatbuffer.dtypes(content)
-    assert "CAST" not in flatbuffer.operations(content)
+    assert "FLOAT16" not in content.dtype_counts
+    assert "CAST" not in content.operation_counts
 
 
 class Own(keras.layers.Layer):
@@ -87,7 +87,7 @@ def test_what_a_layer_assigns_stays_in_the_file(kernel):
     """The largest variable is saved as one and the others as constants, unless one of them is assigned to."""
     layers = [keras.layers.Conv2D(2, 1)] * kernel + [Counting()]
     content = to_tflite(keras.Sequential([keras.Input((4, 4, 3)), *layers]))
-    assert {"READ_VARIABLE", "ASSIGN_VARIABLE"} <= flatbuffer.operations(content).keys()
+    assert {"READ_VARIABLE", "ASSIGN_VARIABLE"} <= content.operation_counts.keys()
 
 
 @pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3)])
@@ -157,7 +157,7 @@ def test_strides_that_differ_are_exported_profiled_and_trained_for(layer, tmp_pa
     assert exact.verdict == "pass"
     assert rounded.weight_steps <= 0.51
     assert rounded.sqnr_db > 30  # 40 to 51 with five seeds
-    assert len([*operations(files[1].read_bytes())]) == len(flatbuffer.operation_names(files[1].read_bytes()))
+    assert len([*operations(files[1].read_bytes())]) == len(TFLiteModel(files[1].read_bytes()).operation_names)
     aware = quantize_aware(model, calibration=images)
     [artifact] = export(aware, tmp_path / "aware", recipes=["static_wi8_ai8"])
     assert compare(aware, artifact.path, images).sqnr_db > 30

@@ -7,7 +7,7 @@ import pytest
 from keras_se.errors import InputError
 from keras_se.export import check, compare, export, quantize_aware
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.evaluation.parity import _decibels, _relative
+from keras_se.export.evaluation.verdict import decibels, relative_error
 
 IMAGES = np.full((2, 8, 8, 3), 0.5, "float32")
 
@@ -105,5 +105,5 @@ def test_a_bias_beside_a_kernel_of_next_to_nothing_is_not_cut_off(variance, tmp_
 
 
 def test_differences_from_a_reference_that_is_zero_throughout():
-    assert (_relative(0.0, 0.0), _relative(1.0, 0.0), _relative(1.0, 4.0)) == (0.0, np.inf, 0.25)
-    assert (_decibels(0.0, 0.0), _decibels(0.0, 1.0)) == (np.inf, -np.inf)
+    assert (relative_error(0.0, 0.0), relative_error(1.0, 0.0), relative_error(1.0, 4.0)) == (0.0, np.inf, 0.25)
+    assert (decibels(0.0, 0.0), decibels(0.0, 1.0)) == (np.inf, -np.inf)

@@ -26,7 +26,6 @@ from keras_se.export.quantization.recipes import RECIPES
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.registry import TARGETS
-from keras_se.export.tflite import flatbuffer
 
 LOWERINGS = [PLAIN, DECOMPOSED, ONE_PARTITION, LoweringConfig(squeeze="conv_before_pool"), CONV_BEFORE_POOL]
 # Random weights magnify the last bit of a float64 layer by layer: 2e-6 is left of it behind 152 of them.
@@ -183,7 +182,7 @@ def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
     model = keras.Sequential(
         [keras.Input((size, size, 3)), keras.layers.ZeroPadding2D(padding), keras.layers.Conv2D(4, 3, 2)]
     )
-    assert flatbuffer.operations(to_tflite(lower(model, LoweringConfig()))).get("PAD", 0) == left
+    assert to_tflite(lower(model, LoweringConfig())).operation_counts.get("PAD", 0) == left
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_no_pad_is_left_where_same_can_say_it(padding, size, left):
 )
 def test_there_is_no_pad_and_no_reshape_in_a_network_of_ours(name):
     model = keras_se.create_model(name, input_shape=(64, 64, 3), classes=10)
-    assert not {"PAD", "PADV2", "RESHAPE"} & flatbuffer.operations(to_tflite(lower(model, LOWERINGS[-1]))).keys()
+    assert not {"PAD", "PADV2", "RESHAPE"} & to_tflite(lower(model, LOWERINGS[-1])).operation_counts.keys()
 
 
 @pytest.fixture(scope="module")
@@ -238,9 +237,9 @@ def test_as_it_is_mobilenet_v3_is_not_one_piece_in_int8(float_file):
 
 def outputs(content):
     """Each operation's name and the shape of what it writes."""
-    graph = flatbuffer.unpack(content).subgraphs[0]
+    graph = content.graph
     shapes = (list(map(int, graph.tensors[op.outputs[0]].shape)) for op in graph.operators)
-    return list(zip(flatbuffer.operation_names(content), shapes, strict=True))
+    return list(zip(content.operation_names, shapes, strict=True))
 
 
 def test_a_commuted_squeeze_pools_the_hidden_channels_only():
@@ -249,7 +248,7 @@ def test_a_commuted_squeeze_pools_the_hidden_channels_only():
     content = to_tflite(lower(model, LoweringConfig(squeeze="conv_before_pool")))
     pooled = [shape for name, shape in outputs(content) if name == "AVERAGE_POOL_2D"]
     assert pooled == [[1, 12, 12, 2], [1, 6, 6, 2], [1, 1, 1, 2]]
-    assert "MEAN" not in flatbuffer.operations(content)
+    assert "MEAN" not in content.operation_counts
 
 
 @pytest.mark.usefixtures("float64")
@@ -291,7 +290,7 @@ def test_late_rescaling_costs_int8_little_when_a_gate_is_nearly_closed():
     def decibels(lowering):
         float_file = to_tflite(lower(model, lowering))
         content = quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images))
-        got = ENGINES["litert_reference"].run(content, images).values
+        got = ENGINES["litert_reference"].run(content.content, images).values
         return 10 * np.log10((expected**2).sum() / ((got - expected) ** 2).sum())
 
     # The late form rounds twice behind the convolution and not once: 3 dB if all roundings were alike.
@@ -345,7 +344,7 @@ def test_a_sequential_model_from_a_file_is_rewritten(tmp_path):
     loaded = load_model(tmp_path / "model.keras")
     images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
     written = lower(loaded, ONE_PARTITION)
-    assert not {"HARD_SWISH", "AVERAGE_POOL_2D"} & flatbuffer.operations(to_tflite(written)).keys()
+    assert not {"HARD_SWISH", "AVERAGE_POOL_2D"} & to_tflite(written).operation_counts.keys()
     np.testing.assert_allclose(written.predict_on_batch(images), model.predict_on_batch(images), rtol=1e-5, atol=1e-6)
 
 

@@ -15,8 +15,8 @@ from keras_se.export.evaluation.benchmark import Ratio, benchmark, latency_ratio
 from keras_se.export.evaluation.memory import arena_bytes
 from keras_se.export.evaluation.profile import operations
 from keras_se.export.runtimes.registry import ENGINES
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.layer_names import layer_path
+from keras_se.export.tflite.model import TFLiteModel
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,9 @@ def test_what_tflite_micro_does_not_run_has_no_arena(files):
 def test_every_operation_on_an_activation_is_profiled_with_a_layer_of_the_model(recipe, files, layers):
     content = files[recipe].read_bytes()
     found = [*operations(content)]
-    assert [one.name for one in found] == [name for name in flatbuffer.operation_names(content) if name != "DEQUANTIZE"]
+    assert [one.name for one in found] == [
+        name for name in TFLiteModel(content).operation_names if name != "DEQUANTIZE"
+    ]
     assert {one.layer.split("/")[0] for one in found} <= layers
     of = {(one.name, one.layer) for one in found}
     expected = ("CONV_2D", "stem_conv"), ("DEPTHWISE_CONV_2D", "block3_depthwise_conv"), ("CONV_2D", "block2_se/reduce")
@@ -114,7 +116,7 @@ def test_one_after_the_other_the_operations_alone_compute_the_whole(files):
 def test_the_profile_adds_up(files):
     [row] = benchmark([files["static_wi8_ai8"]], engines=["litert"], runs=1, profile=True)
     assert row.profile is not None
-    assert len(row.profile) == len(flatbuffer.operation_names(files["static_wi8_ai8"].read_bytes()))
+    assert len(row.profile) == len(TFLiteModel(files["static_wi8_ai8"].read_bytes()).operation_names)
     assert sum(one["share"] for one in row.profile) == pytest.approx(1)
     assert all(one["median_ms"] > 0 for one in row.profile)
 

@@ -14,6 +14,7 @@ from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.metadata import with_metadata
 from keras_se.export.tflite.metadata_reader import FileMetadata, read_metadata
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data.input_pipeline import sample
@@ -53,11 +54,11 @@ def packaged(trained, tmp_path):
     """Files as an app takes them, without a manifest: by recipe and mean."""
 
     def make(recipe, preprocessing=PIXELS, scores=None):
-        content = trained.files[recipe].read_bytes()
+        content = TFLiteModel(trained.files[recipe].read_bytes())
         labels = tuple(f"digit {number}" for number in range(10))
         part = QuantizedModel(content, RECIPES[recipe], "se_mobilenet", preprocessing, labels, scores)
         path = tmp_path / f"{recipe}.tflite"
-        path.write_bytes(TARGETS["mediapipe"].package_for_target(part).content)
+        path.write_bytes(TARGETS["mediapipe"].package_for_target(part).file.content)
         return path
 
     return make
@@ -73,7 +74,7 @@ def test_a_file_with_metadata_needs_no_manifest(packaged, images, expected, reci
 
 
 def test_the_files_own_normalisation_is_read(packaged):
-    assert read_metadata(packaged("float32", Preprocessing.for_range(32, 32, -1, 1)).read_bytes())[:2] == (
+    assert read_metadata(TFLiteModel(packaged("float32", Preprocessing.for_range(32, 32, -1, 1)).read_bytes()))[:2] == (
         pytest.approx((127.5,)),
         pytest.approx((127.5,)),
     )
@@ -93,7 +94,7 @@ def test_calibrated_scores_are_those_that_an_app_shows(packaged, images, expecte
 
 
 def test_metadata_of_several_means_are_all_read(trained):
-    content = trained.files["float32"].read_bytes()
+    content = TFLiteModel(trained.files["float32"].read_bytes())
     assert read_metadata(content) == FileMetadata()
     assert read_metadata(with_metadata(content, "m", mean=3.0, std=4.0)).mean == (3.0,)
 

@@ -9,6 +9,7 @@ from keras_se.errors import InputError
 from keras_se.export import compare, diagnose
 from keras_se.export.evaluation.layer_errors import _Sums, _Tensor
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def diagnosed(trained):
 
 
 def test_every_operation_of_the_file_is_there_in_its_order(diagnosed, trained):
-    names = flatbuffer.operation_names(trained.files["static_wi8_ai8"].read_bytes())
+    names = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()).operation_names
     assert [one.operation for one in diagnosed] == names
 
 
@@ -46,7 +47,7 @@ def test_the_operation_whose_weights_are_wrong_loses_most(trained, tmp_path):
     content = trained.files["static_wi8_ai8"].read_bytes()
     model = flatbuffer.unpack(content)
     (graph,) = model.subgraphs
-    names = flatbuffer.operation_names(content)
+    names = TFLiteModel(content).operation_names
     number = [place for place, name in enumerate(names) if name == "DEPTHWISE_CONV_2D"][3]
     operator = graph.operators[number]
     kernel = graph.tensors[int(operator.inputs[1])]

@@ -5,7 +5,8 @@ import pytest
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, compare
-from keras_se.export.evaluation import parity
+from keras_se.export.evaluation import parity, verdict
+from keras_se.export.evaluation.originals import Originals
 from keras_se.export.runtimes.base import Outputs
 
 
@@ -15,7 +16,7 @@ def made_up(trained, monkeypatch):
 
     def run(expected, got, lsb=None, labels=None):
         monkeypatch.setattr(parity, "_run_model", lambda *_: Outputs(np.array(expected, float), None))
-        monkeypatch.setattr(parity._Originals, "predicted", lambda *_: None)
+        monkeypatch.setattr(Originals, "predicted", lambda *_: None)
         monkeypatch.setattr(parity, "_run_file", lambda *_: Outputs(np.array(got, float), lsb))
         file = trained.files["float32" if lsb is None else "static_wi8_ai8"]
         float_file = trained.files["float32"]
@@ -66,8 +67,8 @@ def tied(count):
 
 def test_outputs_without_a_signal_fail_whatever_is_predicted():
     """An int8 output that is one integer for every class agrees with each, and its noise is the signal itself."""
-    silent = parity._Figures(1.0, 0.0, 1.0, 100)
-    _, failures = parity._hold_predicted(RECIPES["static_wi8_ai8"].tolerance, silent, silent, None)
+    silent = verdict.Figures(1.0, 0.0, 1.0, 100)
+    _, failures = verdict.hold_predicted(RECIPES["static_wi8_ai8"].tolerance, silent, silent, None)
     assert failures == ("SQNR 0.0 dB, at least 3",)
 
 

@@ -14,7 +14,8 @@ from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import PLAIN
 from keras_se.export.conversion.matching import effective_config
-from keras_se.export.evaluation.parity import PREDICTED_NOISE, compare_all
+from keras_se.export.evaluation.parity import compare_all
+from keras_se.export.evaluation.verdict import PREDICTED_NOISE
 from keras_se.export.exporter import activation_ranges, build_artifact, write
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.targets.base import QuantizedModel
@@ -166,7 +167,7 @@ def written(ending, target, recipe, folder):
     model, content, ranges = converted(ending)
     assert effective_config(model, TARGETS[target].lowering(RECIPES[recipe])) == PLAIN
     float_file = folder / "float32.tflite"
-    float_file.write_bytes(content)
+    float_file.write_bytes(content.content)
     part = QuantizedModel(
         quantize(content, RECIPES[recipe], ranges), RECIPES[recipe], model.name, Preprocessing(8, 8), None
     )
@@ -261,7 +262,7 @@ def int8_of(factor, calibration, folder):
     ranges = activation_ranges(content, calibration, Preprocessing(8, 8), "min_max")
     files = folder / "float32.tflite", folder / "int8.tflite"
     for file, made in zip(files, (content, quantize(content, RECIPES["static_wi8_ai8"], ranges)), strict=True):
-        file.write_bytes(made)
+        file.write_bytes(made.content)
     return model, *files
 
 

@@ -18,8 +18,8 @@ from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
 from keras_se.export.runtimes.keras_model import run_keras
 from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.runtimes.tensors import each_images_tensors
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import weight_error
+from keras_se.export.tflite.model import TFLiteModel
 
 # Rounding in the middle between two steps goes either way; a hundredth of a step is float32's share.
 ONE_STEP = 1.01
@@ -64,7 +64,7 @@ def int8(aware, tmp_path_factory):
 
 
 def logits(path, images, engine):
-    return find_engine(engine).run(flatbuffer.without_softmax(flatbuffer.load(path)), images)
+    return find_engine(engine).run(TFLiteModel.load(path).without_softmax.content, images)
 
 
 def steps_apart(model, path, images, engine):
@@ -98,19 +98,19 @@ def test_a_deep_file_has_the_models_classes(aware, int8, trained, engine):
 
 
 def test_the_file_holds_integers_only(int8):
-    assert set(flatbuffer.dtypes(int8.path.read_bytes())) == {"INT8", "INT32"}
+    assert set(TFLiteModel(int8.path.read_bytes()).dtype_counts) == {"INT8", "INT32"}
     assert int8.manifest["xnnpack_partitions"] == 1
 
 
 def test_each_operation_is_within_a_step_on_the_same_inputs(aware, int8, trained):
-    compared = operations_apart(aware, int8.path.read_bytes(), trained.images[:3])
-    assert len(compared) == len(flatbuffer.operation_names(int8.path.read_bytes())) - 1  # the softmax is not rounded
+    compared = operations_apart(aware, TFLiteModel(int8.path.read_bytes()), trained.images[:3])
+    assert len(compared) == len(TFLiteModel(int8.path.read_bytes()).operation_names) - 1  # the softmax is not rounded
     assert {name: steps for name, steps in compared.items() if steps > ONE_STEP} == {}
 
 
-def operations_apart(model, content, images):
+def operations_apart(model, file, images):
     """By layer, the greatest difference in steps between the file's tensor and the model's, on the file's inputs."""
-    names = activations(content)
+    names = activations(file)
     # Not what the quantizer rounds again for a concatenation.
     tensors = {"input": names[0]} | {layer_of(name): name for name in names[1:] if not name.endswith("_quantized")}
     nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
@@ -122,7 +122,7 @@ def operations_apart(model, content, images):
         if taken and {layer, *taken} <= tensors.keys():  # the converter gave some another name
             parts[layer] = output, sources, taken
     found = dict.fromkeys(parts, 0.0)
-    for values in each_images_tensors(content, images, list(tensors.values()), resolver="BUILTIN_REF"):
+    for values in each_images_tensors(file.content, images, list(tensors.values()), resolver="BUILTIN_REF"):
         for layer, (output, sources, taken) in parts.items():
             got = values[tensors[layer]]
             known = {id(source): real(values[tensors[one]]) for source, one in zip(sources, taken, strict=True)}
@@ -160,8 +160,8 @@ def rounded_layer(tensor):
     return entering(tensor)._keras_history.operation.name
 
 
-def activations(content):
-    graph = flatbuffer.unpack(content).subgraphs[0]
+def activations(file):
+    graph = file.graph
     indices = [*graph.inputs, *(operator.outputs[0] for operator in graph.operators)]
     return [graph.tensors[index].name.decode() for index in indices]
 
@@ -262,17 +262,17 @@ def test_each_operation_of_a_targets_form_is_within_a_step(target, lowering, ran
     quantize_aware(model, calibration=images, target=target).save(tmp_path / "aware.keras")
     aware = keras.models.load_model(tmp_path / "aware.keras")
     [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))  # for another target than the second one
-    content = artifact.path.read_bytes()
+    content = TFLiteModel(artifact.path.read_bytes())
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
-    assert ("AVERAGE_POOL_2D" in flatbuffer.operations(content)) == (lowering == CONV_BEFORE_POOL)
-    assert "HARD_SWISH" not in flatbuffer.operations(content)
+    assert ("AVERAGE_POOL_2D" in content.operation_counts) == (lowering == CONV_BEFORE_POOL)
+    assert "HARD_SWISH" not in content.operation_counts
     compared = operations_apart(aware, content, images[:4])
     assert compared.keys() == set(map(layer_of, activations(content))) - {None}  # of input and softmax
     assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
     # What parity and diagnose start from: the network in the form that the manifest tells has the file's tensors.
     assert lowering_of(artifact.path) == lowering
     original = to_tflite(lower(model, lowering))
-    assert flatbuffer.activation_names(original) == activations(content)
+    assert original.activation_names == activations(content)
     assert weight_error(original, content).steps < 0.51  # each constant is rounded once
 
 
@@ -299,11 +299,11 @@ def test_each_operation_of_other_networks_is_within_a_step(name, randomise, tmp_
     images = RNG.random((16, size, size, 3)).astype("float32")
     aware = quantize_aware(model, calibration=images)
     [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
-    content = artifact.path.read_bytes()
+    content = TFLiteModel(artifact.path.read_bytes())
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
     assert name != "mobilenet_v3_small" or artifact.manifest["xnnpack_partitions"] == 1
     compared = operations_apart(aware, content, images[:2])
-    assert len(compared) > 0.6 * len(flatbuffer.operation_names(content))
+    assert len(compared) > 0.6 * len(content.operation_names)
     assert {one: steps for one, steps in compared.items() if steps > ONE_STEP} == {}
 
 
@@ -332,7 +332,7 @@ def test_layers_of_one_function_at_inference_are_taken(on_images, layer, randomi
     [artifact] = export(aware, tmp_path, recipes=("static_wi8_ai8",))
     assert set(artifact.manifest["dtypes"]) == {"INT8", "INT32"}
     assert artifact.manifest["xnnpack_partitions"] == 1
-    content = artifact.path.read_bytes()
+    content = TFLiteModel(artifact.path.read_bytes())
     assert {one: steps for one, steps in operations_apart(aware, content, images[:4]).items() if steps > ONE_STEP} == {}
 
 

@@ -20,7 +20,7 @@ from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.quantization.calibration import MOST_IMAGES, calibrate, check_calibration
 from keras_se.export.quantization.observers import LEAST_RANGE
 from keras_se.export.runtimes.keras_model import run_keras
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 UPDATES = {"min_max": qsv_utils.min_max_update, "moving_average": qsv_utils.moving_average_update}
 
@@ -54,10 +54,10 @@ def by_the_library(float_file, images, method):
 def test_is_the_librarys_calibration_on_every_tensor(network, method, request):
     if network == "trained":
         exported = request.getfixturevalue("trained")
-        float_file, images = exported.files["float32"].read_bytes(), exported.images[:6]
+        float_file, images = TFLiteModel(exported.files["float32"].read_bytes()), exported.images[:6]
     else:
         float_file, images = to_tflite(branching()), np.random.default_rng(0).random((6, 16, 16, 3), "float32")
-    expected = by_the_library(float_file, images, method)
+    expected = by_the_library(float_file.content, images, method)
     got = calibrate(float_file, images, method=method)
     assert len(expected) > 10
     assert expected.keys() <= got.keys()
@@ -75,20 +75,20 @@ def test_is_the_librarys_calibration_on_every_tensor(network, method, request):
 
 def test_takes_the_extremes_of_all_images(trained):
     """Of the network's logits, over all images: the quantizer's own moving average falls short of them."""
-    float_file = trained.files["float32"].read_bytes()
+    float_file = TFLiteModel(trained.files["float32"].read_bytes())
     ranges = calibrate(float_file, trained.images[:8], (0.0, 1.0))
-    graph = flatbuffer.unpack(flatbuffer.without_softmax(float_file)).subgraphs[0]
+    graph = float_file.without_softmax.graph
     logits = ranges[graph.tensors[int(graph.outputs[0])].name.decode()]
     wanted = run_keras(trained.model, trained.images[:8]).values
     # To 1e-4: XNNPACK's sums against TensorFlow's.
     assert float(logits["min"].squeeze()) == pytest.approx(wanted.min(), abs=1e-4)
     assert float(logits["max"].squeeze()) == pytest.approx(wanted.max(), abs=1e-4)
-    assert ranges[flatbuffer.input_name(float_file)]["max"].squeeze() == 1.0
+    assert ranges[float_file.input_name]["max"].squeeze() == 1.0
 
 
 @pytest.mark.parametrize("method", ["percentile", "mse", "moving_average"])
 def test_other_methods_give_narrower_ranges(trained, method):
-    float_file = trained.files["float32"].read_bytes()
+    float_file = TFLiteModel(trained.files["float32"].read_bytes())
     images = trained.images[:8]
     whole, narrower = (calibrate(float_file, images, method=one) for one in ("min_max", method))
     for name, extremes in whole.items():
@@ -108,7 +108,7 @@ def test_a_tensor_that_no_operation_reads_has_no_values(unroll, tmp_path):
     assert compare(model, artifact.path, images).verdict == "pass"
     assert diagnose(artifact.path, artifact.path, images)[-1].sqnr_db == np.inf
     if unroll:
-        ranges = calibrate(artifact.path.read_bytes(), images)
+        ranges = calibrate(TFLiteModel(artifact.path.read_bytes()), images)
         assert sum(bool(ends["min"] == 0 and ends["max"] == np.float32(LEAST_RANGE)) for ends in ranges.values()) == 1
 
 

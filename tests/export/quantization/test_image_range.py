@@ -13,7 +13,7 @@ from keras_se.errors import InputError
 from keras_se.export import export, quantize_aware
 from keras_se.export.evaluation.parity import compare
 from keras_se.export.quantization.image_range import agreed_preprocessing, check_accuracy
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Origin, Preprocessing, bring_preprocessing, find_preprocessing
 from keras_se.registry import create_model, list_models
 from keras_se.training.data.input_pipeline import sample
@@ -176,7 +176,7 @@ def test_files_of_a_network_that_scales_take_raw_pixels(classifier, digits, tmp_
     for artifact in files:
         assert Preprocessing.from_dict(artifact.manifest["preprocessing"]) == RAW
         assert list(artifact.manifest["input_range"]) == [0, 255]
-    [(scale, zero)], _ = flatbuffer.quantizations(files[1].path.read_bytes())
+    [(scale, zero)], _ = TFLiteModel(files[1].path.read_bytes()).io_quantizations
     assert scale == pytest.approx(1)
     assert zero == -128
     found = compare(classifier, files[1].path, images, labels=labels)

@@ -11,7 +11,6 @@ from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import CONV_BEFORE_POOL
 from keras_se.export.quantization.op_scopes import first_and_last, se_branch_ops
-from keras_se.export.tflite import flatbuffer
 
 SMALL = {
     "se_mobilenet": {"alpha": 0.25, "r": 4},
@@ -31,7 +30,7 @@ def float_file(request):
 
 def test_se_is_what_the_layers_names_say(float_file):
     """The graph knows no names; the layers are called `…_se`, and their last operation, the MUL, is `mul`."""
-    graph = flatbuffer.unpack(float_file).subgraphs[0]
+    graph = float_file.graph
     written = [graph.tensors[op.outputs[0]].name.decode() for op in graph.operators]
     named = [f"{name};" for name in written if re.search(r"_se_1/(?!mul$)", name)]
     assert len(named) >= 3 * 9
@@ -39,10 +38,10 @@ def test_se_is_what_the_layers_names_say(float_file):
 
 
 def test_the_ends_are_the_first_convolution_and_the_classifier(float_file):
-    graph, names = flatbuffer.unpack(float_file).subgraphs[0], flatbuffer.operation_names(float_file)
+    graph, names = float_file.graph, float_file.operation_names
     written = [f"{graph.tensors[op.outputs[0]].name.decode()};" for op in graph.operators]
     assert (names[0], *names[-2:]) == ("CONV_2D", "FULLY_CONNECTED", "SOFTMAX")
-    assert first_and_last(float_file) == [f"{flatbuffer.input_name(float_file)};", written[0], *written[-2:]]
+    assert first_and_last(float_file) == [f"{float_file.input_name};", written[0], *written[-2:]]
 
 
 def small(layer):
@@ -75,7 +74,7 @@ def test_se_is_found_where_its_gate_does_not_come_from_what_it_rescales():
     x = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, 2, use_bias=False)(x))
     content = to_tflite(lower(keras.Model(image, keras.layers.ReLU()(x)), CONV_BEFORE_POOL))
     found = se_branch_ops(content)
-    graph = flatbuffer.unpack(content).subgraphs[0]
+    graph = content.graph
     written = [f"{graph.tensors[op.outputs[0]].name.decode()};" for op in graph.operators]
     assert found == [name for name in written if re.search(r"_se_(reduce|squeeze|expand)", name)]
     assert {"first", "second"} == {re.search(r"(\w+)_se_", name)[1].split("/")[-1] for name in found}

@@ -14,6 +14,7 @@ from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.runtimes.registry import find_engine
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.constants import constants, weight_error
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 STATIC = ("static_wi8_ai8", "static_wi8_ai16")
@@ -21,8 +22,8 @@ STATIC = ("static_wi8_ai8", "static_wi8_ai16")
 
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "float32"])
 def test_each_constant_is_the_float_one_rounded(trained, recipe):
-    content = trained.files[recipe].read_bytes()
-    error = weight_error(trained.files["float32"].read_bytes(), content)
+    content = TFLiteModel(trained.files[recipe].read_bytes())
+    error = weight_error(TFLiteModel(trained.files["float32"].read_bytes()), content)
     # 27 convolutions, 26 of SE and a dense layer have a kernel, and all but the dense layer a bias besides, of which
     # those that are equal may be one in the file.
     assert error.compared >= 54 + 27
@@ -39,10 +40,10 @@ def test_each_constant_is_the_float_one_rounded(trained, recipe):
 )
 @pytest.mark.parametrize("network", ["trained", "wide"])
 def test_an_integer_file_holds_no_float(network, recipe, activations, outer, request):
-    content = request.getfixturevalue(network).files[recipe].read_bytes()
-    assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
-    graph, names = flatbuffer.unpack(content).subgraphs[0], flatbuffer.tensor_types()
-    assert {names[graph.tensors[index].type] for index in flatbuffer.activations(graph)} == activations
+    content = TFLiteModel(request.getfixturevalue(network).files[recipe].read_bytes())
+    assert not {"FLOAT32", "FLOAT16"} & content.dtype_counts.keys()
+    graph, names = content.graph, flatbuffer.tensor_types()
+    assert {names[graph.tensors[index].type] for index in content.activations} == activations
     ends = [names[graph.tensors[int(index)].type] for index in (*graph.inputs, *graph.outputs)]
     assert ends == [outer] * 2
 
@@ -58,20 +59,20 @@ def test_an_int8_file_of_every_kind_of_operation_holds_no_float(name):
     ranges = calibrate(float_file, np.random.default_rng(0).random((2, 32, 32, 3), "float32"), (0.0, 1.0))
     for recipe in ("static_wi8_ai8", "static_wi8_ai8_se_ai16"):
         content = quantize(float_file, RECIPES[recipe], ranges)
-        assert not {"FLOAT32", "FLOAT16"} & flatbuffer.dtypes(content).keys()
+        assert not {"FLOAT32", "FLOAT16"} & content.dtype_counts.keys()
         assert recipe_of(content).name == recipe
 
 
 @pytest.mark.parametrize("recipe", ["dynamic_wi8_afp32", "weight_only_wi8_afp32"])
 def test_every_kernel_is_int8_and_every_activation_float(trained, recipe):
     """The converter's own dynamic range leaves tensors of less than 1,024 elements float."""
-    content = trained.files[recipe].read_bytes()
+    content = TFLiteModel(trained.files[recipe].read_bytes())
     kernels = [values for _, values, _ in constants(content) if values.ndim >= 2]
     assert len(kernels) == 54, "27 convolutions, 26 of SE and a dense layer"
     assert {values.dtype for values in kernels} == {np.dtype("int8")}
     assert min(values.size for values in kernels) < 1024
-    graph, names = flatbuffer.unpack(content).subgraphs[0], flatbuffer.tensor_types()
-    assert {names[graph.tensors[index].type] for index in flatbuffer.activations(graph)} == {"FLOAT32"}
+    graph, names = content.graph, flatbuffer.tensor_types()
+    assert {names[graph.tensors[index].type] for index in content.activations} == {"FLOAT32"}
 
 
 @pytest.mark.parametrize("opened", [0.0, 1e-4])
@@ -87,7 +88,9 @@ def test_a_layer_that_no_image_opens_runs(opened):
     images = np.random.default_rng(0).uniform(0, 800, (4, 4, 4, 2)).astype("float32")
     content = quantize(float_file, RECIPES["static_wi8_ai8"], calibrate(float_file, images))
     assert xnnpack_partitions(content) == 1
-    [reference, xnnpack] = (find_engine(name).run(content, images).values for name in ("litert_reference", "litert"))
+    [reference, xnnpack] = (
+        find_engine(name).run(content.content, images).values for name in ("litert_reference", "litert")
+    )
     np.testing.assert_array_equal(xnnpack, reference)
     np.testing.assert_allclose(xnnpack.reshape(4, 4, 4, 2), model.predict(images, verbose=0), atol=3 / 255 / 2)
 
@@ -105,7 +108,7 @@ def test_a_branch_that_adds_next_to_nothing_does_not_cut_the_graph():
     ranges = calibrate(float_file, images)
     content = quantize(float_file, RECIPES["static_wi8_ai8"], ranges)
     assert xnnpack_partitions(content) == 1
-    got = find_engine("litert_reference").run(content, images)
+    got = find_engine("litert_reference").run(content.content, images)
     expected = model.predict(images, verbose=0).reshape(4, 32)
     assert (
         np.abs(got.values - expected).max() <= 2.01 * got.lsb
@@ -124,7 +127,7 @@ def test_a_branch_that_something_else_reads_too_keeps_its_steps():
     ranges = calibrate(float_file, images)
     [wanted] = [ends["max"].item() for name, ends in ranges.items() if "/small" in name]
     content = quantize(float_file, RECIPES["static_wi8_ai8"], ranges)
-    graph, kinds = flatbuffer.unpack(content).subgraphs[0], flatbuffer.operation_names(content)
+    graph, kinds = content.graph, content.operation_names
     ends = [(*op.inputs, *op.outputs) for op, kind in zip(graph.operators, kinds, strict=True) if kind == "ADD"]
     scales = [graph.tensors[index].quantization.scale[0] for indices in ends for index in indices]
     assert min(scales) == pytest.approx(wanted / 255)
@@ -147,7 +150,7 @@ def test_a_kernel_above_32_mib_is_rounded_as_any(large, recipe):
     error = weight_error(float_file, content)
     assert error.compared == 2, "the kernel, in its shape, and the bias"
     assert 0.4 < error.steps <= 0.51
-    got, expected = (find_engine("litert").run(one, image).values for one in (content, float_file))
+    got, expected = (find_engine("litert").run(one.content, image).values for one in (content, float_file))
     assert 10 * np.log10(np.sum(expected**2) / np.sum((got - expected) ** 2)) > 30  # one layer of 8 bits
 
 
@@ -155,7 +158,7 @@ def test_a_kernel_above_32_mib_is_rounded_as_any(large, recipe):
 def test_the_quantizer_itself_cannot_round_such_a_kernel(large):
     """When it can, `_flatten_large_kernels` is of no more use."""
     float_file, ranges, _ = large
-    quantizer = Quantizer(float_file, RECIPES["static_wi8_ai8"].rules(float_file))
+    quantizer = Quantizer(float_file.content, RECIPES["static_wi8_ai8"].rules(float_file))
     with pytest.raises(ValueError, match="axis remapping"):
         quantizer.quantize(ranges, enable_progress_report=False)
 
@@ -170,7 +173,7 @@ def test_an_int8_input_is_the_pixel_minus_128(trained):
 @pytest.mark.parametrize("network", ["trained", "wide"])
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
 def test_xnnpack_takes_the_whole_graph(network, recipe, request):
-    assert xnnpack_partitions(request.getfixturevalue(network).files[recipe].read_bytes()) == 1
+    assert xnnpack_partitions(TFLiteModel(request.getfixturevalue(network).files[recipe].read_bytes())) == 1
 
 
 def test_a_channel_that_never_opens_still_runs():
@@ -188,7 +191,7 @@ def test_a_channel_that_never_opens_still_runs():
 
 
 def test_the_same_images_give_the_same_bytes(trained):
-    float_file = trained.files["float32"].read_bytes()
+    float_file = TFLiteModel(trained.files["float32"].read_bytes())
     made = [
         quantize(float_file, RECIPES[name], calibrate(float_file, trained.images[:4], (0.0, 1.0)))
         for name in STATIC[:1] * 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sources import load_source
@@ -37,7 +37,7 @@ def outputs(golden, tmp_path_factory):
     np.save(folder / "images.npy", images)
     files = [folder / f"{recipe}.tflite" for recipe in RECIPES]
     for file in files:
-        file.write_bytes(flatbuffer.without_softmax((golden / f"se_mobilenet.{file.name}").read_bytes()))
+        file.write_bytes(TFLiteModel((golden / f"se_mobilenet.{file.name}").read_bytes()).without_softmax.content)
 
     def run(name, *emulator):
         command = [*emulator, sys.executable, SCRIPT, folder / "images.npy", folder / f"{name}.npz", *files]

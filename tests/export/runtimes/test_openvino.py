@@ -25,6 +25,7 @@ from keras_se.export.sandbox import runner
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 INTEGER = [name for name, recipe in RECIPES.items() if recipe.calibrated and name != "static_wi8_ai16"]
@@ -41,22 +42,22 @@ INTEGER = [name for name, recipe in RECIPES.items() if recipe.calibrated and nam
 def test_is_no_farther_from_the_reference_kernels_than_xnnpack(network, recipe, request):
     """Root mean square; a tenth is left for which of two equally good roundings a value takes."""
     exported = request.getfixturevalue(network)
-    content = flatbuffer.without_softmax(exported.files[recipe].read_bytes())
-    logits = {name: ENGINES[name].run(content, exported.images[:48]).values for name in ("openvino", "litert")}
-    kernels = ENGINES["litert_reference"].run(content, exported.images[:48]).values
+    content = TFLiteModel(exported.files[recipe].read_bytes()).without_softmax
+    logits = {name: ENGINES[name].run(content.content, exported.images[:48]).values for name in ("openvino", "litert")}
+    kernels = ENGINES["litert_reference"].run(content.content, exported.images[:48]).values
     distance = {name: np.sqrt(np.mean((got - kernels) ** 2)) for name, got in logits.items()}
     assert distance["openvino"] <= 1.1 * distance["litert"]
 
 
 def test_its_own_format_computes_the_same(trained, tmp_path):
-    content = trained.files["static_wi8_ai8"].read_bytes()
+    content = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
     part = QuantizedModel(content, RECIPES["static_wi8_ai8"], "net", Preprocessing(32, 32), None)
     product = TARGETS["openvino"].package_for_target(part)
-    assert product.content == content
+    assert product.file == content
     assert product.manifest == {"openvino": openvino.__version__}
     for suffix, data in product.files.items():
         (tmp_path / f"net{suffix}").write_bytes(data)
-    models = compiled(openvino.Core().read_model(tmp_path / "net.xml")), compiled(read(content))
+    models = compiled(openvino.Core().read_model(tmp_path / "net.xml")), compiled(read(content.content))
     for image in np.round(255 * trained.images[:8] - 128).astype("int8"):
         first, second = (model([image[None]])[0] for model in models)
         np.testing.assert_array_equal(first, second)
@@ -118,7 +119,7 @@ def bright(tmp_path, monkeypatch) -> Iterator[tuple[keras.Model, Path, np.ndarra
     content = to_tflite(model)
     ranges = calibrate(content, images, (0, 1), method="min_max")
     path = tmp_path / "bright.tflite"
-    path.write_bytes(quantize(content, RECIPES["static_wi8_ai8"], ranges))
+    path.write_bytes(quantize(content, RECIPES["static_wi8_ai8"], ranges).content)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     runner.stop()
     yield model, path, images
@@ -149,7 +150,7 @@ np.save(sys.argv[3], np.stack([model([image[None]])[0][0] for image in np.load(s
     np.save(tmp_path / "pixels.npy", pixels)
     files = [str(path), repr(settings), str(tmp_path / "outputs.npy"), str(tmp_path / "pixels.npy")]
     subprocess.run([sys.executable, "-c", script, *files], check=True, timeout=60)
-    [(scale, zero)] = flatbuffer.quantizations(path.read_bytes())[1]
+    [(scale, zero)] = TFLiteModel(path.read_bytes()).io_quantizations[1]
     outputs = scale * (np.load(tmp_path / "outputs.npy") - float(zero))
     kernels = ENGINES["litert_reference"].run(path.read_bytes(), images).values
     error = np.sum((outputs - kernels) ** 2) / np.sum(kernels**2)
@@ -159,6 +160,6 @@ np.save(sys.argv[3], np.stack([model([image[None]])[0][0] for image in np.load(s
 def test_a_float_file_has_nothing_to_be_told(bright):
     model, path, images = bright
     float_file = path.with_name("float.tflite")
-    float_file.write_bytes(to_tflite(model))
+    float_file.write_bytes(to_tflite(model).content)
     [row] = compare_all(model, [float_file], images, engines=["openvino"])
     assert row.note == ""

@@ -25,6 +25,7 @@ from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.runtimes.registry import ENGINES, run_file
 from keras_se.export.sandbox import exchange, runner
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +69,9 @@ def test_a_function_that_is_not_there_is_no_fault_of_the_file(function):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_in_a_child_an_engine_computes_the_same(int8_file, engine):
-    content = flatbuffer.without_softmax(int8_file.read_bytes())
+    content = TFLiteModel(int8_file.read_bytes()).without_softmax
     images = np.random.default_rng(0).random((5, 32, 32, 3)).astype("float32")
-    here, there = ENGINES[engine].run(content, images), run_file(engine, content, images, "x.tflite")
+    here, there = ENGINES[engine].run(content.content, images), run_file(engine, content, images, "x.tflite")
     np.testing.assert_array_equal(there.values, here.values)
     assert there.lsb == here.lsb
 
@@ -247,7 +248,7 @@ def hostile(int8_file, tmp_path):
 def refusal(engine: str, path: Path) -> str:
     """The one line of what becomes of the file on that engine."""
     with pytest.raises(InputError) as caught:
-        run_file(engine, flatbuffer.load(path), np.zeros((1, 32, 32, 3), "float32"), path)
+        run_file(engine, TFLiteModel.load(path), np.zeros((1, 32, 32, 3), "float32"), path)
     [line] = str(caught.value).splitlines()
     assert str(path) in line
     return line

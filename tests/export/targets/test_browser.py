@@ -21,6 +21,7 @@ from keras_se.export import RECIPES, export
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.browser import INTERPOLATIONS
 from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sources import Split, load_source
@@ -33,10 +34,14 @@ def made(trained, tmp_path_factory):
     source = load_source("digits")
     for recipe in RECIPES:
         content = QuantizedModel(
-            trained.files[recipe].read_bytes(), RECIPES[recipe], "se_mobilenet", Preprocessing(32, 32), source.classes
+            TFLiteModel(trained.files[recipe].read_bytes()),
+            RECIPES[recipe],
+            "se_mobilenet",
+            Preprocessing(32, 32),
+            source.classes,
         )
         product = TARGETS["browser"].package_for_target(content)
-        (folder / f"se_mobilenet.{recipe}.tflite").write_bytes(product.content)
+        (folder / f"se_mobilenet.{recipe}.tflite").write_bytes(product.file.content)
         (folder / f"se_mobilenet.{recipe}.html").write_bytes(product.files[".html"])
     for number, image in enumerate(source.test.images[:8]):
         Image.fromarray(image).save(folder / f"{number}.png")

@@ -19,6 +19,7 @@ from keras_se.export.targets.edgetpu_rules import EVERYWHERE, SUPPORTED, lint, s
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.flatbuffer import schema
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing, image_shape
 from keras_se.registry import list_models
 
@@ -68,7 +69,7 @@ def file(operation, inputs, output, *, kind="INT8", signature=None, **options):
     graph.operators, graph.outputs = [op], [len(inputs)]
     graph.inputs = [place for place, one in enumerate(inputs) if isinstance(one, tuple)]
     model.subgraphs, model.operatorCodes = [graph], [code]
-    return flatbuffer.pack(model)
+    return TFLiteModel(flatbuffer.pack(model))
 
 
 STEPS = [(1, 8, 8, 4), integers(0, 0, 0, 0), integers(1, 8, 8, 4)]
@@ -207,9 +208,9 @@ def test_every_rule_has_a_case():
 
 
 def test_the_trained_networks_int8_file_keeps_them_all(trained):
-    assert lint(trained.files["static_wi8_ai8"].read_bytes()) == []
+    assert lint(TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())) == []
     for recipe in set(RECIPES) - {"static_wi8_ai8"}:
-        assert lint(trained.files[recipe].read_bytes()), recipe
+        assert lint(TFLiteModel(trained.files[recipe].read_bytes())), recipe
 
 
 def test_a_network_that_breaks_one_is_refused_with_its_layer_and_the_rewrite(tmp_path):
@@ -228,13 +229,13 @@ def test_mobilenet_v3_keeps_every_rule_in_the_targets_form(tmp_path, randomise):
     randomise(model, 0)
     images = np.random.default_rng(0).uniform(size=(4, 32, 32, 3)).astype("float32")
     [artifact] = export(model, tmp_path, recipes=["static_wi8_ai8"], target="edgetpu", calibration=images)
-    assert lint(artifact.path.read_bytes()) == []
+    assert lint(TFLiteModel(artifact.path.read_bytes())) == []
 
 
 @pytest.fixture
 def finished(trained):
     """What the target makes of the trained network's int8 file, when called."""
-    file = trained.files["static_wi8_ai8"].read_bytes()
+    file = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
     content = QuantizedModel(file, RECIPES["static_wi8_ai8"], "network", Preprocessing(32, 32), None)
     return lambda: TARGETS["edgetpu"].package_for_target(content)
 
@@ -275,7 +276,7 @@ def test_without_its_compiler_the_manifest_says_so(finished, tmp_path, monkeypat
 def test_with_its_compiler_the_file_is_what_that_made(finished, compiler):
     compiler(COMPILED)
     product = finished()
-    assert product.content.endswith(b"compiled\n")
+    assert product.file.content.endswith(b"compiled\n")
     assert product.manifest["edgetpu"] == {
         "compiled": True,
         "compiler": "16.0.384591198",

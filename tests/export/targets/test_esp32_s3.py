@@ -12,6 +12,7 @@ from keras_se.export import RECIPES, check, export
 from keras_se.export.targets import esp32_s3, tflite_micro
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 INT8, INT16 = "static_wi8_ai8", "static_wi8_ai16"
@@ -62,21 +63,27 @@ def test_of_int16_esp_nn_runs_nothing(tmp_path):
 
 
 def test_the_files_are_those_of_tflite_micro(trained, tmp_path):
-    content = QuantizedModel(trained.files[INT8].read_bytes(), RECIPES[INT8], "digits", Preprocessing(32, 32), None)
+    content = QuantizedModel(
+        TFLiteModel(trained.files[INT8].read_bytes()), RECIPES[INT8], "digits", Preprocessing(32, 32), None
+    )
     product, plain = (TARGETS[name].package_for_target(content) for name in ("esp32_s3", "tflite_micro"))
-    assert product.content == plain.content
+    assert product.file == plain.file
     assert product.files == plain.files
     assert product.manifest.keys() - plain.manifest.keys() == {"esp32_s3"}
 
 
 def test_an_arena_beyond_every_module_is_refused(trained, monkeypatch):
     monkeypatch.setattr(tflite_micro, "arena_bytes", lambda content: esp32_s3.PSRAM + 256)
-    content = QuantizedModel(trained.files[INT8].read_bytes(), RECIPES[INT8], "digits", Preprocessing(32, 32), None)
+    content = QuantizedModel(
+        TFLiteModel(trained.files[INT8].read_bytes()), RECIPES[INT8], "digits", Preprocessing(32, 32), None
+    )
     with pytest.raises(InputError, match=r"^the arena for esp32_s3 must fit 16 MiB, .*; it takes 16\.0 MiB"):
         TARGETS["esp32_s3"].package_for_target(content)
 
 
 def test_an_arena_beyond_the_chip_is_of_the_memory_beside_it(trained, monkeypatch):
     monkeypatch.setattr(tflite_micro, "arena_bytes", lambda content: esp32_s3.SRAM + 256)
-    content = QuantizedModel(trained.files[INT8].read_bytes(), RECIPES[INT8], "digits", Preprocessing(32, 32), None)
+    content = QuantizedModel(
+        TFLiteModel(trained.files[INT8].read_bytes()), RECIPES[INT8], "digits", Preprocessing(32, 32), None
+    )
     assert TARGETS["esp32_s3"].package_for_target(content).manifest["esp32_s3"]["arena_fits"] == "PSRAM"

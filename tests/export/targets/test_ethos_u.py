@@ -20,6 +20,7 @@ from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.ethos_u import BEFORE, vela_summary
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 ETHOS = [name for name in TARGETS if name.startswith("ethos_")]
@@ -33,7 +34,7 @@ COMPILED = [
 
 
 def made(path, recipe, target):
-    content = QuantizedModel(path.read_bytes(), recipe, "digits", Preprocessing(32, 32), None)
+    content = QuantizedModel(TFLiteModel(path.read_bytes()), recipe, "digits", Preprocessing(32, 32), None)
     return build_artifact(content, TARGETS[target], source=None, calibration=None)
 
 
@@ -111,7 +112,9 @@ def test_velas_abort_is_one_line(trained, monkeypatch):
 
 def test_the_compiled_file_runs_on_no_engine_here(trained, tmp_path):
     path = tmp_path / "compiled.tflite"
-    path.write_bytes(made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128").product.content)
+    path.write_bytes(
+        made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128").product.file.content
+    )
     for engine in ENGINES:
         with pytest.raises(InputError, match=r"with its own operations ethos-u|OpenVINO cannot read the file"):
             compare(trained.model, path, trained.images[:1], engine=engine)
@@ -159,4 +162,4 @@ def test_the_full_network_compiles_whole(placement, tmp_path):
     summary = vela_summary((tmp_path / f"se_mobilenet.static_wi8_ai8{BEFORE}").read_bytes(), "ethos_u65_512")
     assert summary.npu_share == 1
     assert {**written["vela"]["estimates"], "npu_share": 1} == dataclasses.asdict(summary)
-    assert flatbuffer.operations(artifact.path.read_bytes()) == {"CUSTOM": 1}
+    assert TFLiteModel(artifact.path.read_bytes()).operation_counts == {"CUSTOM": 1}

@@ -16,8 +16,8 @@ from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.metadata import with_metadata
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing
@@ -56,7 +56,7 @@ def finished(content, recipe, preprocessing, labels=None):
     return (
         TARGETS["mediapipe"]
         .package_for_target(QuantizedModel(content, RECIPES[recipe], "net", preprocessing, labels))
-        .content
+        .file
     )
 
 
@@ -66,9 +66,9 @@ def test_classifies_images_from_files_as_keras_does(trained, classify, tmp_path)
     pixels = np.round(255 * trained.images).astype("uint8")
     files = {}
     for recipe in RECIPES:
-        content = trained.files[recipe].read_bytes()
+        content = TFLiteModel(trained.files[recipe].read_bytes())
         files[recipe] = tmp_path / f"{recipe}.tflite"
-        files[recipe].write_bytes(finished(content, recipe, Preprocessing(32, 32), NAMES))
+        files[recipe].write_bytes(finished(content, recipe, Preprocessing(32, 32), NAMES).content)
     found = classify(files.values(), written(pixels, tmp_path))
     expected = trained.model.predict(pixels / np.float32(255), verbose=0)
     for recipe, file in files.items():
@@ -117,8 +117,8 @@ def test_an_image_of_another_size_is_squeezed_to_the_networks(classify, tmp_path
 def test_why_the_ends_change(trained, classify, tmp_path):
     """MediaPipe refuses an int8 input: as exported for another device, and with nothing but metadata."""
     file = tmp_path / "int8.tflite"
-    content = trained.files["static_wi8_ai8"].read_bytes()
-    file.write_bytes(with_metadata(content, "net", mean=0.0, std=255.0))
+    content = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
+    file.write_bytes(with_metadata(content, "net", mean=0.0, std=255.0).content)
     found = classify([file], [])
     assert "INT8" in found[str(file)]
     assert "uint8/float32" in found[str(file)]
@@ -134,8 +134,8 @@ def test_why_the_ends_change(trained, classify, tmp_path):
     ],
 )
 def test_integers_take_pixels_where_that_loses_nothing(trained, recipe, numbers, ends):
-    content = finished(trained.files[recipe].read_bytes(), recipe, Preprocessing(32, 32, **numbers))
-    assert flatbuffer.input_and_output_types(content) == ([ends[0]], [ends[1]])
+    content = finished(TFLiteModel(trained.files[recipe].read_bytes()), recipe, Preprocessing(32, 32, **numbers))
+    assert content.io_types == ([ends[0]], [ends[1]])
 
 
 def test_a_network_of_grey_images_is_refused():
@@ -175,14 +175,12 @@ def test_a_loops_own_operations_are_no_end():
     """An RNN becomes a WHILE, whose body stands behind the network in the file."""
     rows = keras.Sequential([keras.layers.Reshape((64, 4)), keras.layers.GRU(4), keras.layers.Dense(4, "softmax")])
     content = classifier(rows, tuple("abcd"))
-    assert flatbuffer.operation_names(content)[-1] != "SOFTMAX"
-    assert flatbuffer.output_operation(content) == "SOFTMAX"
+    assert content.operation_names[-1] != "SOFTMAX"
+    assert content.output_operation == "SOFTMAX"
 
 
 def test_a_sigmoid_gives_scores_too():
-    assert flatbuffer.input_and_output_types(classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")))[
-        1
-    ] == ["FLOAT32"]
+    assert classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")).io_types[1] == ["FLOAT32"]
 
 
 def test_labels_are_those_of_the_run(golden):
@@ -197,14 +195,14 @@ def test_scores_are_calibrated(trained, classify, recipe, named, tmp_path):
     scores = ScoreCalibration(slope=0.4, offset=-0.3)
     file = tmp_path / "calibrated.tflite"
     content = QuantizedModel(
-        trained.files[recipe].read_bytes(),
+        TFLiteModel(trained.files[recipe].read_bytes()),
         RECIPES[recipe],
         "net",
         Preprocessing(32, 32),
         NAMES if named else None,
         scores,
     )
-    file.write_bytes(TARGETS["mediapipe"].package_for_target(content).content)
+    file.write_bytes(TARGETS["mediapipe"].package_for_target(content).file.content)
     pixels = np.round(255 * trained.images[:20]).astype("uint8")
     found = classify([file], written(pixels, tmp_path))[str(file)]
     assert not isinstance(found, str), found

@@ -11,6 +11,7 @@ from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.phone_gpu import OPERATIONS
 from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import list_models
 
@@ -30,7 +31,7 @@ def test_every_network_passes(name):
     """Its operations do not depend on the image's size; the inceptions need some."""
     size = 96 if "inception" in name else 32
     content = to_tflite(keras_se.create_model(name, input_shape=(size, size, 3), classes=10))
-    assert finished(quantize(content, RECIPES["float16"])).content
+    assert finished(quantize(content, RECIPES["float16"])).file.content
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_integers_are_refused(recipe, tmp_path):
 def test_an_integer_file_is_refused_whatever_its_recipe(trained):
     """As a search makes them."""
     with pytest.raises(InputError, match=r"^phone_gpu computes in floats; in net CONV_2D gives INT8"):
-        finished(trained.files["static_wi8_ai8"].read_bytes())
+        finished(TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()))
 
 
 def test_each_operation_has_a_source():

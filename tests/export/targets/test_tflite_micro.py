@@ -24,6 +24,7 @@ from keras_se.export.targets.registry import TARGETS
 from keras_se.export.targets.tflite_micro_arena import TRIAL, arena_bytes
 from keras_se.export.targets.tflite_micro_sources import registration
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.registry import size_of
 
@@ -53,7 +54,7 @@ def sources(trained, tmp_path_factory):
     """The folder of the trained network's files for TFLite Micro, and its manifest."""
     folder = tmp_path_factory.mktemp("micro")
     content = QuantizedModel(
-        trained.files["static_wi8_ai8"].read_bytes(), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT
+        TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT
     )
     artifact = write(build_artifact(content, MICRO, source=None, calibration=None), folder)
     return folder, artifact.manifest
@@ -103,7 +104,7 @@ def test_the_example_feeds_the_network_as_python_does(sources, trained, tmp_path
     stand_in(tmp_path / "tensorflow" / "lite")
     example = folder / "digits-v1.static_wi8_ai8"
     compile_cpp(program, f"{example}.example.cc", f"{example}.cc", include=folder, further=tmp_path)
-    pixels = np.random.default_rng(0).integers(0, 256, flatbuffer.input_shape(trained.files["float32"].read_bytes()))
+    pixels = np.random.default_rng(0).integers(0, 256, TFLiteModel(trained.files["float32"].read_bytes()).input_shape)
     ran = subprocess.run([program], input=pixels.astype(np.uint8).tobytes(), check=True, capture_output=True)
     graph = flatbuffer.unpack((folder / "digits-v1.static_wi8_ai8.tflite").read_bytes()).subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
@@ -155,7 +156,7 @@ def stand_in(folder):
 @pytest.mark.parametrize("recipe", INTEGER)
 def test_each_operation_equals_litert_to_the_bit(recipe, trained):
     pixels = trained.images[:2]
-    differ = differences(trained.files[recipe].read_bytes(), pixels)
+    differ = differences(TFLiteModel(trained.files[recipe].read_bytes()), pixels)
     assert {name: steps for name, steps in differ.items() if steps > MICRO_STEPS.get(name, 0)} == {}
 
 
@@ -169,11 +170,11 @@ def test_each_operation_of_every_small_network_equals_litert_to_the_bit(name, re
     images = np.random.default_rng(0).random((8, side, side, 3)).astype("float32")
     settle(model, images)
     [artifact] = export(model, tmp_path, recipes=(recipe,), calibration=images)
-    content = flatbuffer.without_softmax(artifact.path.read_bytes())  # of an untrained network's logits
-    assert not flatbuffer.float_operations(content)
+    content = TFLiteModel(artifact.path.read_bytes()).without_softmax  # of an untrained network's logits
+    assert not content.float_operations
     differ = differences(content, images[:2])
     assert {name: steps for name, steps in differ.items() if steps > MICRO_STEPS.get(name, 0)} == {}
-    assert {registration(name) for name in flatbuffer.operations(content)} <= set(PUBLISHED)
+    assert {registration(name) for name in content.operation_counts} <= set(PUBLISHED)
 
 
 @pytest.mark.slow
@@ -189,27 +190,25 @@ def settle(model, images):
     model(images, training=True)
 
 
-def differences(content, images):
+def differences(file, images):
     """By operation and type, the greatest difference between LiteRT's reference kernels and TFLite Micro, in steps.
 
     Each operation runs alone, on what LiteRT gives it in the network.
     """
     interpreter = Interpreter(
-        model_content=content,
+        model_content=file.content,
         experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
         experimental_preserve_all_tensors=True,
     )
     interpreter.allocate_tensors()
     [taken] = interpreter.get_input_details()
-    model = flatbuffer.unpack(content)
-    [graph] = model.subgraphs
-    moving, types = flatbuffer.activations(graph), flatbuffer.tensor_types()
+    graph, moving, types = file.graph, file.activations, flatbuffer.tensor_types()
     greatest = {}
     for image in images:
         interpreter.set_tensor(taken["index"], quantized_input(image[None], taken["dtype"], *taken["quantization"]))
         interpreter.invoke()
-        for op, name in zip(graph.operators, flatbuffer.operation_names(content), strict=True):
-            part = alone(model, op)
+        for op, name in zip(graph.operators, file.operation_names, strict=True):
+            part = alone(file, op)
             micro = runtime.Interpreter.from_bytes(part, arena_size=ample_arena(part))
             for place, tensor in enumerate(index for index in dict.fromkeys(map(int, op.inputs)) if index in moving):
                 micro.set_input(interpreter.get_tensor(tensor), place)
@@ -222,12 +221,11 @@ def differences(content, images):
     return greatest
 
 
-def alone(model, op):
+def alone(file, op):
     """The file of one operation of another."""
-    [graph] = model.subgraphs
+    model, graph, moving = file.unpacked, file.graph, file.activations
     used = [int(index) for index in dict.fromkeys((*op.inputs, *op.outputs)) if index >= 0]
     places = {index: place for place, index in enumerate(used)} | {-1: -1}
-    moving = flatbuffer.activations(graph)
     part, single, only = copy.copy(model), copy.copy(graph), copy.copy(op)
     part.signatureDefs = part.metadata = part.metadataBuffer = None
     part.subgraphs, single.operators = [single], [only]
@@ -246,7 +244,9 @@ def alone(model, op):
 
 def test_a_part_in_float_is_refused_by_name(trained):
     """A search may higher_precision to float, past the names of recipes."""
-    content = QuantizedModel(trained.files["static_wi8_ai8_se_fp32"].read_bytes(), MIXED_PRECISION, "digits", *EIGHT)
+    content = QuantizedModel(
+        TFLiteModel(trained.files["static_wi8_ai8_se_fp32"].read_bytes()), MIXED_PRECISION, "digits", *EIGHT
+    )
     with pytest.raises(InputError, match=r"^tflite_micro takes integers alone; .*CONV_2D, DEQUANTIZE, LOGISTIC, MEAN"):
         MICRO.package_for_target(content)
 

@@ -10,6 +10,7 @@ from keras_se.export import RECIPES
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.targets.vendor_npu import VENDORS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 PROCESSORS = [target for target in TARGETS.values() if target.options.get("vendor")]
@@ -29,7 +30,7 @@ def finished(trained):
     """What the target of that name makes of the trained network's int8 file."""
 
     def made(target):
-        file = trained.files["static_wi8_ai8"].read_bytes()
+        file = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
         recipe = RECIPES["static_wi8_ai8"]
         return TARGETS[target].package_for_target(QuantizedModel(file, recipe, "network", Preprocessing(32, 32), None))
 

@@ -10,6 +10,7 @@ from keras_se.errors import InputError
 from keras_se.export import RECIPES
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
@@ -17,15 +18,15 @@ def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
     """The trap that small networks never show: TFLite Micro reads the one as empty weights."""
     from litert_quantizer.quantizer import Quantizer
 
-    float_file = wide.files["float32"].read_bytes()
+    float_file = TFLiteModel(wide.files["float32"].read_bytes())
     ranges = calibrate(float_file, wide.images[:2])
-    quantizer = Quantizer(float_file, RECIPES["static_wi8_ai8"].rules(float_file))
+    quantizer = Quantizer(float_file.content, RECIPES["static_wi8_ai8"].rules(float_file))
     raw = bytes(quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
     outside = [buffer for buffer in flatbuffer.unpack(raw).buffers if buffer.offset > 1]
     assert sum(buffer.size for buffer in outside) > 1 << 20
-    inlined = flatbuffer.inlined(raw)
-    assert all(buffer.offset == buffer.size == 0 for buffer in flatbuffer.unpack(inlined).buffers)
-    for content in (raw, inlined):
+    inlined = TFLiteModel(raw).inlined
+    assert all(buffer.offset == buffer.size == 0 for buffer in inlined.unpacked.buffers)
+    for content in (raw, inlined.content):
         interpreter = Interpreter(model_content=content)
         interpreter.allocate_tensors()
         [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
@@ -55,18 +56,18 @@ def test_the_census_is_what_litert_counts(trained):
     content = trained.files["static_wi8_ai8"].read_bytes()
     interpreter = Interpreter(model_content=content)
     counted = Counter(operation["op_name"] for operation in interpreter._get_ops_details())
-    assert flatbuffer.operations(content) == dict(counted)
-    assert flatbuffer.operations(content)["MUL"] == 13, "one for each block's SE"
+    assert TFLiteModel(content).operation_counts == dict(counted)
+    assert TFLiteModel(content).operation_counts["MUL"] == 13, "one for each block's SE"
 
 
 def test_without_softmax_ends_in_the_logits(trained):
     content = trained.files["float32"].read_bytes()
-    cut = flatbuffer.without_softmax(content)
-    kept, left = flatbuffer.operations(content), flatbuffer.operations(cut)
+    cut = TFLiteModel(content).without_softmax
+    kept, left = TFLiteModel(content).operation_counts, cut.operation_counts
     assert kept.pop("SOFTMAX") == 1
     assert left == kept
     outputs = {}
-    for name, file in (("probabilities", content), ("logits", cut)):
+    for name, file in (("probabilities", content), ("logits", cut.content)):
         interpreter = Interpreter(model_content=file)
         runner = interpreter.get_signature_runner()
         [taken] = runner.get_input_details()
@@ -76,8 +77,8 @@ def test_without_softmax_ends_in_the_logits(trained):
 
 
 def test_a_file_without_softmax_stays_as_it_is(trained):
-    cut = flatbuffer.without_softmax(trained.files["float32"].read_bytes())
-    assert flatbuffer.without_softmax(cut) == cut
+    cut = TFLiteModel(trained.files["float32"].read_bytes()).without_softmax
+    assert cut.without_softmax == cut
 
 
 @pytest.mark.parametrize(
@@ -92,9 +93,9 @@ def test_a_damaged_file_is_refused(trained, tmp_path, content, message):
     path = tmp_path / "damaged.tflite"
     path.write_bytes(content(trained.files["static_wi8_ai8"].read_bytes()))
     with pytest.raises(InputError, match=message):
-        flatbuffer.load(path)
+        TFLiteModel.load(path)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
-        flatbuffer.load(tmp_path / "missing.tflite")
+        TFLiteModel.load(tmp_path / "missing.tflite")

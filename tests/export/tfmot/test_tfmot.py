@@ -12,6 +12,7 @@ import keras_se
 from keras_se.errors import InputError
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tfmot.legacy_keras import copy_weights_back
 from keras_se.export.tfmot.quantization import quantize_aware_tfmot, to_int8_tflite
 from keras_se.export.tfmot.training import Compression, compress
@@ -86,7 +87,7 @@ def test_the_file_computes_what_training_saw_in_integers_only(name, randomise):
     model = network(BLOCKS[name], randomise)
     quantized = quantize_aware_tfmot(model, IMAGES)
     content = to_int8_tflite(quantized)
-    assert flatbuffer.dtypes(content).keys() == {"INT8", "INT32"}
+    assert TFLiteModel(content).dtype_counts.keys() == {"INT8", "INT32"}
     graph = flatbuffer.unpack(content).subgraphs[0]
     ends = [graph.tensors[int(index)].type for index in (*graph.inputs, *graph.outputs)]
     assert ends == [flatbuffer.schema.TensorType.INT8] * 2
@@ -169,7 +170,7 @@ def test_zeros_and_clusters_survive_in_the_keras_model(options, randomise):
         if options.clusters and not options.quantize:
             assert len(np.unique(after)) <= options.clusters
     if options.quantize:
-        assert flatbuffer.dtypes(to_int8_tflite(compressed)).keys() == {"INT8", "INT32"}
+        assert TFLiteModel(to_int8_tflite(compressed)).dtype_counts.keys() == {"INT8", "INT32"}
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
     model = network(SIDE)
     model.save(folder / "good.keras")
-    (folder / "good.tflite").write_bytes(to_tflite(model))
+    (folder / "good.tflite").write_bytes(to_tflite(model).content)
     return folder
 
 

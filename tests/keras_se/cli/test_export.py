@@ -11,6 +11,7 @@ import pytest
 import keras_se
 from keras_se.cli import main
 from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 def refusal(capsys, *arguments):
@@ -87,7 +88,7 @@ def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, caps
     picture = tmp_path / "plot.png"
     files = [one["path"] for one in exported]
     found = document(capsys, "diagnose", *files, "--data", "digits", "--images", "2", "--plot", str(picture))
-    assert [one["operation"] for one in found] == flatbuffer.operation_names(Path(files[1]).read_bytes())
+    assert [one["operation"] for one in found] == TFLiteModel(Path(files[1]).read_bytes()).operation_names
     assert {"tensor", "sqnr_db", "lost_db", "low", "high", "clipped", "used", "spread"} <= found[0].keys()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main.run(["diagnose", *files, "--data", "digits", "--images", "2", "--most", "3"]) == 0

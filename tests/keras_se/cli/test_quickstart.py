@@ -8,7 +8,7 @@ import pytest
 
 from keras_se.cli import main
 from keras_se.export.quantization.recipes import DEFAULT_RECIPES
-from keras_se.export.tflite import flatbuffer
+from keras_se.export.tflite.model import TFLiteModel
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_a_manifest_tells_what_the_file_is(quickstart):
         assert manifest["sha256"] == hashlib.sha256(content).hexdigest()
         trained = (folder / "run" / "model.keras").read_bytes()
         assert manifest["model_sha256"] == hashlib.sha256(trained).hexdigest()
-        assert manifest["operations"] == flatbuffer.operations(content)
-        assert manifest["dtypes"] == flatbuffer.dtypes(content)
+        assert manifest["operations"] == TFLiteModel(content).operation_counts
+        assert manifest["dtypes"] == TFLiteModel(content).dtype_counts
         assert manifest["preprocessing"]["mean"] == [0.0, 0.0, 0.0]
         assert {"python", "keras", "tensorflow", "litert-quantizer"} <= manifest["versions"].keys()
         if artifact["recipe"].startswith("static"):

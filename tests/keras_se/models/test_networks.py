@@ -128,7 +128,7 @@ def check_file(model, folder):
 def check_tflite(model):
     convert = pytest.importorskip("keras_se.export.conversion.converter")
     engines = pytest.importorskip("keras_se.export.runtimes.registry")
-    content = convert.to_tflite(model)
+    content = convert.to_tflite(model).content
     x = images(model)
     assert_close(engines.ENGINES["litert"].run(content, x).values, np.array(model(x)), of=1e-4)
     from ai_edge_litert import schema_py_generated as schema

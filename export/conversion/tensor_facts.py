@@ -1,0 +1,60 @@
+"""The facts of a symbolic tensor that a rewriter needs for the layers behind it, as one record.
+
+A rewriter writes into the record of a tensor when it makes the tensor, and reads it when a later layer takes it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
+
+
+class Convolved(NamedTuple):
+    """A layer of `CONVOLUTIONS` and its input."""
+
+    layer: Any
+    source: Tensor
+
+
+class Padded(NamedTuple):
+    """A map before its padding, and the padding by side."""
+
+    source: Tensor
+    padding: tuple
+
+
+class Joined(NamedTuple):
+    """A concatenation and its inputs."""
+
+    layer: Any
+    parts: list[Tensor]
+
+
+class Gated(NamedTuple):
+    """A map before SE's rescaling, the gate that rescales it, and that gate's mean by channel, where it is known."""
+
+    source: Tensor
+    gate: Tensor
+    mean: np.ndarray | None
+
+
+@dataclass
+class TensorFacts:
+    """All that lowering knows of a tensor beside its shape."""
+
+    convolved: Convolved | None = None
+    """The convolution that gives it, while nothing has been applied to its output."""
+    pending_scale: float = 1.0
+    """The factor that the weights of a later layer multiply it by."""
+    scaled: Tensor | None = None
+    """The same times its pending scale, once it was made."""
+    padded: Padded | None = None
+    """The padding that gives it."""
+    joined: Joined | None = None
+    """The concatenation that gives it."""
+    gated: Gated | None = None
+    """The rescaling of SE that gives it, which a later convolution may do in its place."""
+    gated_late: Gated | None = None
+    """The rescaling behind such a convolution that gives it."""
