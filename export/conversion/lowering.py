@@ -28,6 +28,8 @@ from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.conversion.matching import (
     averages,
     cuts_off_a_concatenation,
+    is_bounded,
+    is_never_negative,
     is_rewritten,
     is_squeezed,
     leaves_out,
@@ -117,7 +119,7 @@ class _Lowerer(GraphRewriter):
             return output
         if cuts_off_a_concatenation(layer) and (concatenation := self._facts[args[0]].joined) is not None:
             joined, parts = concatenation
-            parts = [self(renamed(layer, f"{layer.name}_part{number}"), part) for number, part in enumerate(parts)]
+            parts = [self._cut_off(layer, number, part) for number, part in enumerate(parts)]
             return copied(renamed(joined, layer.name), parts)[1]
         if isinstance(layer, tuple(self._RULES)):
             return super().__call__(layer, *args, **kwargs)
@@ -130,6 +132,13 @@ class _Lowerer(GraphRewriter):
         settled: Any = keras.tree.map_structure(self.apply_pending_scale, (args, kwargs))
         args, kwargs = settled
         return super().__call__(layer, *args, **kwargs)
+
+    def _cut_off(self, relu: Any, number: int, part: Tensor) -> Tensor:
+        """Apply the ReLU of a concatenation to one of its parts; behind a pooling of positive numbers it does nothing,
+        and would be fused into the pooling, which the Edge TPU does not take."""
+        if not is_bounded(relu) and is_never_negative(part):
+            return self.apply_pending_scale(part)
+        return self(renamed(relu, f"{relu.name}_part{number}"), part)
 
     def apply_pending_scale(self, x: Tensor) -> Tensor:
         """Apply the tensor's pending scale and return the result."""

@@ -14,6 +14,9 @@ from keras_se.export.conversion.copies import is_graph, taken
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
+_POOLINGS = (layers.AveragePooling2D, layers.Concatenate, layers.Dropout, layers.MaxPooling2D)
+_ABOVE_ZERO = (keras.activations.relu, keras.activations.relu6, keras.activations.sigmoid)
+
 
 def is_rewritten(model: keras.Model, lowering: LoweringConfig) -> bool:
     """Return True if the lowering changes a layer of the model, and may."""
@@ -114,6 +117,14 @@ def _normalises_alone(layer: Any) -> bool:
     return len(x.shape) == 4 and not (linear and getattr(before, "weights", []))
 
 
+def is_never_negative(x: Any) -> bool:
+    """Return True where the layers behind a tensor show that it is 0 or more: a ReLU or a sigmoid, then poolings."""
+    before = x._keras_history.operation
+    if isinstance(before, _POOLINGS):
+        return all(map(is_never_negative, before._inbound_nodes[0].input_tensors))
+    return isinstance(before, layers.ReLU) or getattr(before, "activation", None) in _ABOVE_ZERO
+
+
 def cuts_off_a_concatenation(layer: Any) -> bool:
     """Return True for a ReLU that alone reads a concatenation."""
     relu = isinstance(layer, layers.ReLU) or (
@@ -123,3 +134,10 @@ def cuts_off_a_concatenation(layer: Any) -> bool:
         return False
     before: Any = taken(layer)._keras_history.operation
     return isinstance(before, layers.Concatenate) and len(before._outbound_nodes) == 1
+
+
+def is_bounded(relu: Any) -> bool:
+    """Return True for a ReLU that changes positive numbers too: with a bound, a threshold or a slope."""
+    if isinstance(relu, layers.ReLU):
+        return relu.max_value is not None or bool(relu.threshold)
+    return relu.activation is not keras.activations.relu

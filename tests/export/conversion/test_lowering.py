@@ -29,7 +29,14 @@ from keras_se.export.targets.registry import TARGETS
 
 LOWERINGS = [PLAIN, DECOMPOSED, ONE_PARTITION, LoweringConfig(squeeze="conv_before_pool"), CONV_BEFORE_POOL]
 # Random weights magnify the last bit of a float64 layer by layer: 2e-6 is left of it behind 152 of them.
-DEEP = {"se_inception_resnet_v2", "se_resnet152", "se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"}
+DEEP = {
+    "se_inception_resnet_v2",
+    "se_resnet101",
+    "se_resnet152",
+    "se_resnext101_32x4d",
+    "se_resnext101_64x4d",
+    "senet154",
+}
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
 SMALL = ("se_mobilenet", "mobilenet_v3_small", "se_shufflenet", "se_resnet20_cifar", "se_wrn16_8")
 
@@ -100,6 +107,14 @@ def relu_of_a_concatenation_and_others(x):
     return keras.layers.ReLU()(keras.layers.Conv2D(4, 1)(keras.layers.ReLU()(y)))
 
 
+def relu_of_a_pooling_and_others(x):
+    """As a strided unit of ShuffleNet has it."""
+    x = keras.layers.ReLU()(keras.layers.Conv2D(4, 1)(x))
+    pooled = keras.layers.AveragePooling2D(2, padding="same")(x)
+    y = keras.layers.Concatenate()([pooled, keras.layers.Conv2D(4, 3, 2, padding="same")(x)])
+    return keras.layers.Activation("relu")(y)
+
+
 def relu_of_rows_that_others_read(x):
     rows = keras.layers.Concatenate(1)([x, x])
     return keras.layers.Add()([rows, keras.layers.Activation("relu")(rows)])
@@ -153,6 +168,7 @@ BLOCKS = {
     "an average in strides beyond the border": keras.layers.AveragePooling2D((3, 5), 2, padding="same"),
     "an average in two strides": keras.layers.AveragePooling2D(3, (1, 2), padding="same"),
     "a ReLU of a concatenation, and others": relu_of_a_concatenation_and_others,
+    "a ReLU of a concatenation with a pooling": relu_of_a_pooling_and_others,
     "a ReLU of a concatenation of rows that others read": relu_of_rows_that_others_read,
     "a convolution of a class of its own": lambda x: keras.layers.AveragePooling2D(2)(
         keras.layers.BatchNormalization()(Standardised(4, 3)(keras.layers.Activation("hard_swish")(x)))
@@ -175,6 +191,21 @@ def test_a_block_in_a_form_is_the_same_function(block, lowering, randomise):
     images = np.random.default_rng(1).normal(0, 3, (2, 12, 10, 4))
     expected = model.predict_on_batch(images)
     np.testing.assert_allclose(lower(model, lowering).predict_on_batch(images), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("first", "left"), [("relu", 0), ("linear", 1)])
+def test_no_relu_is_fused_into_a_pooling_of_what_is_positive(first, left):
+    """The Edge TPU takes no AVERAGE_POOL_2D with an activation."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 1, activation=first)(image)
+    joined = keras.layers.Concatenate()([keras.layers.AveragePooling2D(2)(x), keras.layers.Conv2D(4, 2, 2)(x)])
+    file = to_tflite(lower(keras.Model(image, keras.layers.ReLU()(joined)), PLAIN))
+    poolings = [
+        op.builtinOptions.fusedActivationFunction
+        for op, name in zip(file.graph.operators, file.operation_names, strict=True)
+        if name == "AVERAGE_POOL_2D"
+    ]
+    assert poolings == [left]
 
 
 @pytest.mark.parametrize(("padding", "size", "left"), [(((0, 1), (0, 1)), 8, 0), (1, 9, 0), (1, 8, 1)])
