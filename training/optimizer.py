@@ -67,7 +67,7 @@ class TwoPhases(Schedule):
         self.boundary = boundary
 
     def __call__(self, step):
-        step = ops.cast(step, "float32")
+        step: Any = ops.cast(step, "float32")
         return ops.where(
             step < self.boundary, self.first(step), self.second(ops.maximum(step - float(self.boundary), 0.0))
         )

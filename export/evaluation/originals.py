@@ -18,7 +18,7 @@ from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.noise_prediction import with_roundings
 from keras_se.export.evaluation.verdict import Figures, figures_of, weight_failures
 from keras_se.export.manifest import form_of_manifest, lowering_of
-from keras_se.export.qat.rewriting import freeze_ranges, is_quantization_aware
+from keras_se.export.qat.freezing import freeze_ranges, is_quantization_aware
 from keras_se.export.qat.strip_fake_quant import strip_fake_quant
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.recipes import Recipe
