@@ -67,10 +67,9 @@ class TwoPhases(Schedule):
         self.boundary = boundary
 
     def __call__(self, step):
-        step: Any = ops.cast(step, "float32")
-        return ops.where(
-            step < self.boundary, self.first(step), self.second(ops.maximum(step - float(self.boundary), 0.0))
-        )
+        update: Any = ops.cast(step, "float32")
+        later = self.second(ops.maximum(update - float(self.boundary), 0.0))
+        return ops.where(update < self.boundary, self.first(update), later)
 
     def get_config(self):
         return {"first": self.first, "second": self.second, "boundary": self.boundary}
