@@ -1,5 +1,6 @@
 """Export of Keras models to quantized .tflite files, and the proof that they agree."""
 
+from keras_se.export.artifacts import Artifact as Artifact
 from keras_se.export.compatibility.checker import Finding as Finding
 from keras_se.export.compatibility.checker import check as check
 from keras_se.export.evaluation.benchmark import Bench as Bench
@@ -10,7 +11,6 @@ from keras_se.export.evaluation.layer_errors import diagnose as diagnose
 from keras_se.export.evaluation.parity import Parity as Parity
 from keras_se.export.evaluation.parity import compare as compare
 from keras_se.export.evaluation.parity import compare_all as compare_all
-from keras_se.export.exporter import Artifact as Artifact
 from keras_se.export.exporter import export as export
 from keras_se.export.mixed_precision import Search as Search
 from keras_se.export.mixed_precision import export_mixed_precision as export_mixed_precision

@@ -14,35 +14,21 @@ import numpy as np
 
 from keras_se.atomic_files import writable_folder
 from keras_se.errors import InputError
-from keras_se.export.compatibility.arena import check_arena
-from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.conversion.lowering import lower
-from keras_se.export.conversion.matching import effective_config
+from keras_se.export.artifacts import Artifact, check_replaceable, write
 from keras_se.export.evaluation.layer_errors import diagnose_files
 from keras_se.export.evaluation.paired_interval import METHOD, Loss, loss
-from keras_se.export.exporter import (
-    Artifact,
-    activation_ranges,
-    build_artifact,
-    calibration_record,
-    model_and_hash,
-    write,
-)
-from keras_se.export.qat.freezing import is_quantization_aware
-from keras_se.export.quantization.calibration import Ranges, check_calibration
-from keras_se.export.quantization.image_range import check_accuracy, check_range, origin_of
+from keras_se.export.pipeline import Pipeline
+from keras_se.export.quantization.calibration import Ranges
+from keras_se.export.quantization.image_range import check_accuracy, check_range
 from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.op_scopes import adjacent_ops
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.quantizer_recipes import PRECISIONS
 from keras_se.export.quantization.recipes import FLOAT32, INT16, MIXED_PRECISION, RECIPES, Recipe, SearchedOverride
 from keras_se.export.runtimes.registry import run_file
-from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import find_target
 from keras_se.export.tflite.model import TFLiteModel
-from keras_se.inference import labels_of
-from keras_se.layers.image_input import initial_weights_of
-from keras_se.preprocessing import Preprocessing, image_shape
+from keras_se.preprocessing import Preprocessing
 
 # Of a uniform value that 8 bits round: 20 log10(256). What an operation loses above it, the next would lose anyway.
 _EIGHT_BITS_DB = 48.2
@@ -209,26 +195,25 @@ def export_mixed_precision(
     find_method(calibration_method)
     _check(max_drop, higher_precision, images, labels)
     folder = writable_folder(out)
-    model, source = model_and_hash(model_or_path)
-    if is_quantization_aware(model):
+    int8 = RECIPES["static_wi8_ai8"]
+    pipeline = Pipeline.open(
+        model_or_path,
+        device,
+        [int8],
+        calibration=calibration,
+        method=calibration_method,
+        preprocessing=preprocessing,
+    )
+    if pipeline.aware:
         raise InputError("a search starts from a float model; a quantization-aware one is exported as static_wi8_ai8")
-    check_arena(model, device, [RECIPES["static_wi8_ai8"]])
-    calibration = check_calibration(calibration, image_shape(model))
-    origin = origin_of(preprocessing, model, model_or_path)
-    check_range(calibration, origin)
-    check_range(images, origin, what="images")
-    check_accuracy(model, images, labels, origin)
-    preprocessing = origin.preprocessing
-    lowering = effective_config(model, device.integer_config)
-    float_file = to_tflite(lower(model, lowering))
-    ranges = activation_ranges(float_file, calibration, preprocessing, calibration_method)
-    found = search(float_file, ranges, images, labels, max_drop=max_drop, higher_precision=higher_precision)
-    record = calibration_record(calibration, calibration_method)
-    labelled = None if isinstance(model_or_path, keras.Model) else labels_of(model_or_path)
-    content = QuantizedModel(found.file, MIXED_PRECISION, model.name, preprocessing, labelled)
-    notes = {**found.to_dict(), "images": len(images)}
-    further = {"lowering": dataclasses.asdict(lowering), "search": notes, "weights": initial_weights_of(model)}
-    return write(build_artifact(content, device, source=source, calibration=record, **further), folder), found
+    check_replaceable(folder, f"{pipeline.model.name}.{MIXED_PRECISION.name}")
+    check_range(images, pipeline.origin, what="images")
+    check_accuracy(pipeline.model, images, labels, pipeline.origin)
+    float_file, ranges, _ = pipeline.converted(pipeline.lowering(int8))
+    assert ranges is not None  # of the images, which the recipe needs
+    result = search(float_file, ranges, images, labels, max_drop=max_drop, higher_precision=higher_precision)
+    record = {**result.to_dict(), "images": len(images)}
+    return write(pipeline.artifact(result.file, MIXED_PRECISION, search=record), folder), result
 
 
 def _check(max_drop: float, higher_precision: str, images: np.ndarray, labels: np.ndarray) -> None:

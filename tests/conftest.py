@@ -14,7 +14,8 @@ import pytest
 
 import keras_se
 from keras_se.export import RECIPES, export
-from keras_se.export.exporter import build_artifact, calibration_record, write
+from keras_se.export.artifacts import build_artifact, write
+from keras_se.export.pipeline import calibration_record
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.targets.base import QuantizedModel

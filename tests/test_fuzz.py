@@ -23,10 +23,10 @@ from PIL import Image
 
 from keras_se import registry
 from keras_se.errors import InputError
+from keras_se.export.artifacts import check_replaceable
 from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.evaluation.memory import peak_bytes, resident_bytes
 from keras_se.export.evaluation.profile import operations
-from keras_se.export.exporter import check_replaceable
 from keras_se.export.manifest import lowering_of, preprocessing_of_file, preprocessing_of_manifest
 from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.registry import run_file

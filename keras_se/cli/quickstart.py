@@ -30,8 +30,8 @@ def run_quickstart(out: Path) -> Rows:
     Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.
     """
     from keras_se.export import export
+    from keras_se.export.artifacts import check_replaceable
     from keras_se.export.evaluation.parity import compare_all
-    from keras_se.export.exporter import check_replaceable
     from keras_se.export.quantization.recipes import DEFAULT_RECIPES
     from keras_se.preprocessing import preprocessing_of
     from keras_se.training import PRESETS, train

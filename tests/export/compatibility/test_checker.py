@@ -17,7 +17,7 @@ from keras_se.export.compatibility.layer_ops import ACTIVATIONS, LAYERS, OPERATI
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.matching import effective_config
-from keras_se.export.exporter import activation_ranges
+from keras_se.export.pipeline import activation_ranges
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel

@@ -10,13 +10,14 @@ import pytest
 
 import keras_se
 from keras_se.export import RECIPES, compare, export
+from keras_se.export.artifacts import build_artifact, write
 from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import PLAIN
 from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.evaluation.verdict import PREDICTED_NOISE
-from keras_se.export.exporter import activation_ranges, build_artifact, write
+from keras_se.export.pipeline import activation_ranges
 from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS

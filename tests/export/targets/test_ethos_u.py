@@ -13,7 +13,7 @@ import pytest
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, compare, export
-from keras_se.export.exporter import build_artifact
+from keras_se.export.artifacts import build_artifact
 from keras_se.export.quantization.recipes import MIXED_PRECISION
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.targets.base import QuantizedModel

@@ -37,7 +37,7 @@ def test_what_xnnpack_refuses_is_made_for_targets_that_do_not_have_it(monkeypatc
     def refuse(content):
         raise InputError("XNNPACK cannot prepare the file")
 
-    monkeypatch.setattr("keras_se.export.exporter.xnnpack_partitions", refuse)
+    monkeypatch.setattr("keras_se.export.artifacts.xnnpack_partitions", refuse)
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs)))
     images = np.zeros((2, 8, 8, 3), "float32")

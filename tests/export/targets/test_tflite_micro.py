@@ -14,7 +14,7 @@ from tflite_micro.python.tflite_micro import runtime
 import keras_se
 from keras_se.errors import InputError
 from keras_se.export import RECIPES, export
-from keras_se.export.exporter import build_artifact, write
+from keras_se.export.artifacts import build_artifact, write
 from keras_se.export.quantization.recipes import MIXED_PRECISION
 from keras_se.export.runtimes.base import quantized_input
 from keras_se.export.runtimes.tflite_micro import MICRO_STEPS, ample_arena

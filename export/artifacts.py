@@ -1,0 +1,129 @@
+"""Artifacts: a file that its target takes, its manifest, and how both come to the disk together.
+
+In: a quantized file and its target. Out: `NAME.RECIPE.tflite`, the manifest beside it, and what else the target has.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_se.atomic_files import json_bytes, read_object, write_together
+from keras_se.errors import InputError
+from keras_se.export.runtimes.litert import xnnpack_partitions
+from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
+from keras_se.versions import installed_versions
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that was exported."""
+
+    path: Path
+    recipe: str
+    target: str
+    manifest: dict[str, Any]
+    """The fields of the JSON file beside it."""
+
+
+class BuiltArtifact(NamedTuple):
+    """A file as its target takes it, not yet on disk."""
+
+    of: QuantizedModel
+    target: str
+    product: Deliverable
+    manifest: dict[str, Any]
+
+
+def build_artifact(content: QuantizedModel, target: Target, *, source, calibration, **further) -> BuiltArtifact:
+    """Package a quantized file for its target and write its manifest; `further` are fields of that.
+
+    Raises:
+        InputError: the target's tool is missing, or it refuses the file.
+    """
+    product = target.package_for_target(content)
+    manifest = {
+        "model": content.name,
+        "model_sha256": source,
+        "recipe": content.recipe.name,
+        "target": target.name,
+        "preprocessing": content.preprocessing.to_dict(),
+        "input_range": content.preprocessing.input_range,
+        "calibration": calibration,
+        "bytes": len(product.file.content),
+        "sha256": hashlib.sha256(product.file.content).hexdigest(),
+        "operations": product.file.operation_counts,
+        "dtypes": product.file.dtype_counts,
+        "xnnpack_partitions": xnnpack_partitions(content.file) if target.xnnpack else None,
+        "versions": installed_versions(),
+        **further,
+        **product.manifest,
+    }
+    return BuiltArtifact(content, target.name, product, manifest)
+
+
+def write(made: BuiltArtifact, folder: Path) -> Artifact:
+    """`NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder.
+
+    Raises:
+        InputError: a file of such a name is not one that `write` has written.
+    """
+    return write_all([made], folder)[0]
+
+
+def write_all(made: Sequence[BuiltArtifact], folder: Path) -> list[Artifact]:
+    """`write` for several files, of which a full disk or Ctrl-C leaves none.
+
+    Raises:
+        InputError: as of `write`.
+    """
+    contents: dict[Path, bytes] = {}
+    artifacts = []
+    for one in made:
+        stem = f"{one.of.name}.{one.of.recipe.name}"
+        further = sorted(f"{stem}{suffix}" for suffix in one.product.files)
+        check_replaceable(folder, stem, further)
+        path = folder / f"{stem}.tflite"
+        manifest = {**one.manifest, "files": further}
+        contents[_manifest(path)] = json_bytes(manifest)  # first: what a killed process has written is listed
+        contents |= {folder / f"{stem}{suffix}": content for suffix, content in one.product.files.items()}
+        contents[path] = one.product.file.content
+        artifacts.append(Artifact(path, one.of.recipe.name, one.target, manifest))
+    write_together(contents)
+    return artifacts
+
+
+def check_replaceable(folder: Path, stem: str, further: Sequence[str] = ()) -> None:
+    """Refuse to replace files that no export has written: those that no manifest of ours stands beside or lists.
+
+    Raises:
+        InputError: there is one.
+    """
+    path = folder / f"{stem}.tflite"
+    listed = _listed(path)
+    for name in (_manifest(path).name, path.name, *further):
+        place = folder / name
+        if os.path.lexists(place) and not (name in listed and place.is_file()):
+            raise InputError(
+                f"{place} is in the way, and no manifest says that an export wrote it; choose another folder with "
+                "--out, or move it away"
+            )
+
+
+def _listed(path: Path) -> set[str]:
+    """Return the names of the files that the manifest beside a .tflite file lists, its own among them."""
+    try:
+        fields = read_object(_manifest(path))
+    except ValueError:
+        return set()
+    if not {"model", "recipe", "target", "sha256"} <= fields.keys():
+        return set()
+    further = fields.get("files", [])
+    names = further if isinstance(further, list) else []
+    return {path.name, _manifest(path).name, *(name for name in names if isinstance(name, str))}
+
+
+def _manifest(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
