@@ -23,6 +23,8 @@ from keras_se.registry import list_models
 from keras_se.training import PRESETS
 
 ROOT = Path(__file__).parents[1]
+FOREIGN = ("cpp", "kotlin", "swift")
+"""Languages of apps, for which there is no compiler here."""
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -63,11 +65,12 @@ def pages_with_python(*exceptions: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_has_a_language_that_is_tested(page):
     blocks = BLOCKS[page]
-    assert {block.language for block in blocks} <= {"python", "sh", "text"}  # a drawing is text
+    assert {block.language for block in blocks} <= {"python", "sh", "text", *FOREIGN}  # a drawing is text
     text = PAGES[page]
     assert text.count("```") == 2 * len(blocks)
     assert len(re.findall("^<!-- (?:slow|not run)", text, re.MULTILINE)) == sum(bool(one.exception) for one in blocks)
-    assert all(block.language == "python" for block in blocks if block.exception)
+    assert all(block.language in ("python", *FOREIGN) for block in blocks if block.exception)
+    assert all(block.exception == "not run" for block in blocks if block.language in FOREIGN)
 
 
 @pytest.mark.parametrize("page", pages_with_python(""))
@@ -128,13 +131,13 @@ def test_commands_in_running_text_can_be_given():
     """Those of tables that start a run, and the options that sentences name."""
     spans = {span for text in PAGES.values() for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)}
     scripts = " ".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
-    known = OPTIONS | set(re.findall(r"\"(--[a-z-]+)\"", scripts)) | {"--help"}
+    known = OPTIONS | set(re.findall(r"\"(--[a-z-]+)\"", scripts)) | {"--help", "--version"}
     for span in spans:
         assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", span)) <= known | PIP_OPTIONS, span
         program, *arguments = span.split()
         if program in ("sbatch", "kubectl", "python") and arguments:
             PROGRAMS[program](arguments)
-        elif program == "keras-se" and arguments and arguments[0] != "…":
+        elif program == "keras-se" and arguments and arguments[0] not in ("…", "--version"):
             assert arguments[0] in {command.__name__.lower() for command in COMMANDS}, span
 
 
@@ -142,12 +145,16 @@ COMMANDS = (
     main.Quickstart,
     main.Models,
     main.Train,
+    main.Evaluate,
+    main.Predict,
     main.Launch,
     main.Check,
     main.Export,
     main.Parity,
     main.Diagnose,
     main.Bench,
+    main.Report,
+    main.Card,
 )
 OPTIONS = {f"--{name.replace('_', '-')}" for command in COMMANDS for name in command.__dataclass_fields__}
 OPTIONS = OPTIONS - {"--imports"} | {"--import"}
@@ -162,7 +169,7 @@ def keras_se(arguments):
             keras_se(list(command.command))
         case main.Train():
             assert command.model in (*list_models(), None)  # weights may name it
-            assert command.recipe in PRESETS
+            assert command.recipe in (*PRESETS, None)  # the images may choose it
         case main.Check() | main.Export():
             find_target(command.target, [find_recipe(name) for name in command.recipes or ()])
             find_method(getattr(command, "calibration_method", "min_max"))

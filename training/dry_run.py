@@ -14,12 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_se.errors import InputError
 from keras_se.models.mac_count import macs
 from keras_se.training.data.sharding import worker_batches
 from keras_se.training.data.sources import Source
 from keras_se.training.distribution.strategy import make_devices
-from keras_se.training.network import build_model, check_recipe, logits_model, preprocessing_for
+from keras_se.training.network import build_model, check_images, check_recipe, logits_model, preprocessing_for
 from keras_se.training.optimizer import compile_for
 from keras_se.training.recipes import Recipe
 
@@ -65,8 +64,7 @@ def plan(recipe: Recipe, source: Source) -> Plan:
         InputError: the recipe cannot be trained on these images.
     """
     check_recipe(recipe)
-    if len(source.train) < recipe.batch_size:
-        raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
+    check_images(recipe, source)
     tf.config.experimental.enable_op_determinism()  # as the run would have it
     keras.utils.set_random_seed(recipe.seed)
     steps = len(source.train) // recipe.batch_size

@@ -122,8 +122,12 @@ def evaluate(
     if part not in ("test", "train", "all"):
         raise InputError(f"part must be test, train or all; got {part!r}")
     classifier = _classifier(model)
-    if not isinstance(source, Source):
-        source = load_source(str(source), skip_corrupt=skip_corrupt)
+    images = source if isinstance(source, Source) else load_source(str(source), skip_corrupt=skip_corrupt)
+    return evaluate_classifier(classifier, images, part)
+
+
+def evaluate_classifier(classifier: Classifier, source: Source, part: Part = "test") -> Evaluation:
+    """`evaluate`, of a classifier and images that are loaded."""
     split = whole(source) if part == "all" else getattr(source, part)
     places = _places(classifier, source)
     scores = np.concatenate(list(_scores(classifier, split)))
@@ -195,7 +199,7 @@ def predict(
         raise InputError(f"top must be at least 1; got {top}")
     if not images:
         raise InputError("predict needs at least one image; got none")
-    paths = [_checked_image(path) for path in images]
+    paths = [check_image(path) for path in images]
     classifier = _classifier(model)
     scores = np.concatenate(list(_scores(classifier, Split(np.array(paths), np.zeros(len(paths), "int32")))))
     names = classifier.classes or tuple(map(str, range(scores.shape[1])))
@@ -270,8 +274,12 @@ def _scores(classifier: Classifier, split: Split) -> Iterator[np.ndarray]:
         yield classifier.scores(np.asarray(images))
 
 
-def _checked_image(path: Path | str) -> str:
-    """The path, if an image can be read there; the reader of batches would name no file."""
+def check_image(path: Path | str) -> str:
+    """Return the path, if an image can be read there; the reader of batches would name no file.
+
+    Raises:
+        InputError: none can.
+    """
     try:
         read_image(str(path))
     except (OSError, ValueError) as error:

@@ -37,6 +37,18 @@ def check_recipe(recipe: Recipe) -> None:
         raise InputError(f"model {recipe.model} cannot be built: {error}") from None
 
 
+def check_images(recipe: Recipe, source: Source) -> None:
+    """Refuse images that the recipe cannot be trained on.
+
+    Raises:
+        InputError: there are fewer of them than a batch takes, or a binary network would have other classes than two.
+    """
+    if recipe.binary and len(source.classes) != 2:
+        raise InputError(f"binary is for two classes; {recipe.data} has {len(source.classes)}")
+    if len(source.train) < recipe.batch_size:
+        raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
+
+
 def build_model(recipe: Recipe, source: Source) -> keras.Model:
     """Return the recipe's network for the classes of the images.
 

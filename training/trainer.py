@@ -16,7 +16,14 @@ from keras_se.training.data.sharding import WorkerBatches, worker_batches
 from keras_se.training.data.sources import Source, load_source
 from keras_se.training.distribution.model import synchronize_batch_norm
 from keras_se.training.distribution.strategy import Devices, make_devices
-from keras_se.training.network import build_model, check_recipe, freeze_backbone, logits_model, preprocessing_for
+from keras_se.training.network import (
+    build_model,
+    check_images,
+    check_recipe,
+    freeze_backbone,
+    logits_model,
+    preprocessing_for,
+)
 from keras_se.training.optimizer import compile_for
 from keras_se.training.recipes import Recipe
 from keras_se.training.run import inventory, run_folder
@@ -65,12 +72,8 @@ def train(
     if finished:
         return finished
     check_recipe(recipe)
-    if source is None:
-        source = load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
-    if recipe.binary and len(source.classes) != 2:
-        raise InputError(f"binary is for two classes; {recipe.data} has {len(source.classes)}")
-    if len(source.train) < recipe.batch_size:
-        raise InputError(f"batch_size must be at most the {len(source.train)} training images; got {recipe.batch_size}")
+    source = source or load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
+    check_images(recipe, source)
     devices = make_devices(recipe.strategy)
     if recipe.batch_size % (devices.replicas * recipe.micro_batches):
         raise InputError(

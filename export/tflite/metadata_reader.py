@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import flatbuffers.encode
 import flatbuffers.table
 import numpy as np
-from flatbuffers.number_types import Float32Flags, UOffsetTFlags
+from flatbuffers.number_types import Float32Flags
 
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.export.tflite.score_calibration import ScoreCalibration
@@ -45,7 +45,7 @@ def read_metadata(file: TFLiteModel) -> FileMetadata:
 
 
 def _normalisation(metadata: bytes) -> tuple[Any, Any]:
-    root = flatbuffers.encode.Get(UOffsetTFlags.packer_type, metadata, 0)
+    root = int.from_bytes(metadata[:4], "little")
     model = flatbuffers.table.Table(bytearray(metadata), root)
     for graph in _tables(model, _SUBGRAPHS):
         for tensor in _tables(graph, _INPUTS):

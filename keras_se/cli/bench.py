@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional
 
-from keras_se.cli.command import Command
+from keras_se.cli.command import Command, left_out
 from keras_se.cli.tables import Rows, bench_rows
 from keras_se.errors import InputError
 
@@ -14,17 +15,19 @@ from keras_se.errors import InputError
 class Bench(Command):
     """Measure .tflite files on this machine: latency, peak memory, XNNPACK's partitions, TFLite Micro's arena."""
 
+    example: ClassVar[str] = "keras-se bench files/*.tflite --threads 1 4"
+
     files: Positional[tuple[Path, ...]]
     """The .tflite files."""
     engines: tuple[str, ...] = ("litert", "litert_reference")
     """litert (XNNPACK), litert_reference, tflm (on one thread, whatever --threads says)."""
     threads: tuple[int, ...] = (1,)
     """Numbers of threads, each measured."""
-    batch: int | None = None
+    batch: Annotated[int | None, left_out("as many as the file says", metavar="INT")] = None
     """Images in one run; by default as many as the file says."""
     runs: int = 50
     """How often each is timed."""
-    against: Path | None = None
+    against: Annotated[Path | None, left_out("none", metavar="PATH")] = None
     """A file to run in turn with each of the others: the ratio of medians, and the quartiles of the rounds' ratios."""
     profile: bool = False
     """Each operation's latency, as a file of its own, and its Keras layer."""

@@ -3,10 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional
 
-from keras_se.cli.command import Command
+from keras_se.cli.command import Command, left_out
 from keras_se.cli.tables import Rows
 
 
@@ -15,11 +16,13 @@ class Check(Command):
     """Name the Keras layers that a target would refuse or run slowly, before any conversion. Exit status 1 if it would
     refuse one."""
 
+    example: ClassVar[str] = "keras-se check run/model.keras --target edgetpu"
+
     model: Positional[Path]
     """The .keras file."""
     target: str = "phone_cpu"
     """The device, as in `export`."""
-    recipes: tuple[str, ...] | None = None
+    recipes: Annotated[tuple[str, ...] | None, left_out("those that export makes", metavar="NAME …")] = None
     """Number formats, as in `export`; by default those that it makes for the target."""
 
     def run(self) -> Rows:

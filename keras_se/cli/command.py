@@ -7,16 +7,24 @@ is cheap; Keras, training and export are imported in `run`.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from tyro.conf import UseAppendAction, arg
 
 from keras_se.cli.tables import Rows
 
 
+def left_out(value: str, *, metavar: str) -> Any:
+    """Say in the help what holds where an option without a default of its own is left out."""
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {value})")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command(ABC):
     """The options of every command."""
+
+    example: ClassVar[str] = ""
+    """A command line that works, which stands at the end of the help."""
 
     json: bool = False
     """One JSON document on standard output, and nothing else there."""

@@ -4,10 +4,11 @@ import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional
 
+from keras_se.cli.command import left_out
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 class Diagnose(ImageOptions):
     """Show where a quantized file departs from its float file, operation by operation."""
 
+    example: ClassVar[str] = "keras-se diagnose FLOAT.tflite INT8.tflite --data photos/ --plot diagnosis.png"
+
     float_file: Positional[Path]
     """The float32 .tflite file, whose manifest is read where there is one; or the .keras file, for a quantized file
     that is written in another form than the float one, as those with hard swish are."""
@@ -31,7 +34,7 @@ class Diagnose(ImageOptions):
     """How many images."""
     most: int = 20
     """How many operations to show, of those that lose most; with --json all, in the order of the graph."""
-    plot: Path | None = None
+    plot: Annotated[Path | None, left_out("no picture", metavar="PATH")] = None
     """An image file for the decibels and the channels' spread along the graph."""
 
     def run(self) -> Rows:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import Positional
 
+from keras_se.cli.command import left_out
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 class Export(ImageOptions):
     """Convert a trained model to .tflite files, with a manifest beside each."""
 
+    example: ClassVar[str] = "keras-se export run/model.keras --data photos/ --out files --target phone_cpu"
+
     model: Positional[Path]
     """The .keras file; its run.json is read where there is one."""
     out: Path
     """The folder for the files."""
-    data: str | None = None
+    data: Annotated[str | None, left_out("none", metavar="SOURCE")] = None
     """Where calibration images come from, as in `train`; static recipes need it."""
-    recipes: tuple[str, ...] | None = None
+    recipes: Annotated[tuple[str, ...] | None, left_out("the first five", metavar="NAME …")] = None
     """Number formats: float32, float16, dynamic_wi8_afp32, static_wi8_ai8 and static_wi8_ai16 (these five by default,
     but for what the target refuses), weight_only_wi8_afp32, static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32,
     static_wi8_ai8_first_last_fp32."""
@@ -37,7 +40,7 @@ class Export(ImageOptions):
     even all of them suffice; the best file is written all the same."""
     max_drop: float = 0.5
     """Of the search: percentage points of top-1 that may be lost against the float file."""
-    higher_precision: str | None = None
+    higher_precision: Annotated[str | None, left_out("fp32; for tflite_micro ai16", metavar="NAME")] = None
     """Of the search: the format of the operations that are not int8, fp32 or ai16 (int16 activations); by default
     fp32, and ai16 for tflite_micro."""
     test_images: int = 1000
@@ -99,10 +102,23 @@ class Export(ImageOptions):
         files = [_document(artifact) for artifact in artifacts]
         return Rows(
             document=files,
-            columns=("file", "recipe", "bytes"),
-            cells=[(file["path"], file["recipe"], f"{file['bytes']:,}") for file in files],
-            notes=(_pixels_line(origin),),
+            columns=("file", "recipe", "bytes", "takes", "gives"),
+            cells=[
+                (artifact.path.name, file["recipe"], f"{file['bytes']:,}", file["input_type"], file["output_type"])
+                for artifact, file in zip(artifacts, files, strict=True)
+            ],
+            notes=(_pixels_line(origin), *self._what_next(files, calibrated=scores is not None)),
         )
+
+    def _what_next(self, files: list[dict[str, Any]], *, calibrated: bool) -> list[str]:
+        lines = [f"files are in {self.out}, each with its manifest, FILE.json, beside it"]
+        if self.target == "mediapipe" and not calibrated:
+            lines.append("scores are the network's own, not calibrated: --calibrate-scores makes probabilities of them")
+        if self.data is not None and self.target in ("phone_cpu", "mediapipe", "browser", "openvino"):
+            lines.append(f"next: keras-se evaluate {files[0]['path']} --data {self.data}")
+        else:
+            lines.append(f"next: keras-se report {self.out}")
+        return lines
 
     def _search(self) -> Rows:
         from keras_se.export.conversion.converter import load_model
@@ -179,4 +195,14 @@ def _document(artifact: "Artifact") -> dict[str, Any]:
         "target": artifact.target,
         "bytes": artifact.manifest["bytes"],
         "sha256": artifact.manifest["sha256"],
+        "input_type": _types(artifact)[0],
+        "output_type": _types(artifact)[1],
     }
+
+
+def _types(artifact: "Artifact") -> tuple[str, str]:
+    """The types of the file's input and of its output, as NumPy calls them."""
+    from keras_se.export.tflite.model import TFLiteModel
+
+    [taken], [given] = TFLiteModel.load(artifact.path).io_types
+    return taken.lower(), given.lower()

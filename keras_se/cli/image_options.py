@@ -7,9 +7,9 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from keras_se.cli.command import Command
+from keras_se.cli.command import Command, left_out
 from keras_se.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class ImageOptions(Command):
     """Options of how the images of a source become the network's input."""
 
-    input_range: tuple[float, float] | None = None
+    input_range: Annotated[tuple[float, float] | None, left_out("the record's", metavar="LOW HIGH")] = None
     """The least and greatest value that the network takes for a pixel, as 0 255 or -1 1; by default what the run's
     record says, or the network's own layers, else 0 1."""
-    mean: tuple[float, ...] | None = None
+    mean: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …")] = None
     """Or what is subtracted from pixels in 0..1: one number, or one each for red, green and blue."""
-    std: tuple[float, ...] | None = None
+    std: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …")] = None
     """And what they are then divided by."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""

@@ -1,6 +1,7 @@
 """The command `keras-se launch`: the arguments of `train` in, as many processes as asked for that train one model."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tyro.conf import Positional
 
@@ -12,6 +13,8 @@ from keras_se.errors import InputError
 @dataclass(frozen=True)
 class Launch(Command):
     """Run a `train` command in several processes on this machine that train together, as on a cluster."""
+
+    example: ClassVar[str] = "keras-se launch --workers 2 -- train --model se_mobilenet --data photos/ --out run"
 
     command: Positional[tuple[str, ...]]
     """After --, the command: keras-se launch --workers 2 -- train --model …"""

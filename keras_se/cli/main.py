@@ -12,37 +12,47 @@ import itertools
 import json
 import os
 import sys
+import textwrap
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, subcommand
 
 from keras_se.cli.bench import Bench
+from keras_se.cli.card import Card
 from keras_se.cli.check import Check
 from keras_se.cli.command import Command
 from keras_se.cli.diagnose import Diagnose
+from keras_se.cli.evaluate import Evaluate
 from keras_se.cli.export import Export
 from keras_se.cli.launch import Launch
 from keras_se.cli.models import Models
 from keras_se.cli.parity import Parity
+from keras_se.cli.predict import Predict
 from keras_se.cli.quickstart import Quickstart
+from keras_se.cli.report import Report
 from keras_se.cli.tables import Rows
 from keras_se.cli.train import Train
-from keras_se.errors import ClusterError, InputError
+from keras_se.errors import ClusterError, InputError, did_you_mean
+from keras_se.versions import installed_versions
 
 COMMANDS = (
     Annotated[Quickstart, subcommand("quickstart")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Predict, subcommand("predict")]
     | Annotated[Launch, subcommand("launch")]
     | Annotated[Check, subcommand("check")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Diagnose, subcommand("diagnose")]
     | Annotated[Bench, subcommand("bench")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Card, subcommand("card")]
 )
 
 UNFORESEEN, INTERRUPTED = 70, 130  # EX_SOFTWARE of sysexits.h; 128 and SIGINT, as shells say it
@@ -55,6 +65,10 @@ def run(arguments: list[str]) -> int:
         The exit status.
     """
     try:
+        if arguments == ["--version"]:
+            print("\n".join(f"{name} {version}" for name, version in installed_versions().items()))
+            return 0
+        _check_command(arguments)
         command = _parse(arguments)
         # Whatever a library prints is not the document.
         with contextlib.redirect_stdout(sys.stderr if command.json else sys.stdout):
@@ -68,6 +82,18 @@ def run(arguments: list[str]) -> int:
         print(f"keras-se: {' '.join(line.split())}", file=sys.stderr)
         return status
     return result.status
+
+
+def _check_command(arguments: list[str]) -> None:
+    """Refuse a command that there is not, also where its help is asked for.
+
+    Raises:
+        InputError: the first word is none of them; the message names the nearest.
+    """
+    names = [get_args(command)[1].name for command in get_args(COMMANDS)]
+    word = next(iter(arguments), "-")
+    if not word.startswith("-") and word not in names:
+        raise InputError(f"a command is one of {', '.join(names)}; got {word!r}{did_you_mean(word, names)}")
 
 
 def _ending(error: BaseException) -> tuple[int, str]:
@@ -158,8 +184,19 @@ def _parse(arguments: list[str]) -> Command:
         raise SystemExit(0) from None
     except SystemExit as stop:
         if stop.code in (0, None):
+            _print_example(arguments)
             raise
         raise InputError(f"{_first_words(printed.getvalue())}; see keras-se --help") from None
+
+
+def _print_example(arguments: list[str]) -> None:
+    """End the help of a command with its example."""
+    for command in get_args(COMMANDS):
+        kind, named = get_args(command)
+        if named.name in arguments[:1]:
+            print(
+                "\n".join(["example:", *textwrap.wrap(kind.example, 76, initial_indent="  ", subsequent_indent="    ")])
+            )
 
 
 def _first_words(box: str) -> str:

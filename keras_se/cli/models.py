@@ -1,7 +1,7 @@
 """The command `keras-se models`: a pattern of names in, a table of the networks out."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tyro.conf import Positional
 
@@ -13,6 +13,8 @@ from keras_se.errors import InputError
 @dataclass(frozen=True)
 class Models(Command):
     """List the models: trainable parameters, multiply-accumulates of one image, published error, published weights."""
+
+    example: ClassVar[str] = "keras-se models 'se_resnet*'"
 
     pattern: Positional[str] = "*"
     """Shell-style pattern of names, as 'se_resnet*'."""
@@ -34,6 +36,7 @@ class Models(Command):
             document=models,
             columns=("model", "parameters", "MACs", "top-1 error %", "weights"),
             cells=[_cells(model, every_weight=self.markdown) for model in models],
+            notes=tuple(f"--weights {name}" for model in models if len(models) == 1 for name in model["weights"]),
         )
 
 

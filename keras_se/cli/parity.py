@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional
 
+from keras_se.cli.command import left_out
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows, parity_rows
 
@@ -13,13 +15,15 @@ from keras_se.cli.tables import Rows, parity_rows
 class Parity(ImageOptions):
     """Run the same images through a Keras model and .tflite files, and say whether they agree."""
 
+    example: ClassVar[str] = "keras-se parity run/model.keras files/*.tflite --data photos/"
+
     reference: Positional[Path]
     """The .keras file."""
     files: Positional[tuple[Path, ...]]
     """The .tflite files."""
     data: str
     """Where the images come from, as in `train`; the test images are taken."""
-    engines: tuple[str, ...] | None = None
+    engines: Annotated[tuple[str, ...] | None, left_out("litert, litert_reference, tflm", metavar="NAME …")] = None
     """litert (XNNPACK), litert_reference, tflm (by default each of these that can run the file), openvino."""
     images: int = 200
     """How many images."""

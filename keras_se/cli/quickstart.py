@@ -3,11 +3,14 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from keras_se.atomic_files import writable_folder, write_bytes
 from keras_se.cli.command import Command
+from keras_se.cli.report import check_page, write_report
+from keras_se.cli.report_facts import find_files, measure_files, read_facts
 from keras_se.cli.tables import Rows, parity_rows
+from keras_se.cli.train import finish_run
 from keras_se.errors import InputError
 
 _TITLE = "# keras-se quickstart"
@@ -16,6 +19,8 @@ _TITLE = "# keras-se quickstart"
 @dataclass(frozen=True)
 class Quickstart(Command):
     """Train a small SE-MobileNet on real digits, export it in five formats, and prove that the files agree."""
+
+    example: ClassVar[str] = "keras-se quickstart --out quickstart"
 
     out: Path = Path("keras-se-quickstart")
     """The folder for the model, the files and the report; an earlier quickstart there is replaced."""
@@ -27,7 +32,7 @@ class Quickstart(Command):
 def run_quickstart(out: Path) -> Rows:
     """Train a small SE-MobileNet on scikit-learn's digits, export it in five formats and compare the files.
 
-    Writes the run folder, the .tflite files with their manifests and `report.md` into `out`.
+    Writes the run folder, the .tflite files with their manifests, `report.md` and `report.html` into `out`.
     """
     from keras_se.export import export
     from keras_se.export.artifacts import check_replaceable
@@ -41,10 +46,12 @@ def run_quickstart(out: Path) -> Rows:
     writable_folder(out)
     recipe = dataclasses.replace(PRESETS["digits"], out=str(out / "run"))
     _check_report(out / "report.md")
+    check_page(out)
     for name in DEFAULT_RECIPES:
         check_replaceable(out, f"{recipe.model}.{name}")
     run = train(recipe, overwrite=True)
     source, model_file = load_source(recipe.data), run.folder / "model.keras"
+    finish_run(run, source, recipe.data)
     preprocessing = preprocessing_of(run.model, model_file)
     calibration, _ = sample(source.train, preprocessing, 500)
     artifacts = export(model_file, out, recipes=DEFAULT_RECIPES, calibration=calibration)
@@ -69,7 +76,9 @@ def run_quickstart(out: Path) -> Rows:
     }
     write_bytes(out / "report.md", _report(document, len(images)).encode())
     parity = parity_rows(rows)
-    closing = f"float accuracy {run.accuracy:.4f} on {len(images)} test digits; everything is in {out}, see report.md"
+    found = find_files(out)
+    page = write_report(measure_files(read_facts(found), found, rows, (images, labels)), out)
+    closing = f"float accuracy {run.accuracy:.4f} on {len(images)} test digits; the report is {page}"
     return dataclasses.replace(parity, document=document, notes=(*parity.notes, closing))
 
 

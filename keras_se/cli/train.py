@@ -1,54 +1,87 @@
-"""The command `keras-se train`: a data set, a model and a preset in, the folder of a run out."""
+"""The command `keras-se train`: a data set, a model and a preset in, the folder of a run out.
+
+Notes go to standard error while it begins: which preset was chosen, and why. At the end stand the run's figures, where
+its files are and what comes next.
+"""
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from keras_se.cli.command import Command
+from keras_se.cli.command import Command, left_out
+from keras_se.cli.evaluate import summary_lines
 from keras_se.cli.tables import Rows
-from keras_se.errors import InputError
+from keras_se.errors import InputError, find_named
 
 if TYPE_CHECKING:
-    from keras_se.training import Recipe
+    from keras_se.training import Evaluation, Recipe, Run
+    from keras_se.training.data.sources import Source
+    from keras_se.training.dry_run import Plan
+
+
+_OPTIMIZERS = left_out("the preset's", metavar="sgd|adamw|lamb|rmsprop")
+_CLASS_WEIGHTS = left_out("the preset's", metavar="none|balanced")
+_FREEZE = left_out("the preset's", metavar="none|backbone")
+_OF_PRESET_NAME = left_out("the preset's", metavar="NAME")
+_OF_PRESET_INT = left_out("the preset's", metavar="INT")
+_OF_PRESET_FLOAT = left_out("the preset's", metavar="FLOAT")
 
 
 @dataclass(frozen=True)
 class Train(Command):
-    """Train a model into a run folder: model.keras, run.json, history.csv; tensorboard/ with that extra."""
+    """Train a model into a run folder: model.keras, run.json, history.csv, report.png."""
+
+    example: ClassVar[str] = "keras-se train --model se_resnet50 --weights imagenet --data photos/ --out run"
 
     data: str
     """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
     out: Path
     """The run's folder."""
-    model: str | None = None
+    model: Annotated[str | None, left_out("that of the weights", metavar="NAME")] = None
     """A name from `keras-se models`; not needed where the weights are a run's or one of timm's."""
-    weights: str | None = None
+    weights: Annotated[str | None, left_out("none", metavar="WEIGHTS")] = None
     """What to start from: the folder of a run or its model.keras, a .weights.h5 or .safetensors file, imagenet, or
     timm/NAME with or without @COMMIT. The weights bring the arguments of their model, and a run its image size."""
-    recipe: str = "small_images"
-    """The preset that the other options change: paper_resnet, paper_mobile, small_images or digits."""
+    recipe: Annotated[str | None, left_out("by the size of the images", metavar="PRESET")] = None
+    """The preset that the other options change: paper_resnet, paper_mobile, small_images, photographs, fine_tune or
+    digits. By default the size of the images decides between small_images and photographs; weights of ImageNet are
+    fine-tuned."""
     strategy: str = "auto"
     """auto (every GPU), none (one device), mirrored (every GPU, or every logical CPU), multi_worker (the processes of
     TF_CONFIG or of a SLURM step) or tpu."""
-    epochs: int | None = None
-    """Passes over the training images."""
-    batch_size: int | None = None
+    epochs: Annotated[int | None, _OF_PRESET_INT] = None
+    """Passes over the training images; the preset's warm-up and steps are scaled with it."""
+    batch_size: Annotated[int | None, _OF_PRESET_INT] = None
     """The global batch: images an update, over all devices. The learning rate follows it."""
-    image_size: int | None = None
+    image_size: Annotated[int | None, _OF_PRESET_INT] = None
     """Height and width of the network's input, in pixels."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, _OF_PRESET_FLOAT] = None
     """Peak, for 256 images of the global batch."""
-    warmup_epochs: float | None = None
+    warmup_epochs: Annotated[float | None, _OF_PRESET_FLOAT] = None
     """Epochs of linear rise of the learning rate; below `epochs`."""
-    weight_decay: float | None = None
-    """L2 decay of convolution and dense kernels."""
-    label_smoothing: float | None = None
+    optimizer: Annotated[Literal["sgd", "adamw", "lamb", "rmsprop"] | None, _OPTIMIZERS] = None
+    """sgd in every preset."""
+    weight_decay: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    """Of convolution and dense kernels: L2 with sgd and rmsprop, decoupled with adamw and lamb."""
+    label_smoothing: Annotated[float | None, _OF_PRESET_FLOAT] = None
     """Share of the target spread over all classes."""
-    augmentation: str | None = None
+    augmentation: Annotated[str | None, _OF_PRESET_NAME] = None
     """none, shift, shift_flip or resized_crop_flip."""
+    class_weights: Annotated[Literal["none", "balanced"] | None, _CLASS_WEIGHTS] = None
+    """balanced: each class weighs as much in the loss as another, whatever its number of images."""
+    freeze: Annotated[Literal["none", "backbone"] | None, _FREEZE] = None
+    """backbone, as fine_tune has it: train the classifier alone at first."""
+    unfreeze_at: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    """The share of the epochs after which all is trained."""
+    unfrozen_rate: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    """The factor of the learning rate from then on."""
+    binary: bool = False
+    """Two classes by one output and a sigmoid."""
     set: tuple[str, ...] = ()
     """Arguments of the model, as r=8 placement=pre alpha=0.5; they are added to the preset's."""
     seed: int = 0
@@ -63,25 +96,55 @@ class Train(Command):
     """Go on with the unfinished run that the folder holds; begin it if there is none."""
     overwrite: bool = False
     """Replace a run that the folder holds already."""
+    dry_run: bool = False
+    """Write nothing; say what would happen: the images, the network, updates and learning rates, memory, and the time
+    as three real updates tell it."""
 
     def run(self) -> Rows:
         from keras_se.training import PRESETS, train
+        from keras_se.training.data.sources import load_source
+        from keras_se.training.network import check_images, check_recipe
+        from keras_se.training.preset_choice import choose_preset, unequal_classes
+        from keras_se.training.run.run_folder import open_folder
 
-        if self.recipe not in PRESETS:
-            raise InputError(f"recipe must be one of {', '.join(PRESETS)}; got {self.recipe!r}")
-        preset = self._preset(PRESETS[self.recipe])
-        names = {field.name for field in dataclasses.fields(preset)} - {"model_arguments"}
+        recipe = self._recipe(find_named("recipe", PRESETS, self.recipe or "small_images"))
+        check_recipe(recipe)
+        if not self.dry_run:
+            open_folder(recipe, overwrite=self.overwrite, resume=self.resume)  # before the images are read
+        source = load_source(self.data, skip_corrupt=self.skip_corrupt)
+        notes = []
+        if self.recipe is None:
+            choice = choose_preset(self.data, source, self.weights)
+            recipe = self._recipe(choice.recipe)
+            size = f"{recipe.image_size} pixels"
+            notes.append(f"preset {choice.name}, at {size}, as {choice.reason}; --recipe and --image-size change it")
+        unequal = unequal_classes(source)
+        if unequal and recipe.class_weights == "none":
+            notes.append(unequal)
+        check_images(recipe, source)
+        for note in notes:
+            print(f"keras-se: {note}", file=sys.stderr)
+        if self.dry_run:
+            from keras_se.training.dry_run import plan
+
+            return _plan_rows(plan(recipe, source))
+        run = train(recipe, overwrite=self.overwrite, resume=self.resume, source=source)
+        if self.strategy == "multi_worker":  # the others have ended, and evaluation is for one process
+            return _rows(run, None, ())
+        evaluation, lines = finish_run(run, source, self.data)
+        return _rows(run, evaluation, lines)
+
+    def _recipe(self, preset: "Recipe") -> "Recipe":
+        """Return the preset with the changes of the options."""
+        preset = self._preset(preset)
+        if self.epochs is not None:
+            preset = preset.with_epochs(self.epochs)
+        names = {field.name for field in dataclasses.fields(preset)} - {"model_arguments", "epochs"}
         changes = {name: value for name, value in vars(self).items() if name in names and value is not None}
-        recipe = dataclasses.replace(
+        return dataclasses.replace(
             preset,
             **{**changes, "out": str(self.out)},
             model_arguments={**preset.model_arguments, **_pairs(self.set)},
-        )
-        run = train(recipe, overwrite=self.overwrite, resume=self.resume)
-        return Rows(
-            document={"model": str(run.folder / "model.keras"), "folder": str(run.folder), "accuracy": run.accuracy},
-            columns=("file", "test accuracy"),
-            cells=[(str(run.folder / "model.keras"), f"{run.accuracy:.4f}")],
         )
 
     def _preset(self, preset: "Recipe") -> "Recipe":
@@ -105,6 +168,73 @@ class Train(Command):
         recorded = None if path is None else recorded_preprocessing(path)
         size = preset.image_size if recorded is None else max(recorded.size)
         return dataclasses.replace(preset, model=model, model_arguments={"weights": self.weights}, image_size=size)
+
+
+def finish_run(run: "Run", source: "Source", data: str) -> tuple["Evaluation", tuple[str, ...]]:
+    """Evaluate a run, add the figures to its record and draw its picture.
+
+    Returns:
+        The evaluation, and lines that say how the run ended and what comes next.
+    """
+    from keras_se.classifier import classifier_of
+    from keras_se.training import evaluate
+    from keras_se.training.plots import plot_run
+    from keras_se.training.run.run_folder import add_figures
+
+    classifier = dataclasses.replace(classifier_of(run.folder), name=str(run.folder))
+    evaluation = evaluate(classifier, source)
+    drawing = importlib.util.find_spec("matplotlib") is not None
+    add_figures(run.folder, evaluation.to_dict(), picture=drawing)
+    if drawing:
+        plot_run(run.folder / "history.csv", evaluation, source.test, run.folder / "report.png")
+    accuracies = run.history["val_accuracy"]
+    best = accuracies.index(max(accuracies)) + 1
+    worst = [f"{row.name} {row.recall:.2f}" for row in evaluation.worst_classes() if row.recall is not None]
+    pairs = [f"{true} for {taken} {count}" for true, taken, count in evaluation.most_confused()]
+    picture = "report.png has its curves and mistakes" if drawing else "pip install 'keras-se[plot]' draws report.png"
+    return evaluation, (
+        f"best epoch {best} of {len(accuracies)}",
+        *summary_lines(evaluation),
+        *([f"recognised least: {', '.join(worst)}"] if worst else []),
+        *([f"confused most: {', '.join(pairs)} times"] if pairs else []),
+        f"everything is in {run.folder}; {picture}",
+        f"next: keras-se predict {run.folder} IMAGE",
+        f"next: keras-se export {run.folder / 'model.keras'} --data {data} --out {run.folder.with_name('files')}",
+    )
+
+
+def _rows(run: "Run", evaluation: "Evaluation | None", lines: tuple[str, ...]) -> Rows:
+    model = str(run.folder / "model.keras")
+    figures = {} if evaluation is None else {"evaluation": evaluation.to_dict()}
+    return Rows(
+        document={"model": model, "folder": str(run.folder), "accuracy": run.accuracy, **figures},
+        columns=("file", "test accuracy"),
+        cells=[(model, f"{run.accuracy:.4f}")],
+        notes=lines,
+    )
+
+
+def _plan_rows(planned: "Plan") -> Rows:
+    rates, counts = planned.learning_rates, planned.classes.values()
+    shown = sorted({*range(0, len(rates), max(1, len(rates) // 6)), len(rates) - 1})
+    cells = [
+        ("classes", f"{len(planned.classes)}, of {min(counts)} to {max(counts)} images to train on"),
+        ("images", f"{sum(counts):,} to train on, {planned.test_images:,} to test on"),
+        ("input", f"{planned.image_size[0]}x{planned.image_size[1]} pixels"),
+        ("parameters", f"{planned.parameters:,}"),
+        ("multiply-accumulates", f"{planned.macs / 1e9:.3f} G an image"),
+        ("updates", f"{planned.steps:,} an epoch, {planned.epochs:,} epochs"),
+        ("learning rate", ", ".join(f"{rates[place]:.4g}" for place in shown)),
+        ("memory", f"{planned.memory_bytes / 2**30:.1f} GiB so far"),
+        ("time", f"{planned.seconds_per_step:.3f} s an update, {_duration(planned.seconds)} in all, tests on top"),
+    ]
+    return Rows(document=planned.to_dict(), columns=("dry run", ""), cells=cells, notes=("nothing was written",))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _pairs(arguments: tuple[str, ...]) -> dict[str, Any]:

@@ -68,6 +68,11 @@ def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
     return _folder(folder, skip_corrupt)
 
 
+def is_source(name: str) -> bool:
+    """Whether `load_source` may know such images: a name of its own, or a folder that is there."""
+    return name in _NAMED or Path(name).is_dir()
+
+
 def _digits(name: str) -> Source:
     digits: Any = import_extra("sklearn.datasets", "digits").load_digits()
     images = np.round(digits.images * (255 / 16)).astype("uint8")  # 17 grey levels, 0 to 16

@@ -15,12 +15,14 @@ MODEL = "model.keras"
 BEST = "best.safetensors"
 """The weights of the best epoch so far, of an unfinished run."""
 HISTORY = "history.csv"
+PICTURE = "report.png"
+"""The curves and the mistakes of a finished run, where matplotlib is installed."""
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 LIST = "unfinished.json"
 """The list of an unfinished run; that of a finished one is in its record, as `files`."""
 
-_FILES = (RECORD, MODEL, BEST, HISTORY)  # the record first: without its model it must not stand there
+_FILES = (RECORD, MODEL, BEST, HISTORY, PICTURE)  # the record first: without its model it must not stand there
 _FOLDERS = (f"{TENSORBOARD}/train", f"{TENSORBOARD}/validation", TENSORBOARD, CHECKPOINTS)
 _EVENTS = r"tensorboard/(train|validation)/events\.out\.tfevents\.[^/\0]+"
 _OWN = re.compile("|".join([*map(re.escape, _FILES), r"checkpoints/step-\d+\.safetensors", _EVENTS]))
@@ -73,7 +75,7 @@ def check_own(folder: Path) -> None:
         if (folder / name).is_symlink():
             raise InputError(f"{folder / name} is a symbolic link; a run keeps its files in its own folder")
     listed = read_inventory(folder).names
-    for name in (MODEL, BEST, HISTORY, RECORD):
+    for name in (MODEL, BEST, HISTORY, RECORD, PICTURE):
         if os.path.lexists(folder / name) and name not in listed:
             raise _foreign(folder, name)
     for name in (CHECKPOINTS, TENSORBOARD):

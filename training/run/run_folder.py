@@ -6,6 +6,7 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from keras_se.training.run.inventory import (
     HISTORY,
     LIST,
     MODEL,
+    PICTURE,
     Inventory,
     check_own,
     clear_state,
@@ -134,6 +136,18 @@ def write_run(run: Run, recipe: Recipe, source: Source, preprocessing: Preproces
     files = sorted({*inventory.of_finished(), RECORD})
     write_json(run.folder / RECORD, {**_record(run, recipe, source, preprocessing), "files": files})
     clear_state(run.folder)
+
+
+def add_figures(folder: Path, figures: Mapping[str, Any], *, picture: bool) -> None:
+    """Add the figures of a run's evaluation to its record, and list its picture, which is then written."""
+    record = read_object(folder / RECORD)
+    confusion = figures["confusion"] if len(figures["classes"]) <= _MATRIX else None
+    files = sorted({*record["files"], *([PICTURE] if picture else [])})
+    write_json(folder / RECORD, {**record, "evaluation": {**figures, "confusion": confusion}, "files": files})
+
+
+_MATRIX = 100
+"""Classes of the greatest confusion matrix that a record holds."""
 
 
 def check_shared(folder: Path, devices: Devices) -> None:

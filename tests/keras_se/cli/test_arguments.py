@@ -12,8 +12,10 @@ COMMANDS = {"quickstart": main.Quickstart, "models": main.Models, "train": main.
 COMMANDS |= {"parity": main.Parity, "launch": main.Launch, "diagnose": main.Diagnose, "check": main.Check}
 
 
+COMMANDS |= {"evaluate": main.Evaluate, "predict": main.Predict, "report": main.Report, "card": main.Card}
 POSITIONAL = {("models", "pattern"), ("export", "model"), ("parity", "reference"), ("parity", "files")}
-POSITIONAL |= {("check", "model")}
+POSITIONAL |= {("check", "model"), ("evaluate", "model"), ("predict", "model"), ("predict", "images")}
+POSITIONAL |= {("report", "folder"), ("card", "folder")}
 POSITIONAL |= {("launch", "command"), ("diagnose", "float_file"), ("diagnose", "quantized_file")}
 
 

@@ -118,10 +118,13 @@ def test_launch_gives_the_workers_the_command_and_its_status_is_theirs(capsys, m
     assert found == {"workers": 3, "status": 3}
 
 
-def test_a_lost_worker_is_status_3(capsys, monkeypatch):
+def test_a_lost_worker_is_status_3(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
     def lost(*given, **named):
         raise ClusterError("worker 0 lost another")
 
     monkeypatch.setattr("keras_se.training.train", lost)
-    assert main.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", "x"]) == 3
+    arguments = ["--model", "se_mobilenet", "--data", "digits", "--recipe", "digits", "--out", "x"]
+    assert main.run(["train", *arguments]) == 3
     assert capsys.readouterr().err == "keras-se: worker 0 lost another\n"
