@@ -64,33 +64,33 @@ def build_artifact(content: QuantizedModel, target: Target, *, source, calibrati
     return BuiltArtifact(content, target.name, product, manifest)
 
 
-def write(made: BuiltArtifact, folder: Path) -> Artifact:
-    """`NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder.
+def write(built: BuiltArtifact, folder: Path) -> Artifact:
+    """Write `NAME.RECIPE.tflite`, its manifest, and what else the target has, into the folder.
 
     Raises:
         InputError: a file of such a name is not one that `write` has written.
     """
-    return write_all([made], folder)[0]
+    return write_all([built], folder)[0]
 
 
-def write_all(made: Sequence[BuiltArtifact], folder: Path) -> list[Artifact]:
-    """`write` for several files, of which a full disk or Ctrl-C leaves none.
+def write_all(built: Sequence[BuiltArtifact], folder: Path) -> list[Artifact]:
+    """Write several files as `write` does; a full disk or Ctrl-C leaves none of them.
 
     Raises:
         InputError: as of `write`.
     """
     contents: dict[Path, bytes] = {}
     artifacts = []
-    for one in made:
-        stem = f"{one.of.name}.{one.of.recipe.name}"
-        further = sorted(f"{stem}{suffix}" for suffix in one.product.files)
+    for part in built:
+        stem = f"{part.of.name}.{part.of.recipe.name}"
+        further = sorted(f"{stem}{suffix}" for suffix in part.product.files)
         check_replaceable(folder, stem, further)
         path = folder / f"{stem}.tflite"
-        manifest = {**one.manifest, "files": further}
+        manifest = {**part.manifest, "files": further}
         contents[_manifest(path)] = json_bytes(manifest)  # first: what a killed process has written is listed
-        contents |= {folder / f"{stem}{suffix}": content for suffix, content in one.product.files.items()}
-        contents[path] = one.product.file.content
-        artifacts.append(Artifact(path, one.of.recipe.name, one.target, manifest))
+        contents |= {folder / f"{stem}{suffix}": content for suffix, content in part.product.files.items()}
+        contents[path] = part.product.file.content
+        artifacts.append(Artifact(path, part.of.recipe.name, part.target, manifest))
     write_together(contents)
     return artifacts
 

@@ -250,9 +250,13 @@ def _right(file: TFLiteModel, images: np.ndarray, labels: np.ndarray) -> np.ndar
 def _ranked(float_file: TFLiteModel, int8_file: TFLiteModel, images: np.ndarray) -> list[list[str]]:
     """Return each operation with its adjacent ones, that of the greatest harm first."""
     around = adjacent_ops(float_file)
-    found = diagnose_files(float_file.without_softmax, int8_file.without_softmax, images)
-    before = [np.inf, *(one.sqnr_db + one.lost_db for one in found[1:])]  # nothing is measured before the first
-    harm = {one.tensor: min(what, _EIGHT_BITS_DB) - one.sqnr_db for one, what in zip(found, before, strict=True)}
+    diagnoses = diagnose_files(float_file.without_softmax, int8_file.without_softmax, images)
+    # Nothing is measured before the first.
+    before = [np.inf, *(diagnosis.sqnr_db + diagnosis.lost_db for diagnosis in diagnoses[1:])]
+    harm = {
+        diagnosis.tensor: min(decibels, _EIGHT_BITS_DB) - diagnosis.sqnr_db
+        for diagnosis, decibels in zip(diagnoses, before, strict=True)
+    }
     return [around[tensor] for tensor in sorted(harm, key=lambda tensor: -harm[tensor]) if tensor in around]
 
 

@@ -140,7 +140,7 @@ class GraphRewriter:
         Args:
             step: the layer that the numbers come from and that training may change; None if they are constants.
         """
-        scale, offset = (np.broadcast_to(one, x.shape[-1]) for one in (scale, offset))
+        scale, offset = (np.broadcast_to(number, x.shape[-1]) for number in (scale, offset))
         if step is None:
             step = layers.Rescaling(scale.tolist(), offset.tolist())
         convolved = self._facts[x].convolved

@@ -110,7 +110,7 @@ class _Lowerer(GraphRewriter):
         if leaves_out(layer):
             layer = by_1(layer, *args)
         if isinstance(layer, _HOMOGENEOUS):
-            factor = math.prod(self._pending_scale(one) for one in keras.tree.flatten((args, kwargs)))
+            factor = math.prod(self._pending_scale(tensor) for tensor in keras.tree.flatten((args, kwargs)))
             convolved = self._lowering.pooling == "convolution" and averages(layer)
             write = averaged if convolved else super().__call__
             output = self._with_pending_scale(write(layer, *args, **kwargs), factor)
@@ -129,8 +129,8 @@ class _Lowerer(GraphRewriter):
         return output
 
     def _of_scaled(self, layer: Any, args: Any, kwargs: Any) -> Tensor:
-        settled: Any = keras.tree.map_structure(self.apply_pending_scale, (args, kwargs))
-        args, kwargs = settled
+        scaled: Any = keras.tree.map_structure(self.apply_pending_scale, (args, kwargs))
+        args, kwargs = scaled
         return super().__call__(layer, *args, **kwargs)
 
     def _cut_off(self, relu: Any, number: int, part: Tensor) -> Tensor:

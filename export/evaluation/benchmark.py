@@ -136,7 +136,7 @@ def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None
     processors = os.cpu_count() or 1
     if max(threads) > processors:
         raise InputError(f"threads must be at most the {processors} processors of this machine; got {max(threads)}")
-    for name, value in [*(("threads", one) for one in threads), ("batch", batch), ("runs", runs)]:
+    for name, value in [*(("threads", count) for count in threads), ("batch", batch), ("runs", runs)]:
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1; got {value}")
 

@@ -87,14 +87,14 @@ def measure_operations(content: bytes, engine: str, threads: int, batch: int | N
     del runs  # an operation is too short for any number but that which fills its slots
     if batch is not None:
         raise InputError("an operation runs on the file's own batch; leave out --batch or --profile")
-    found = []
+    rows = []
     for part in track(operations(content), "Running operations"):
         run = OPEN[engine](part.content, threads, None)
         repeats = _repeats(run)
         median = 1e3 * float(np.median([np.median(_timed(run, repeats)) for _ in range(3)]))
-        found.append({"operation": part.name, "layer": part.layer, "tensor": part.tensor, "median_ms": median})
-    total = sum(one["median_ms"] for one in found)
-    return {"operations": [{**one, "share": one["median_ms"] / total} for one in found]}
+        rows.append({"operation": part.name, "layer": part.layer, "tensor": part.tensor, "median_ms": median})
+    total = sum(row["median_ms"] for row in rows)
+    return {"operations": [{**row, "share": row["median_ms"] / total} for row in rows]}
 
 
 def measure_ratio(
@@ -105,7 +105,7 @@ def measure_ratio(
     Whatever else the machine does in a round, it does to both; and each comes first in every other round. Both are
     opened anew a few times.
     """
-    opened = [partial(OPEN[engine], one, threads, batch) for one in (content, reference)]
+    opened = [partial(OPEN[engine], file, threads, batch) for file in (content, reference)]
     seconds = np.array([*track(_in_turn(opened, runs), "Running in turn", total=runs)])
     q1, ratio, q3 = np.quantile(seconds[:, 0] / seconds[:, 1], (0.25, 0.5, 0.75)).tolist()
     candidate_ms, reference_ms = (1e3 * np.median(seconds, axis=0)).tolist()
@@ -144,9 +144,9 @@ def _litert(content: bytes, threads: int, batch: int | None, resolver: str) -> R
         interpreter.invoke()
     except RuntimeError as error:
         raise RuntimeError(f"{error}" if batch is None else f"no batch of {batch}: {error}") from None
-    given = {int(one["shape"][0]) for one in interpreter.get_output_details()}
-    if batch is not None and given != {batch}:
-        raise RuntimeError(f"no batch of {batch}: it gives {sorted(given)}")
+    batches = {int(output["shape"][0]) for output in interpreter.get_output_details()}
+    if batch is not None and batches != {batch}:
+        raise RuntimeError(f"no batch of {batch}: it gives {sorted(batches)}")
     return interpreter.invoke
 
 

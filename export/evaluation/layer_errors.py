@@ -108,7 +108,7 @@ def diagnose_files(
         quantized_content=quantized_file.content,
         images=images,
     )
-    return [Diagnosis(**one) for one in found["diagnoses"]]
+    return [Diagnosis(**fields) for fields in found["diagnoses"]]
 
 
 def diagnose_in_child(float_content: bytes, quantized_content: bytes, images: np.ndarray) -> dict[str, Any]:
@@ -122,12 +122,12 @@ def diagnose_in_child(float_content: bytes, quantized_content: bytes, images: np
         for name in exact.keys() & quantized.keys():
             sums[name].add(exact[name].values, quantized[name])
     shared = [name for name in shared if sums[name].count]
-    found: dict[str, Diagnosis] = {}
+    diagnoses: dict[str, Diagnosis] = {}
     for name in shared:
         operation, inputs = graphs[1][name]
-        before = [found[one].sqnr_db for one in inputs if one in found]
-        found[name] = sums[name].diagnosis(name, operation, before)
-    return {"diagnoses": [dataclasses.asdict(one) for one in found.values()]}
+        before = [diagnoses[tensor].sqnr_db for tensor in inputs if tensor in diagnoses]
+        diagnoses[name] = sums[name].diagnosis(name, operation, before)
+    return {"diagnoses": [dataclasses.asdict(diagnosis) for diagnosis in diagnoses.values()]}
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _written(file: TFLiteModel) -> dict[str, tuple[str, list[str]]]:
     graph = file.graph
     names = [tensor.name.decode() for tensor in graph.tensors]
     return {
-        names[output]: (operation, [names[one] for one in operator.inputs if one >= 0])
+        names[output]: (operation, [names[index] for index in operator.inputs if index >= 0])
         for operator, operation in zip(graph.operators, file.operation_names, strict=False)
         for output in operator.outputs
     }

@@ -34,25 +34,25 @@ def with_roundings(float_file: TFLiteModel, candidate: TFLiteModel, ranges: Rang
         values, buffer = meant.get(tensor.name.decode()), model.buffers[tensor.buffer]
         if values is not None and tensor.type == schema.TensorType.FLOAT32 and buffer.data is not None:
             buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
-    kinds = dict(zip(map(id, graph.operators), float_file.operation_names, strict=False))
+    kinds = dict(zip(graph.operators, float_file.operation_names, strict=False))
     rounded = _rounded(candidate)
     moving = float_file.activations
     written = [(None, int(index)) for index in graph.inputs]
     written += [(op, int(index)) for op in graph.operators for index in op.outputs if int(index) in moving]
-    after: dict[int, list[Any]] = {}
+    after: dict[Any, list[Any]] = {}  # by an operation; by None, what follows the inputs
     for op, index in written:
         name = graph.tensors[index].name.decode()
         if name not in rounded or name not in ranges:
             continue
-        scale, zero = _FIXED.get(kinds.get(id(op), "")) or _scale(**ranges[name])
+        scale, zero = _FIXED.get(kinds.get(op, "")) or _scale(**ranges[name])
         integer = _add(graph, index, f"{name}_integer", _INT8, scale, zero)
         back = _add(graph, index, f"{name}_rounded", schema.TensorType.FLOAT32)
         for reader in graph.operators:
             reader.inputs = np.where(np.asarray(reader.inputs) == index, back, reader.inputs).astype(np.int32)
         graph.outputs = np.where(np.asarray(graph.outputs) == index, back, graph.outputs).astype(np.int32)
-        after.setdefault(id(op), []).append(new_operation(model, _Code.QUANTIZE, [index], integer))
-        after[id(op)].append(new_operation(model, _Code.DEQUANTIZE, [integer], back))
-    graph.operators = after.get(id(None), []) + [one for op in graph.operators for one in (op, *after.get(id(op), ()))]
+        after.setdefault(op, []).append(new_operation(model, _Code.QUANTIZE, [index], integer))
+        after[op].append(new_operation(model, _Code.DEQUANTIZE, [integer], back))
+    graph.operators = after.get(None, []) + [each for op in graph.operators for each in (op, *after.get(op, ()))]
     for signature in model.signatureDefs or ():
         signature.outputs[0].tensorIndex = int(graph.outputs[0])
     return TFLiteModel.packed(model)

@@ -15,7 +15,7 @@ _COLOURS = {"MEAN": "tab:orange", "LOGISTIC": "tab:red", "MUL": "tab:green"}
 """The operations of SE that have one meaning; a 1x1 convolution may be any."""
 
 
-def plot(found: Sequence[Diagnosis], path: Path | str, *, title: str) -> None:
+def plot(diagnoses: Sequence[Diagnosis], path: Path | str, *, title: str) -> None:
     """Draw the decibels and the spread of the channels along the graph into an image file, by its suffix.
 
     Raises:
@@ -24,11 +24,11 @@ def plot(found: Sequence[Diagnosis], path: Path | str, *, title: str) -> None:
     figures: Any = import_extra("matplotlib.figure", "plot")
     figure = figures.Figure(figsize=(12, 7), layout="constrained")
     decibels, spreads = figure.subplots(2, sharex=True)
-    finite = np.array([one.sqnr_db if np.isfinite(one.sqnr_db) else np.nan for one in found])
-    for axes, values in ((decibels, finite), (spreads, np.array([one.spread for one in found]))):
+    finite = np.array([row.sqnr_db if np.isfinite(row.sqnr_db) else np.nan for row in diagnoses])
+    for axes, values in ((decibels, finite), (spreads, np.array([row.spread for row in diagnoses]))):
         axes.plot(values, color="0.8", zorder=1)
         for operation in (*_COLOURS, None):
-            chosen = [number for number, one in enumerate(found) if _kind(one) == operation]
+            chosen = [number for number, row in enumerate(diagnoses) if _kind(row) == operation]
             label = operation or "other"
             axes.scatter(
                 chosen, values[chosen], s=18, color=_COLOURS.get(operation or "", "0.35"), label=label, zorder=2
@@ -44,5 +44,5 @@ def plot(found: Sequence[Diagnosis], path: Path | str, *, title: str) -> None:
         figure.savefig(temporary, format=suffix, dpi=120)
 
 
-def _kind(one: Diagnosis) -> str | None:
-    return one.operation if one.operation in _COLOURS else None
+def _kind(row: Diagnosis) -> str | None:
+    return row.operation if row.operation in _COLOURS else None

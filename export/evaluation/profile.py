@@ -41,10 +41,10 @@ def operations(content: bytes) -> Iterator[Operation]:
 
 
 def _alone(model: Any, op: Any, preparing: list[Any], active: frozenset[int]) -> bytes:
-    """A file of the operation: what it reads from others is its input."""
+    """Return a file of the operation alone, whose inputs are what it reads from others."""
     alone = copy.copy(model)
     graph = copy.copy(model.subgraphs[0])
-    graph.operators = [copy.copy(one) for one in (*_needed(op, preparing), op)]
+    graph.operators = [copy.copy(part) for part in (*_needed(op, preparing), op)]
     graph.inputs = np.array([index for index in dict.fromkeys(map(int, op.inputs)) if index in active], np.int32)
     graph.outputs = np.array(op.outputs, np.int32)
     alone.subgraphs, alone.signatureDefs, alone.metadata = [graph], None, None
@@ -56,8 +56,8 @@ def _alone(model: Any, op: Any, preparing: list[Any], active: frozenset[int]) ->
 def _needed(op: Any, preparing: list[Any]) -> list[Any]:
     """Return the preparing operations that the operation's constants come from, in the order of the graph."""
     read, needed = set(map(int, op.inputs)), []
-    for one in reversed(preparing):
-        if not read.isdisjoint(map(int, one.outputs)):
-            read.update(map(int, one.inputs))
-            needed.append(one)
+    for earlier in reversed(preparing):
+        if not read.isdisjoint(map(int, earlier.outputs)):
+            read.update(map(int, earlier.inputs))
+            needed.append(earlier)
     return needed[::-1]

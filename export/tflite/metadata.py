@@ -180,7 +180,7 @@ def _written(builder: flatbuffers.Builder, value: Any) -> int:
         return _table(builder, value)
     if isinstance(value[0], float):
         return builder.CreateNumpyVector(np.array(value, np.float32))
-    places = [_table(builder, one) for one in value]
+    places = [_table(builder, element) for element in value]
     builder.StartVector(4, len(places), 4)
     for place in reversed(places):
         builder.PrependUOffsetTRelative(place)

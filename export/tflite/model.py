@@ -145,15 +145,15 @@ class TFLiteModel:
 
     @property
     def output_operation(self) -> str | None:
-        """The name of the operation that computes the first output; casts are passed over, and loops not entered.
+        """Name of the operation that computes the first output; None where the output is an input.
 
-        None where the output is an input.
+        Casts and changes of shape are passed over, and loops not entered.
         """
         writers = {int(index): number for number, op in enumerate(self.graph.operators) for index in op.outputs}
         index = int(self.graph.outputs[0])
         while index in writers:
             name = self.operation_names[writers[index]]
-            if name not in CASTS:
+            if name not in CASTS and name != "RESHAPE":
                 return name
             index = int(self.graph.operators[writers[index]].inputs[0])
         return None

@@ -179,6 +179,12 @@ def test_a_loops_own_operations_are_no_end():
     assert content.output_operation == "SOFTMAX"
 
 
+def test_a_change_of_shape_is_no_end():
+    """The converter puts the sigmoid before the flattening."""
+    flat = keras.Sequential([keras.layers.Flatten(), keras.layers.Activation("sigmoid")])
+    assert classifier(flat).operation_names[-2:] == ["LOGISTIC", "RESHAPE"]
+
+
 def test_a_sigmoid_gives_scores_too():
     assert classifier(pooled(keras.layers.Activation("sigmoid")), tuple("abcd")).io_types[1] == ["FLOAT32"]
 

@@ -97,8 +97,8 @@ def test_the_file_computes_what_training_saw_in_integers_only(name, randomise):
     steps = np.abs(got.values - expected) / got.lsb
     assert steps.max() <= 2 + 0.01
     assert steps.mean() < (1 / 3 if "tanh" in name else 0.25)  # 0.30 behind its gate, whose own steps are of 1/128
-    # Eight bits from calibrated ranges, before any training: 6 dB a bit, less what layers add up. A gate of tanh has one
-    # bit less, its steps being of 1/128.
+    # Eight bits from calibrated ranges, before any training: 6 dB a bit, less what layers add up. A gate of tanh, in
+    # steps of 1/128, has one bit less.
     assert decibels(model.predict_on_batch(IMAGES), expected) > (29 if "tanh" in name else 35)
 
 
