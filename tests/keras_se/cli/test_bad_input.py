@@ -515,7 +515,8 @@ def test_bad_input_is_named_in_one_line_and_leaves_nothing_behind(case, named, p
     printed = capsys.readouterr()
     assert status == 2
     assert printed.out == ""
-    [line] = printed.err.splitlines()
+    *before_it, line = printed.err.splitlines()
+    assert all(told.startswith("keras-se: preset ") for told in before_it)  # which the images have chosen
     assert line.startswith("keras-se: ")
     for part in named:
         assert part in line
