@@ -11,6 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import config
 
 import keras_se
 from keras_se.export import RECIPES, export
@@ -45,6 +46,8 @@ def graphs_are_freed():
     yield
     keras.backend.clear_session()
     gc.collect()
+    # Training switches it on for the process, and a model that is compiled after it would not take jit_compile.
+    config.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,12 @@ def test_it_holds_the_three_rooms_and_nothing_else(wheel):
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     installed = {name for name in names if ".dist-info/" not in name}
-    assert installed == expected | {"keras_se/py.typed", "keras_se/export/targets/browser.html", "keras_se_cli.py"}
+    assert installed == expected | {
+        "keras_se/py.typed",
+        "keras_se/cli/report.html",
+        "keras_se/export/targets/browser.html",
+        "keras_se_cli.py",
+    }
 
 
 def test_it_installs_imports_and_runs(wheel, tmp_path):

@@ -15,6 +15,7 @@ from PIL import Image
 from keras_se.export import RECIPES, load_classifier
 from keras_se.export.targets.base import QuantizedModel
 from keras_se.export.targets.registry import TARGETS
+from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 from keras_se.training import predict
 
@@ -48,8 +49,8 @@ def files(trained, tmp_path):
         manifest["classes"] = [f"digit {number}" for number in range(10)]
         contents = {recipe: file.read_bytes()}
         if recipe == "static_wi8_ai8":
-            part = QuantizedModel(contents[recipe], RECIPES[recipe], "net", Preprocessing(32, 32), None)
-            contents["uint8"] = TARGETS["mediapipe"].package_for_target(part).content
+            part = QuantizedModel(TFLiteModel(contents[recipe]), RECIPES[recipe], "net", Preprocessing(32, 32), None)
+            contents["uint8"] = TARGETS["mediapipe"].package_for_target(part).file.content
         for name, content in contents.items():
             made[name] = tmp_path / f"{name}.tflite"
             made[name].write_bytes(content)

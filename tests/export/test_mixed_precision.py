@@ -145,7 +145,7 @@ def test_the_manifest_tells_the_steps(case, tmp_path):
         model, tmp_path, calibration=calibration, images=images, labels=labels, max_drop=3.0
     )
     assert artifact.path.name == "uneven.static_wi8_ai8_mixed.tflite"
-    assert artifact.path.read_bytes() == found.content
+    assert artifact.path.read_bytes() == found.file.content
     manifest = json.loads(artifact.path.with_name(f"{artifact.path.name}.json").read_text())
     assert manifest["search"]["lifted"] == list(found.lifted)
     assert manifest["search"]["steps"][0]["drop"] == found.steps[0].drop
