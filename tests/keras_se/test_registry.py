@@ -1,61 +1,13 @@
 """`create_model` and `list_models`: names, files, the functions of each network, and what is refused."""
 
-import contextlib
 import re
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 
 import keras_se
-
-IMAGE = (32, 32, 3)
-
-
-class Published(NamedTuple):
-    """Trainable parameters for 1000 classes, with SE and without, and channels of the last feature map.
-
-    With SE: osmr/imgclsmob, tensorflow2/README.md; (d) by arithmetic, from the plain network and `2C²/r` a block (and
-    `C + C/r` for biases). Plain: torchvision's documentation; MobileNet's is that of keras.applications.
-    """
-
-    with_se: int
-    plain: int
-    features: int
-
-
-PUBLISHED = {
-    "se_resnet18": Published(11_778_592, 11_689_512, 512),
-    "se_resnet34": Published(21_958_868, 21_797_672, 512),  # (d)
-    "se_resnet50": Published(28_088_024, 25_557_032, 2048),
-    "se_resnet101": Published(49_326_872, 44_549_160, 2048),
-    "se_resnet152": Published(66_821_848, 60_192_808, 2048),
-    "se_mobilenet": Published(4_711_720, 4_231_976, 1024),  # (d), without biases
-}
-
-
-SMALL = {"se_resnet18": {}, "se_mobilenet": {"alpha": 0.25}}  # one of each family
-
-
-@contextlib.contextmanager
-def without_values():
-    """Variables have a shape and no content: a network is built in a third of a second, to be looked at."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
-def with_random_statistics(model, seed=0):
-    """The model with every bias, scale and moving statistic drawn at random; fresh ones are zeros and ones."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        if len(weight.shape) == 1:
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    return model
-
-
-def images(count=2, seed=0):
-    return np.random.default_rng(seed).random((count, *IMAGE), "float32")
+from published_networks import IMAGE, PUBLISHED, SMALL, images, with_random_statistics, without_values
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,60 +1,13 @@
 """Parameters and multiply-accumulates of SE-ResNets and SE-MobileNet against the papers' figures and formulas."""
 
-import contextlib
-import functools
-import math
 import re
-from typing import NamedTuple
 
 import keras
 import pytest
 
 import keras_se
 from keras_se import SqueezeExcite
-
-IMAGE = (32, 32, 3)
-
-
-class Published(NamedTuple):
-    """Trainable parameters for 1000 classes, with SE and without, and channels of the last feature map.
-
-    With SE: osmr/imgclsmob, tensorflow2/README.md; (d) by arithmetic, from the plain network and `2C²/r` a block (and
-    `C + C/r` for biases). Plain: torchvision's documentation; MobileNet's is that of keras.applications.
-    """
-
-    with_se: int
-    plain: int
-    features: int
-
-
-PUBLISHED = {
-    "se_resnet18": Published(11_778_592, 11_689_512, 512),
-    "se_resnet34": Published(21_958_868, 21_797_672, 512),  # (d)
-    "se_resnet50": Published(28_088_024, 25_557_032, 2048),
-    "se_resnet101": Published(49_326_872, 44_549_160, 2048),
-    "se_resnet152": Published(66_821_848, 60_192_808, 2048),
-    "se_mobilenet": Published(4_711_720, 4_231_976, 1024),  # (d), without biases
-}
-
-
-@contextlib.contextmanager
-def without_values():
-    """Variables have a shape and no content: a network is built in a third of a second, to be looked at."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
-class Size(NamedTuple):
-    parameters: int
-    macs: int
-
-
-@functools.cache
-def size(name, **arguments):
-    """Trainable parameters and multiply-accumulates of a model for 224x224 images and 1000 classes."""
-    with without_values():
-        model = keras_se.create_model(name, **arguments)
-        return Size(sum(math.prod(weight.shape) for weight in model.trainable_variables), keras_se.macs(model))
+from published_networks import IMAGE, PUBLISHED, size, without_values
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -147,7 +100,3 @@ def test_alpha_rounds_down_to_at_least_one_filter(alpha, stem, last):
         model = keras_se.create_model("se_mobilenet", input_shape=IMAGE, alpha=alpha, include_top=False)
     assert model.get_layer("stem_conv").filters == stem
     assert model.output_shape[-1] == last
-
-
-def same(x):
-    return x
