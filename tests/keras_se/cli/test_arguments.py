@@ -6,6 +6,7 @@ import io
 import pytest
 
 import keras_se
+from command_answers import refusal
 from keras_se.cli import main
 
 COMMANDS = {"quickstart": main.Quickstart, "models": main.Models, "train": main.Train, "export": main.Export}
@@ -17,16 +18,6 @@ POSITIONAL = {("models", "pattern"), ("export", "model"), ("parity", "reference"
 POSITIONAL |= {("check", "model"), ("evaluate", "model"), ("predict", "model"), ("predict", "images")}
 POSITIONAL |= {("report", "folder"), ("card", "folder")}
 POSITIONAL |= {("launch", "command"), ("diagnose", "float_file"), ("diagnose", "quantized_file")}
-
-
-def refusal(capsys, *arguments):
-    """The one line on standard error of a command that is refused."""
-    assert main.run(list(arguments)) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    [line] = printed.err.splitlines()
-    assert line.startswith("keras-se: ")
-    return line
 
 
 def test_help_lists_the_commands(capsys):

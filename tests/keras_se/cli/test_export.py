@@ -9,25 +9,10 @@ import numpy as np
 import pytest
 
 import keras_se
+from command_answers import document, refusal
 from keras_se.cli import main
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.model import TFLiteModel
-
-
-def refusal(capsys, *arguments):
-    """The one line on standard error of a command that is refused."""
-    assert main.run(list(arguments)) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    [line] = printed.err.splitlines()
-    assert line.startswith("keras-se: ")
-    return line
-
-
-def document(capsys, *arguments, status=0, after=()):
-    """What a command prints with --json."""
-    assert main.run([*arguments, "--json", *after]) == status
-    return json.loads(capsys.readouterr().out)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_answers import document, refusal
 from keras_se import registry
 from keras_se.cli import main
 from keras_se.errors import ClusterError
@@ -17,22 +18,6 @@ from keras_se.models.mobilenet import Separable
 from keras_se.training.distribution import local_launcher
 
 TINY = "se_tiny"  # the stem and one block of SE-MobileNet
-
-
-def refusal(capsys, *arguments):
-    """The one line on standard error of a command that is refused."""
-    assert main.run(list(arguments)) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    [line] = printed.err.splitlines()
-    assert line.startswith("keras-se: ")
-    return line
-
-
-def document(capsys, *arguments, status=0, after=()):
-    """What a command prints with --json."""
-    assert main.run([*arguments, "--json", *after]) == status
-    return json.loads(capsys.readouterr().out)
 
 
 @pytest.fixture

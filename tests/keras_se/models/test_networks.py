@@ -3,9 +3,7 @@
 A model is taken as a whole in the slow tests; in the fast ones its family builds a short row of the same kind.
 """
 
-import functools
 import gc
-import math
 import os
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import pytest
 import keras_se
 from keras_se.models.head import Head
 from keras_se.registry import find, list_models
+from published_networks import assert_close
 
 
 @pytest.fixture(autouse=True)
@@ -98,18 +97,6 @@ def with_random_statistics(model):
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model
-
-
-def assert_close(outputs, expected, of):
-    """To `of` times the greatest: float32 rounding, in another order of summation, through a whole network."""
-    np.testing.assert_allclose(outputs, expected, rtol=0, atol=of * np.abs(expected).max())
-
-
-@functools.cache
-def size(name, **arguments):
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras_se.create_model(name, **arguments)
-        return sum(math.prod(weight.shape) for weight in model.trainable_variables), keras_se.macs(model)
 
 
 def test_every_family_has_a_short_row():

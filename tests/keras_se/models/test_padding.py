@@ -1,30 +1,16 @@
 """Padding and pooling of strided layers against the windows of PyTorch."""
 
-import functools
-import math
-
 import keras
 import numpy as np
 import pytest
 
 import keras_se
 from keras_se.models.blocks import conv_bn, depthwise_bn, pool_stem
+from published_networks import assert_close
 
 
 def images(model, count=2):
     return np.random.default_rng(0).random((count, *model.input_shape[1:]), "float32")
-
-
-def assert_close(outputs, expected, of):
-    """To `of` times the greatest: float32 rounding, in another order of summation, through a whole network."""
-    np.testing.assert_allclose(outputs, expected, rtol=0, atol=of * np.abs(expected).max())
-
-
-@functools.cache
-def size(name, **arguments):
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras_se.create_model(name, **arguments)
-        return sum(math.prod(weight.shape) for weight in model.trainable_variables), keras_se.macs(model)
 
 
 def flipped(x):

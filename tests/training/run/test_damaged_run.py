@@ -1,30 +1,11 @@
 """Damaged files of a finished run are named in one line."""
 
-import dataclasses
 import json
-import shutil
 
 import pytest
 
 from keras_se.errors import InputError
 from keras_se.training import train
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_recipe):
-    return train(tiny_recipe).folder
-
-
-@pytest.fixture
-def copied(finished, tiny_recipe, tmp_path):
-    """A finished run's folder, and its recipe."""
-    folder = shutil.copytree(finished, tmp_path / "copy")
-    return folder, dataclasses.replace(tiny_recipe, out=str(folder))
-
 
 DAMAGED = {
     "model.keras": (b"", b"PK\x03\x04 cut short", b"text"),
@@ -36,7 +17,7 @@ DAMAGED = {
 @pytest.mark.parametrize(
     ("name", "content"), [(name, content) for name, every in DAMAGED.items() for content in (*every, None)]
 )
-def test_a_damaged_file_of_a_finished_run_is_named_in_one_line(name, content, copied):
+def test_a_damaged_file_of_a_finished_run_is_named_in_one_line(name, content, copied, contents):
     folder, recipe = copied
     (folder / name).unlink()
     if content is not None:

@@ -29,25 +29,9 @@ def put(folder, *names):
         (folder / name).write_text("mine")
 
 
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_recipe):
-    return train(tiny_recipe).folder
-
-
-@pytest.fixture
-def copied(finished, tiny_recipe, tmp_path):
-    """A finished run's folder, and its recipe."""
-    folder = shutil.copytree(finished, tmp_path / "copy")
-    return folder, dataclasses.replace(tiny_recipe, out=str(folder))
-
-
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("names", [*((name,) for name in MINE), MINE[::2]], ids=str)
-def test_a_folder_that_was_never_a_run_is_refused_by_name_and_stays(names, options, tiny_recipe, tmp_path):
+def test_a_folder_that_was_never_a_run_is_refused_by_name_and_stays(names, options, tiny_recipe, tmp_path, contents):
     put(tmp_path, *names)
     before = contents(tmp_path)
     with pytest.raises(InputError, match=str(tmp_path)) as refused:
@@ -57,7 +41,7 @@ def test_a_folder_that_was_never_a_run_is_refused_by_name_and_stays(names, optio
 
 
 @pytest.mark.parametrize("option", ["--resume", "--overwrite"])
-def test_the_command_says_so_in_one_line(option, tmp_path, capsys):
+def test_the_command_says_so_in_one_line(option, tmp_path, capsys, contents):
     put(tmp_path, "checkpoints/mine.pt", "tensorboard/mine.log", "history.csv")
     before = contents(tmp_path)
     status = main.run(["train", "--model", "se_mobilenet", "--data", "digits", "--out", str(tmp_path), option])
@@ -69,7 +53,7 @@ def test_the_command_says_so_in_one_line(option, tmp_path, capsys):
     assert contents(tmp_path) == before
 
 
-def test_the_quickstart_does_not_replace_what_it_has_not_written(tmp_path, capsys):
+def test_the_quickstart_does_not_replace_what_it_has_not_written(tmp_path, capsys, contents):
     put(tmp_path, "run/checkpoints/mine.pt")
     before = contents(tmp_path)
     assert main.run(["quickstart", "--out", str(tmp_path)]) == 2
@@ -103,7 +87,7 @@ def test_the_record_of_a_finished_run_lists_all_of_it_and_nothing_else(finished)
 
 
 @pytest.mark.parametrize("name", ["../mine.txt", "/etc/passwd", "notes.txt", "checkpoints/mine.pt", "a/../run.json", 3])
-def test_a_record_that_lists_what_no_run_writes_is_not_believed(name, copied):
+def test_a_record_that_lists_what_no_run_writes_is_not_believed(name, copied, contents):
     folder, recipe = copied
     put(folder, "notes.txt", "../mine.txt", "checkpoints/mine.pt")
     record = json.loads((folder / "run.json").read_text())
@@ -114,7 +98,7 @@ def test_a_record_that_lists_what_no_run_writes_is_not_believed(name, copied):
     assert contents(folder.parent) == before
 
 
-def test_a_damaged_list_is_named_and_nothing_goes(tiny_recipe, tmp_path):
+def test_a_damaged_list_is_named_and_nothing_goes(tiny_recipe, tmp_path, contents):
     put(tmp_path, "unfinished.json", "checkpoints/step-000000001.safetensors")
     with pytest.raises(InputError, match=r"unfinished\.json is not the list of a run's files \(no JSON"):
         train(dataclasses.replace(tiny_recipe, out=str(tmp_path)), overwrite=True)
