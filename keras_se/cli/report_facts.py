@@ -5,6 +5,7 @@ In: a folder with a run, exported files, or both. Out: `Facts`, which JSON can h
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,15 @@ class FoundFiles:
     """The run's folder."""
     files: tuple[Path, ...]
     """The .tflite files with a manifest."""
+
+    @property
+    def names(self) -> dict[Path, str]:
+        """Name of each file, by its resolved path; with its folder where another file has the same."""
+        counts = Counter(path.name for path in self.files)
+        return {
+            path.resolve(): path.name if counts[path.name] == 1 else f"{path.resolve().parent.name}/{path.name}"
+            for path in self.files
+        }
 
 
 @dataclass
@@ -113,7 +123,7 @@ def read_facts(found: FoundFiles) -> Facts:
     if found.run is not None:
         record = _read(found.run / _RECORD)
         history = _history(found.run / "history.csv")
-    files = [_file(path) for path in found.files]
+    files = [_file(path, found.names[path.resolve()]) for path in found.files]
     name = (record or {}).get("recipe", {}).get("model") or (files[0]["manifest"]["model"] if files else "model")
     facts = Facts(str(name), record, history, files)
     if found.run is not None and record is not None:
@@ -129,12 +139,13 @@ def measure_files(
     from keras_se.export import benchmark
 
     rows = rows or []
-    facts.parity = [{**row.to_dict(), "file": Path(row.file).name} for row in rows]
+    names = found.names
+    facts.parity = [{**row.to_dict(), "file": names[Path(row.file).resolve()]} for row in rows]
     facts.images = 0 if samples is None else len(samples[0])
-    accuracy = {Path(row.file).name: row.accuracy for row in rows if (row.engine, row.reference) == ("litert", "keras")}
+    accuracy = {row["file"]: row["accuracy"] for row in facts.parity if _is_of_litert(row)}
     paths = [path for path in found.files if _runs_here(path)]
     benches = benchmark(paths, engines=("litert",), runs=runs) if paths else []
-    costs = {Path(bench.file).name: bench for bench in benches}
+    costs = {names[Path(bench.file).resolve()]: bench for bench in benches}
     for file in facts.files:
         bench = costs.get(file["name"])
         file["accuracy"] = accuracy.get(file["name"])
@@ -143,6 +154,10 @@ def measure_files(
     if samples is not None:
         facts.layers = _layers(facts.files, found.files, samples[0])
     return facts
+
+
+def _is_of_litert(row: Mapping[str, Any]) -> bool:
+    return (row["engine"], row["reference"]) == ("litert", "keras")
 
 
 def _layers(files: Sequence[Mapping[str, Any]], paths: Sequence[Path], images: Any) -> list[dict[str, Any]]:
@@ -154,18 +169,18 @@ def _layers(files: Sequence[Mapping[str, Any]], paths: Sequence[Path], images: A
     for target in dict.fromkeys(file["target"] for file in files):
         float_key, int8_key = ("float32", target), ("static_wi8_ai8", target)
         if float_key in by_recipe and int8_key in by_recipe and forms[float_key] == forms[int8_key]:
-            found = diagnose(by_recipe[float_key], by_recipe[int8_key], images[:20])
+            diagnoses = diagnose(by_recipe[float_key], by_recipe[int8_key], images[:20])
             [bench] = benchmark([by_recipe[int8_key]], engines=("litert",), runs=5, profile=True)
             times = {row["tensor"]: row["median_ms"] for row in bench.profile or ()}
             rows = [
                 {
-                    "name": one.name,
-                    "operation": one.operation,
-                    "decibels": one.to_dict()["sqnr_db"],
-                    "lost": one.to_dict()["lost_db"],
-                    "milliseconds": times.get(one.tensor),
+                    "name": diagnosis.name,
+                    "operation": diagnosis.operation,
+                    "decibels": diagnosis.to_dict()["sqnr_db"],
+                    "lost": diagnosis.to_dict()["lost_db"],
+                    "milliseconds": times.get(diagnosis.tensor),
                 }
-                for one in found
+                for diagnosis in diagnoses
             ]
             worst = sorted(rows, key=lambda row: -(row["lost"] or 0))[: _LAYERS // 2]
             longest = sorted(rows, key=lambda row: -(row["milliseconds"] or 0))[: _LAYERS // 2]
@@ -173,7 +188,7 @@ def _layers(files: Sequence[Mapping[str, Any]], paths: Sequence[Path], images: A
     return []
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, name: str) -> dict[str, Any]:
     manifest = _read(path.with_name(f"{path.name}.json"))
     missing = [name for name in ("model", "recipe", "target", "bytes") if name not in manifest]
     if missing:
@@ -183,7 +198,7 @@ def _file(path: Path) -> dict[str, Any]:
         f"keras-se export run/model.keras{calibrated} --target {manifest['target']} --recipes {manifest['recipe']}"
     )
     return {
-        "name": path.name,
+        "name": name,
         "path": str(path),
         "recipe": manifest["recipe"],
         "target": manifest["target"],

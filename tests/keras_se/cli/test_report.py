@@ -1,15 +1,18 @@
 """The report and the model card: what they say of a run and its files, and what they refuse."""
 
+import dataclasses
 import html.parser
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from keras_se.cli import main
 from keras_se.cli.report import render
-from keras_se.cli.report_facts import Facts
+from keras_se.cli.report_facts import Facts, find_files, measure_files, read_facts
+from keras_se.export import compare_all
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,25 @@ def test_the_page_has_what_was_measured(reported):
         assert command in text
     for section in ("Accuracy, latency, size", "Parity with Keras", "Layers of the int8 file", "Training", "Records"):
         assert section in text
+
+
+def test_files_of_one_name_in_two_folders_keep_their_own_figures(golden, trained, tmp_path):
+    recipes = {"left": "float32", "right": "static_wi8_ai8"}
+    for folder, recipe in recipes.items():
+        (tmp_path / folder).mkdir()
+        for ending in ("tflite", "tflite.json"):
+            shutil.copy(golden / f"se_mobilenet.{recipe}.{ending}", tmp_path / folder / f"net.{ending}")
+    found = find_files(tmp_path)
+    labels = trained.model.predict(trained.images, verbose=0).argmax(1)
+    rows = compare_all(trained.model, found.files, trained.images, engines=["litert"], labels=labels)
+    right = {Path(row.file).parent.name: dataclasses.replace(row, accuracy=len(row.recipe) / 100) for row in rows}
+    facts = measure_files(read_facts(found), found, list(right.values()), None, runs=1)
+    assert {row["file"]: row["recipe"] for row in facts.parity} == {
+        f"{folder}/net.tflite": recipe for folder, recipe in recipes.items()
+    }
+    assert {file["name"]: file["accuracy"] for file in facts.files} == {
+        f"{folder}/net.tflite": len(recipe) / 100 for folder, recipe in recipes.items()
+    }
 
 
 def test_what_a_name_says_is_text(reported):
