@@ -14,11 +14,9 @@ from keras_se.registry import create_model
 from keras_se.training import Recipe, evaluate, train
 from keras_se.training.data.input_pipeline import balanced_weights, training_batches
 from keras_se.training.data.sources import Source, Split
-from keras_se.training.dry_run import plan
 from keras_se.training.network import freeze_backbone
 from keras_se.training.optimizer import compile_for
-from keras_se.training.preset_choice import choose_preset, shorter_side, unequal_classes
-from keras_se.training.recipes import PRESETS
+from keras_se.training.preset_choice import unequal_classes
 
 
 @pytest.fixture(scope="module")
@@ -199,54 +197,6 @@ def test_the_history_has_the_rate_and_the_speed_of_each_epoch(start, tiny_recipe
     assert float(row["images_per_second"]) > 0
     # The last of two updates: half way down a cosine.
     assert float(row["learning_rate"]) == pytest.approx(tiny_recipe.peak_learning_rate / 2)
-
-
-# The preset that the images choose, and what a run would do.
-
-
-def photographs(folder, size, count, classes=2):
-    image = np.zeros((size, size + 20, 3), "uint8")
-    paths = []
-    for number in range(count):
-        keras.utils.save_img(folder / f"{number}.png", image, scale=False)
-        paths.append(str(folder / f"{number}.png"))
-    split = Split(np.array(paths), (np.arange(count) % classes).astype("int32"))
-    return Source(tuple("ab"), split, split)
-
-
-@pytest.mark.parametrize(
-    ("size", "preset", "image_size"),
-    [(28, "small_images", 32), (64, "small_images", 64), (100, "photographs", 96), (300, "photographs", 224)],
-)
-def test_the_size_of_the_images_decides(size, preset, image_size, tmp_path):
-    choice = choose_preset("photos", photographs(tmp_path, size, 8))
-    assert (choice.name, choice.recipe.image_size) == (preset, image_size)
-    assert str(size) in choice.reason
-
-
-def test_few_images_get_small_batches(tmp_path):
-    choice = choose_preset("photos", photographs(tmp_path, 80, 40))
-    assert choice.recipe.batch_size == 4  # 8 updates an epoch would take 5
-    assert "a batch is 4, for 40 images" in choice.reason
-
-
-def test_weights_of_imagenet_are_fine_tuned_and_digits_are_digits(digits):
-    assert choose_preset("photos", digits, "imagenet").name == "fine_tune"
-    assert choose_preset("digits", digits).recipe == PRESETS["digits"]
-    assert shorter_side(digits.train) == 8
-
-
-def test_a_plan_counts_what_a_run_would_do_and_leaves_nothing(tiny_recipe, few_digits, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    recipe = dataclasses.replace(tiny_recipe, out="run", epochs=3)
-    planned = plan(recipe, few_digits)
-    model = create_model(recipe.model, input_shape=(32, 32, 3), classes=10)
-    assert planned.parameters == sum(int(np.prod(one.shape)) for one in model.trainable_variables)
-    assert (planned.steps, planned.epochs, planned.test_images) == (2, 3, 64)
-    assert sum(planned.classes.values()) == 128
-    assert planned.learning_rates[0] == pytest.approx(recipe.peak_learning_rate)
-    assert planned.seconds == pytest.approx(6 * planned.seconds_per_step)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_frozen_layers_are_all_but_the_classifiers():
