@@ -25,7 +25,7 @@ class Artifact:
     recipe: str
     target: str
     manifest: dict[str, Any]
-    """The fields of the JSON file beside it."""
+    """Fields of the JSON file beside it."""
 
 
 class BuiltArtifact(NamedTuple):

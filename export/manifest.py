@@ -1,4 +1,4 @@
-"""The manifest beside an exported file, read back.
+"""Manifest beside an exported file, read back.
 
 In: the path of a .tflite file. Out: its lowering and its preprocessing.
 """
@@ -37,9 +37,9 @@ def preprocessing_of_file(file: Path | str) -> Preprocessing:
     Raises:
         InputError: the manifest is damaged, or the file takes no image.
     """
-    found = preprocessing_of_manifest(file)
-    if found is not None:
-        return found
+    preprocessing = preprocessing_of_manifest(file)
+    if preprocessing is not None:
+        return preprocessing
     shape = TFLiteModel.load(file).input_shape
     if len(shape) != 4:
         raise InputError(f"{file} must take one image (1, height, width, channels); its input is {shape}")

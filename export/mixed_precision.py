@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Search:
-    """The file with the fewest operations lifted that a search found within the bound."""
+    """Result of a search: the file within the bound that has the fewest operations lifted."""
 
     file: TFLiteModel
     float_accuracy: float
@@ -62,11 +62,11 @@ class Search:
     """Percentage points."""
     higher_precision: str
     lifted: tuple[str, ...]
-    """The operations that are not int8, as scopes (see `keras_se.export.quantization.op_scopes`)."""
+    """Operations that are not int8, as scopes (see `keras_se.export.quantization.op_scopes`)."""
     steps: tuple[Step, ...]
     """In the order in which they were tried."""
     loss: Loss
-    """Of this file."""
+    """Loss of accuracy of this file."""
 
     @property
     def drop(self) -> float:
@@ -137,9 +137,9 @@ def search(
     def holds(count: int) -> bool:
         if count not in tried:
             file = quantize(float_file, _recipe(higher_precision, _union(ranked[:count])), ranges)
-            found = _right(file, images, labels)
-            lost = loss(right, found)
-            tried[count] = Step(count, float(found.mean()), lost.points, lost.low, lost.high), lost, file
+            quantized_right = _right(file, images, labels)
+            lost = loss(right, quantized_right)
+            tried[count] = Step(count, float(quantized_right.mean()), lost.points, lost.low, lost.high), lost, file
         return tried[count][0].high <= max_drop
 
     if not holds(0):
@@ -184,10 +184,10 @@ def export_mixed_precision(
         InputError: as for `export` and `search`.
     Example:
         >>> half = len(images) // 2
-        >>> artifact, found = export_mixed_precision(
+        >>> artifact, result = export_mixed_precision(
         ...     "run/model.keras", "mixed", calibration=images[:half], images=images[half:], labels=labels[half:]
         ... )
-        >>> artifact.path.name, found.reached
+        >>> artifact.path.name, result.reached
         ('se_mobilenet.static_wi8_ai8_mixed.tflite', True)
     """
     device = find_target(target, [RECIPES["static_wi8_ai8"]])

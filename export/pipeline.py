@@ -1,4 +1,4 @@
-"""The one path of a model to its files: lower, convert, calibrate, quantize, package for the target.
+"""Path of a model to its files: lower, convert, calibrate, quantize, package for the target.
 
 In: a model or its file, a target, and calibration images. Out: its float file in each form, quantized files of it, and
 artifacts that are not yet on disk. Plain export, the search for a mixed precision, and quantization-aware models share
@@ -56,19 +56,19 @@ class Converted(NamedTuple):
     file: TFLiteModel
     ranges: Ranges | None
     magnitudes: Mapping[str, float] = MappingProxyType({})
-    """The greatest number in its activations, by tensor."""
+    """Greatest number in its activations, by tensor."""
 
     @property
     def beyond_float16(self) -> dict[str, float]:
-        """The greatest number of each layer whose weights or activations float16 does not hold."""
-        found: dict[str, float] = {}
+        """Greatest number of each layer whose weights or activations float16 does not hold."""
+        by_layer: dict[str, float] = {}
         layers = layers_by_tensor(self.file.graph)
         weights = ((name, float(np.abs(values).max(initial=0))) for name, values, _ in constants(self.file))
         for name, greatest in (*weights, *self.magnitudes.items()):
             if greatest > MOST_FLOAT16:
                 layer = layers.get(name) or layer_path(name) or name
-                found[layer] = max(greatest, found.get(layer, 0.0))
-        return found
+                by_layer[layer] = max(greatest, by_layer.get(layer, 0.0))
+        return by_layer
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ class Pipeline:
 
     model: keras.Model
     sha256: str | None
-    """Of the model's file; None for a model in memory."""
+    """Hash of the model's file; None for a model in memory."""
     target: Target
     origin: Origin
-    """The preprocessing, and what says so."""
+    """Preprocessing, and what says so."""
     labels: tuple[str, ...] | None
     images: np.ndarray | None
     """For calibration; None where nothing is calibrated."""
     method: str
-    """How the images give ranges: a name from `keras_se.export.quantization.observers.METHODS`."""
+    """Method by which the images give ranges: a name from `keras_se.export.quantization.observers.METHODS`."""
     _converted: dict[LoweringConfig, "Converted"] = field(default_factory=dict, repr=False)
     _corrected: dict[LoweringConfig, TFLiteModel] = field(default_factory=dict, repr=False)
 

@@ -1,1 +1,1 @@
-"""What a target refuses, told before conversion. Imports the rooms up to qat."""
+"""Verdicts on what a target refuses, before conversion. Imports the rooms up to qat."""

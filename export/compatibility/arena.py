@@ -1,4 +1,4 @@
-"""The working memory that a network needs at least on TFLite Micro, told before it is converted.
+"""Working memory that a network needs at least on TFLite Micro, told before it is converted.
 
 In: a Keras model, a target and recipes. Out: nothing, or an error that names the layer.
 """

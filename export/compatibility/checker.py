@@ -36,11 +36,11 @@ class Finding:
     """ "refused": the target's files could not be made or run; "slow": they run, in slower kernels; "unknown": there
     is no row for the layer, and export tells."""
     recipes: tuple[str, ...]
-    """The number formats that it holds for."""
+    """Number formats that it holds for."""
     reason: str
-    """What the target does with it."""
+    """Reason in words: what the target does with the layer."""
     instead: str
-    """What to write in its place."""
+    """Replacement to write in the model."""
 
 
 REFUSED, UNKNOWN = "refused", "unknown"

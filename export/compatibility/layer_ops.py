@@ -1,4 +1,4 @@
-"""The operations of a .tflite file that Keras's layers become, as far as some device has trouble with them.
+"""Operations of a .tflite file that Keras's layers become, as far as some device has trouble with them.
 
 In: a layer or an operation of a model. Out: the operations that stand for it, and what to write in its place.
 
@@ -28,12 +28,12 @@ from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
 class Becomes(NamedTuple):
-    """What stands for a layer in a file."""
+    """Operations that stand for a layer in a file."""
 
     operations: tuple[str, ...] = ()
     """Those that some device has trouble with: names of the schema, or of USES in `keras_se.export.targets.base`."""
     instead: str = ""
-    """What to write in its place."""
+    """Replacement to write in the model."""
 
 
 PLAIN = Becomes()
@@ -195,7 +195,7 @@ OPERATIONS: Mapping[str, Becomes] = {
     "HardSilu": Becomes(("HARD_SWISH",), 'use layers.Activation("hard_silu"), which export rewrites'),
     "TopK": Becomes(("TOPK_V2",), "take the best outside of the network"),
 }
-"""Of `keras.ops` in a model's graph, by their class's name."""
+"""Operations of `keras.ops` in a model's graph, by their class's name."""
 
 
 def operations_of(model: keras.Model) -> Iterator[tuple[str, Any]]:

@@ -125,8 +125,8 @@ def _save(model: keras.Model, shape: tuple[int, ...], folder: str) -> None:
 def _blamed(message: str) -> str:
     """Return the operations that the converter could not write, each with its layer; else its first line."""
     paths = [path for path in dict.fromkeys(_BLAMED.findall(message)) if layer_path(path)]
-    found = [f"{path.rpartition('/')[2]} of the layer {layer_path(path)}" for path in paths]
-    return ", ".join(dict.fromkeys(found)) or message.splitlines()[0][:200]
+    blamed = [f"{path.rpartition('/')[2]} of the layer {layer_path(path)}" for path in paths]
+    return ", ".join(dict.fromkeys(blamed)) or message.splitlines()[0][:200]
 
 
 def in_float32(model: keras.Model) -> keras.Model:

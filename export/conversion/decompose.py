@@ -43,7 +43,7 @@ def written_out(model: keras.Model, *, fold: bool = False) -> keras.Model:
 
 
 class Fold(NamedTuple):
-    """The original parameters of a layer of `CONVOLUTIONS`, and what its kernel and bias were multiplied by since.
+    """Original parameters of a layer of `CONVOLUTIONS`, and what its kernel and bias were multiplied by since.
 
     The layer computes with the kernel times `factor`, then with each step's scale and offset for a filter. Training
     moves a network at the rate of its original only in the original's parameters: a kernel that is six times smaller

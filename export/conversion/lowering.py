@@ -90,8 +90,8 @@ _HOMOGENEOUS = (
 
 
 _WIDE = 56
-"""From so many positions a side on, the first step of a commuted mean costs Vela's NPUs less inside the convolution:
-below, its kernel of four times the size costs more than the pooling."""
+"""From so many positions a side on, the first step of a mean behind its convolution costs Vela's NPUs less inside that
+convolution: below, the kernel of four times the size costs more than the pooling."""
 
 _LEAST_GATE = 1 / 16
 """A gate that is hardly open in the mean may be wide open for an image, and all gates would share its range."""

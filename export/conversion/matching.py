@@ -40,12 +40,12 @@ def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringCo
 
 def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
     """Return the operations that the converter would make of a layer and that the lowering removes."""
-    found = set()
+    removed = set()
     if isinstance(layer, layers.Layer) and lowering.hard_swish == "decomposed":
-        found.add("HARD_SWISH")
+        removed.add("HARD_SWISH")
     if averages(layer) and lowering.pooling == "convolution":
-        found.add("AVERAGE_POOL_2D")
-    return found
+        removed.add("AVERAGE_POOL_2D")
+    return removed
 
 
 def _layers(model: keras.Model) -> Iterator[layers.Layer]:

@@ -7,9 +7,9 @@ import keras
 from keras_se.errors import InputError
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""The beginning of files' names on every system, and of identifiers in C++."""
+"""Pattern of what can begin a file's name on every system, and an identifier in C++."""
 _LAYER = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
-"""What TensorFlow takes for the name of a scope."""
+"""Pattern of a scope's name in TensorFlow."""
 
 
 def check_names(model: keras.Model) -> None:

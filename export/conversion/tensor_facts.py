@@ -1,4 +1,4 @@
-"""The facts of a symbolic tensor that a rewriter needs for the layers behind it, as one record.
+"""Facts of a symbolic tensor that a rewriter needs for the layers behind it, as one record.
 
 A rewriter writes into the record of a tensor when it makes the tensor, and reads it when a later layer takes it.
 """
@@ -45,16 +45,16 @@ class TensorFacts:
     """All that lowering knows of a tensor beside its shape."""
 
     convolved: Convolved | None = None
-    """The convolution that gives it, while nothing has been applied to its output."""
+    """Convolution that gives it, while nothing has been applied to its output."""
     pending_scale: float = 1.0
-    """The factor that the weights of a later layer multiply it by."""
+    """Factor that the weights of a later layer multiply it by."""
     scaled: Tensor | None = None
-    """The same times its pending scale, once it was made."""
+    """Product of the tensor and its pending scale, once it was made."""
     padded: Padded | None = None
-    """The padding that gives it."""
+    """Padding that gives it."""
     joined: Joined | None = None
-    """The concatenation that gives it."""
+    """Concatenation that gives it."""
     gated: Gated | None = None
-    """The rescaling of SE that gives it, which a later convolution may do in its place."""
+    """Rescaling of SE that gives it, which a later convolution may do in its place."""
     gated_late: Gated | None = None
-    """The rescaling behind such a convolution that gives it."""
+    """Rescaling of SE, done behind a later convolution, that gives it."""

@@ -34,18 +34,18 @@ class Bench:
     q1_ms: float
     q3_ms: float
     peak_memory_bytes: int | None
-    """What the process grew by at most from before the file was opened; None where /proc is not."""
+    """Greatest growth of the process from before the file was opened; None where /proc is not."""
     bytes: int
-    """Of the file."""
+    """Size of the file."""
     partitions: int | None
     """Delegate partitions of XNNPACK; None if it does not take the file."""
     arena_bytes: int | None
-    """What TFLite Micro uses of its arena, which must be somewhat larger; None if it does not run the file."""
+    """Bytes that TFLite Micro uses of its arena, which must be somewhat larger; None if it does not run the file."""
     profile: list[dict[str, Any]] | None = None
     """Each operation alone: operation, layer, tensor, median_ms, share (of the sum)."""
     against: str | None = None
     ratio: dict[str, float] | None = None
-    """The fields of `Ratio`."""
+    """Fields of `Ratio`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Every field; profile and ratio only where they were asked for."""
@@ -125,9 +125,11 @@ def latency_ratio(
         InputError: the engine cannot run a file.
     """
     _check_engine(engine)
-    asked = {"engine": engine, "threads": threads, "batch": batch, "runs": rounds}
+    settings = {"engine": engine, "threads": threads, "batch": batch, "runs": rounds}
     contents = {"content": candidate, "reference": reference}
-    return Ratio(**runner.call(f"{_CHILD}:measure_ratio", by=engine, file="the files", alone=True, **contents, **asked))
+    return Ratio(
+        **runner.call(f"{_CHILD}:measure_ratio", by=engine, file="the files", alone=True, **contents, **settings)
+    )
 
 
 def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None:
@@ -157,7 +159,7 @@ def _loaded(path: Path | str, engines: Sequence[str]) -> TFLiteModel:
 
 
 def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against) -> Bench:
-    asked = {"engine": engine, "threads": threads, "batch": batch, "runs": runs}
+    settings = {"engine": engine, "threads": threads, "batch": batch, "runs": runs}
     name = loaded[file].described(file)
 
     def child(function: str, where: str = name, **arguments) -> dict[str, Any]:
@@ -165,11 +167,11 @@ def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against
             f"{_CHILD}:{function}", by=engine, file=where, alone=True, content=loaded[file].content, **arguments
         )
 
-    measured = child("measure", **asked)
-    parts = child("measure_operations", **asked)["operations"] if profile else None
+    measured = child("measure", **settings)
+    parts = child("measure_operations", **settings)["operations"] if profile else None
     ratio = None
     if against is not None:
-        ratio = child("measure_ratio", f"{name} or {against}", reference=loaded[against].content, **asked)
+        ratio = child("measure_ratio", f"{name} or {against}", reference=loaded[against].content, **settings)
     return Bench(
         file=str(file),
         engine=engine,
@@ -185,8 +187,8 @@ def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against
 
 def _figures(path: Path | str, file: TFLiteModel) -> dict[str, int | None]:
     """Return the figures that do not depend on how the file runs; None where an engine does not take it."""
-    found: dict[str, int | None] = {"bytes": len(file.content), "partitions": None, "arena_bytes": None}
+    figures: dict[str, int | None] = {"bytes": len(file.content), "partitions": None, "arena_bytes": None}
     for function in ("runtimes.litert:partitions", "evaluation.memory:arena_bytes"):
         with contextlib.suppress(InputError):
-            found |= runner.call(f"keras_se.export.{function}", by="bench", file=path, content=file.content)
-    return found
+            figures |= runner.call(f"keras_se.export.{function}", by="bench", file=path, content=file.content)
+    return figures

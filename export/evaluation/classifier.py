@@ -73,7 +73,7 @@ def load_classifier(
 
 
 def _preprocessing(file: Path, model: TFLiteModel, metadata: FileMetadata) -> Preprocessing:
-    """What the file takes: its own normalisation of a float input goes before the network's in the manifest."""
+    """Return the input that the file takes: its own normalisation of a float one goes before that of the manifest."""
     _, height, width, _ = model.input_shape
     manifest = preprocessing_of_manifest(file)
     [kind], _ = model.io_types
@@ -99,7 +99,7 @@ def _of_pixels(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def _classes(file: Path, model: TFLiteModel, metadata: FileMetadata) -> tuple[str, ...] | None:
-    """The names of the classes: by the manifest, the file itself, or the record of the run in whose folder it is."""
+    """Return the classes' names: by the manifest, the file itself, or the record of the run in whose folder it is."""
     outputs = max(2, model.output_shape[1])
     for names in (_of_manifest(file), metadata.labels, labels_of(file)):
         if names is not None and len(names) == outputs:
@@ -119,6 +119,6 @@ def _of_manifest(file: Path) -> tuple[str, ...] | None:
 
 
 def _gives_shares(model: TFLiteModel) -> bool:
-    """Whether the file ends in a softmax or a sigmoid."""
+    """Return True for a file that ends in a softmax or a sigmoid."""
     named = [name for name in model.operation_names if name not in CASTS]
     return bool(named) and named[-1] in ("SOFTMAX", "LOGISTIC")

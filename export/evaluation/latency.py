@@ -22,10 +22,11 @@ _SLOT_SECONDS = 0.005
 """A file runs for at least this long when it is its turn: the first run finds the caches full of the other's data."""
 
 _SESSIONS = 5
-"""How often both are opened anew: where their memory happens to lie makes one a few per cent faster all the while."""
+"""Number of times that both files are opened: where their memory happens to lie makes one a few per cent faster, for as
+long as it is open."""
 
 _WARM_UP = 3
-"""The first runs unpack weights and fill caches."""
+"""First runs, not counted: they unpack weights and fill caches."""
 
 Run = Callable[[], Any]
 """One inference."""
@@ -38,12 +39,12 @@ class Ratio(NamedTuple):
     """Latency of one file over that of another, of runs in turn."""
 
     ratio: float
-    """Of the medians of their runs in a round: the median round's. The machine's speed changes between rounds, so that
-    the medians over all of them may be of different moments."""
+    """Ratio of the medians of their runs in a round: the median round's. The machine's speed changes between rounds, so
+    that the medians over all of them may be of different moments."""
     q1: float
-    """The lower quartile of the rounds' ratios."""
+    """Lower quartile of the rounds' ratios."""
     q3: float
-    """The upper one."""
+    """Upper quartile of the rounds' ratios."""
     candidate_ms: float
     """Median over all rounds."""
     reference_ms: float
@@ -58,11 +59,11 @@ def _in_turn(opened: Sequence[Callable[[], Run]], rounds: int) -> Iterator[list[
         runs = {which: opened[which]() for which in order}
         repeats = {which: _repeats(runs[which]) for which in order}
         for number in numbers:
-            found = {
+            seconds = {
                 which: float(np.median(_timed(runs[which], repeats[which])))
                 for which in (order if number % 2 else order[::-1])
             }
-            yield [found[0], found[1]]
+            yield [seconds[0], seconds[1]]
 
 
 def measure(content: bytes, engine: str, threads: int, batch: int | None, runs: int) -> dict[str, Any]:
@@ -162,8 +163,8 @@ def _tflm(content: bytes, threads: int, batch: int | None) -> Run:
 
 
 OPEN: dict[str, Open] = {
-    "litert": lambda *asked: _litert(*asked, resolver="AUTO"),
-    "litert_reference": lambda *asked: _litert(*asked, resolver="BUILTIN_REF"),
+    "litert": lambda *arguments: _litert(*arguments, resolver="AUTO"),
+    "litert_reference": lambda *arguments: _litert(*arguments, resolver="BUILTIN_REF"),
     "tflm": _tflm,
 }
 

@@ -35,13 +35,13 @@ class Diagnosis:
     """By how much that is less than for the worst of the operation's inputs: the error that enters here, and what the
     operation makes of the error before it. Below zero where an operation averages errors away."""
     low: float
-    """The least float value."""
+    """Least float value."""
     high: float
-    """The greatest float value."""
+    """Greatest float value."""
     clipped: float
     """Share of the float values that lie outside the range of the quantized tensor."""
     used: float
-    """The part of that range that the float values span, in 0..1."""
+    """Part of that range that the float values span, in 0..1."""
     spread: float
     """Greatest magnitude of the widest channel over that of the median one that is ever active. All channels share a
     range: log2 of this is the number of bits that the median channel does without. From the input of SE's MUL to its
@@ -49,7 +49,7 @@ class Diagnosis:
 
     @property
     def name(self) -> str:
-        """The layer of the tensor and, within SE, the layer of its own."""
+        """Layer of the tensor and, within SE, the layer of its own."""
         return layer_path(self.tensor.rpartition(";")[2]) or self.tensor
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def diagnose_files(
         raise InputError(f"images must be (n, {', '.join(map(str, shape[1:]))}); got {images.shape}")
     if not len(images):
         raise InputError("diagnosis needs at least one image; got none")
-    found = runner.call(
+    answer = runner.call(
         f"{__name__}:diagnose_in_child",
         by=REFERENCE_KERNELS,
         file=file,
@@ -108,7 +108,7 @@ def diagnose_files(
         quantized_content=quantized_file.content,
         images=images,
     )
-    return [Diagnosis(**fields) for fields in found["diagnoses"]]
+    return [Diagnosis(**fields) for fields in answer["diagnoses"]]
 
 
 def diagnose_in_child(float_content: bytes, quantized_content: bytes, images: np.ndarray) -> dict[str, Any]:

@@ -61,11 +61,11 @@ def with_roundings(float_file: TFLiteModel, candidate: TFLiteModel, ranges: Rang
 def _rounded(candidate: TFLiteModel) -> set[str]:
     """Return the activations that the candidate holds in 8 bits, or rounds to 8 bits where an operation reads them."""
     graph, moving = candidate.graph, candidate.activations
-    found = {index for index in moving if graph.tensors[index].type == _INT8}
+    rounded = {index for index in moving if graph.tensors[index].type == _INT8}
     for op, kind in zip(graph.operators, candidate.operation_names, strict=False):
         if kind in WEIGHTED and graph.tensors[op.inputs[1]].type == _INT8:
-            found.add(int(op.inputs[0]))  # dynamic, where that is a float
-    return {original_name(graph.tensors[index].name.decode()) for index in found}
+            rounded.add(int(op.inputs[0]))  # dynamic, where that is a float
+    return {original_name(graph.tensors[index].name.decode()) for index in rounded}
 
 
 def _scale(min: Any, max: Any) -> tuple[float, int]:

@@ -38,7 +38,7 @@ class Candidate(NamedTuple):
 
 
 class Original(NamedTuple):
-    """The float file that a candidate is held to, and how well it keeps to that."""
+    """Float file that a candidate is held to, and how well the candidate keeps to it."""
 
     file: TFLiteModel
     weights: WeightError
@@ -46,7 +46,7 @@ class Original(NamedTuple):
 
 
 class Originals:
-    """The float files of a model, made when a candidate needs one, and what their arithmetic can do with roundings."""
+    """Float files of a model, made when a candidate needs one, and what their arithmetic can do with roundings."""
 
     def __init__(
         self,

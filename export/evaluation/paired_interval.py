@@ -32,7 +32,7 @@ class Loss:
     """Images that the file has right and the reference wrong."""
 
     def images_for(self, points: float) -> int | None:
-        """How many images would show a loss of at most so many points, if they came out as these.
+        """Return the number of images that would show a loss of at most so many points, if they came out as these.
 
         None if no number would: these lose as many already.
         """
@@ -56,7 +56,7 @@ class Loss:
 
 
 def loss(reference_right: np.ndarray, right: np.ndarray) -> Loss:
-    """The loss of accuracy from which images each has right.
+    """Return the loss of accuracy, from the images that each has right.
 
     Args:
         reference_right: boolean `(n,)`, of the reference.

@@ -54,12 +54,12 @@ class Parity:
     """"keras", or "litert_reference": the same file on LiteRT's reference kernels."""
     engine: str
     recipe: str
-    """Of the candidate's file, read off its types."""
+    """Recipe of the candidate's file, read off its types."""
     images: int
     max_abs: float
     """Greatest difference of a logit."""
     max_lsb: float | None
-    """The same, in steps of the candidate's output; None for a float output."""
+    """Greatest difference of a logit, in steps of the candidate's output; None for a float output."""
     sqnr_db: float
     """Power of the reference over power of the difference, in decibels; infinite where there is none."""
     top1_agreement: float
@@ -71,11 +71,11 @@ class Parity:
     weight_steps: float | None
     """Greatest difference of a constant from the model's own, in steps of its own scale; None without a model."""
     failures: tuple[str, ...]
-    """The bounds that do not hold, each with the figure; empty when all do."""
+    """Bounds that do not hold, each with the figure; empty when all do."""
     tolerance: str
-    """The bounds and their reason."""
+    """Bounds and their reason."""
     note: str = ""
-    """What an app must do to get these numbers on this processor; empty where nothing is to be done."""
+    """Steps that an app must take to get these numbers on this processor; empty where none is needed."""
 
     @property
     def verdict(self) -> str:
@@ -293,9 +293,9 @@ def _parity(
 
 def _check_range(images: np.ndarray, file: Path | str) -> None:
     """Hold images against what the manifest beside a file says that it takes: other pixels agree on nothing."""
-    said = preprocessing_of_manifest(file)
-    if said is not None and len(images):
-        origin = Origin(said, f"the manifest of {file}")
+    preprocessing = preprocessing_of_manifest(file)
+    if preprocessing is not None and len(images):
+        origin = Origin(preprocessing, f"the manifest of {file}")
         check_range(images, origin, what="images", remedy="scale them, or export it again with preprocessing=")
 
 

@@ -12,7 +12,7 @@ from keras_se.export.evaluation.layer_errors import Diagnosis
 from keras_se.optional_packages import import_extra
 
 _COLOURS = {"MEAN": "tab:orange", "LOGISTIC": "tab:red", "MUL": "tab:green"}
-"""The operations of SE that have one meaning; a 1x1 convolution may be any."""
+"""Colours of the operations of SE that have one meaning; a 1x1 convolution may be any."""
 
 
 def plot(diagnoses: Sequence[Diagnosis], path: Path | str, *, title: str) -> None:

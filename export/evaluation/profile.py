@@ -23,9 +23,9 @@ class Operation(NamedTuple):
     name: str
     """In the schema."""
     layer: str
-    """The Keras layer's name, for a layer within another with the outer one's before a slash; "" if no name says."""
+    """Name of the Keras layer, for a layer within another with the outer one's before a slash; "" if no name says."""
     tensor: str
-    """The tensor that it writes."""
+    """Name of the tensor that it writes."""
     content: bytes
 
 

@@ -28,10 +28,10 @@ _ROUNDING = 0.51
 
 
 class Figures(NamedTuple):
-    """The distance of outputs from a reference's."""
+    """Distance of outputs from a reference's."""
 
     error: float
-    """The greatest difference, over the greatest magnitude of a reference logit."""
+    """Greatest difference, over the greatest magnitude of a reference logit."""
     sqnr_db: float
     """Power of the reference over power of the difference, in decibels."""
     agreement: float
@@ -40,10 +40,10 @@ class Figures(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The bounds that were applied, and those that are broken."""
+    """Bounds that were applied, and those that are broken."""
 
     tolerance: str
-    """The bounds and their reason, in words."""
+    """Bounds and their reason, in words."""
     failures: tuple[str, ...]
     """A line for each broken bound, with the figure."""
 

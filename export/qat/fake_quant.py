@@ -1,4 +1,4 @@
-"""The layers of a quantization-aware model.
+"""Layers of a quantization-aware model.
 
 In: float tensors. Out: tensors rounded as an int8 file rounds, with gradients that pass through.
 """

@@ -1,4 +1,4 @@
-"""The roundings of an int8 file, written into a Keras model layer by layer.
+"""Roundings of an int8 file, written into a Keras model layer by layer.
 
 In: a layer of a written-out model, and the range of its output. Out: the same layer in a new graph, and behind it the
 rounding that the file has there. A layer that `quantize_aware` is to take gets its row here.
@@ -44,7 +44,7 @@ _FIXED = {keras.activations.sigmoid: (0.0, 255 / 256), keras.activations.tanh: (
 """Gates whose scale the integer kernels fix: 256 and 128 steps to one."""
 _ROUNDED_OPERATIONS = frozenset({"Add", "Multiply"})
 _SAME_SCALE_OPERATIONS = frozenset({"GetItem", "Pad", "Reshape", "Transpose"})
-"""Of keras.ops, by their class."""
+"""Operations of keras.ops, by their class."""
 
 _OF_IMAGES = (
     layers.CenterCrop,
@@ -69,12 +69,12 @@ _REMEDY = "replace it, or quantize after training: export(model, ..., calibratio
 
 @dataclass
 class _RoundingFacts:
-    """What the rounding of a model knows of a tensor."""
+    """Facts of a tensor that the rounding of a model needs."""
 
     rounding: FakeQuantize | None = None
-    """The one that it, or an operation of the same scale, comes from."""
+    """Rounding that it, or an operation of the same scale, comes from."""
     exact: Tensor | None = None
-    """The tensor before the rounding; of the model's input, the one behind it."""
+    """Tensor before the rounding; of the model's input, the one behind it."""
     fusable: bool = False
     """Not rounded if a ReLU follows, as the file has one operation."""
     pooled: Tensor | None = None

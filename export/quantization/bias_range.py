@@ -12,10 +12,10 @@ from keras_se.export.tflite.constants import constants, original_name
 from keras_se.export.tflite.model import TFLiteModel
 
 _BIAS_OF = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3}
-"""Which input of an operation its bias is; the kernel is the second."""
+"""Index of the bias among an operation's inputs; the kernel is the second."""
 _INPUT_OF = {**dict.fromkeys(flatbuffer.WEIGHTED, 0), "TRANSPOSE_CONV": 2}
 _MOST = {"INT32": 2**30, "INT64": 2**38}
-"""The steps that a bias may have: the sum of products is added in 32 bits, or in the 40 that an Ethos-U has."""
+"""Steps that a bias may have: the sum of products is added in 32 bits, or in the 40 that an Ethos-U has."""
 
 
 def with_biases_in_range(quantized: TFLiteModel, float_file: TFLiteModel) -> TFLiteModel:

@@ -1,4 +1,4 @@
-"""The ranges of a float file's activations, from images.
+"""Ranges of a float file's activations, from images.
 
 In: a float file and images. Out: the least and greatest value of each activation, by a method's rule.
 """

@@ -14,7 +14,7 @@ from keras_se.errors import InputError
 from keras_se.preprocessing import Origin, Preprocessing, find_preprocessing
 
 _SLACK = 0.01
-"""Of the range: by so much images may leave it, as a cubic kernel's overshoot or noise added to them."""
+"""Share of the range by which images may leave it, as by a cubic kernel's overshoot or noise added to them."""
 _MOST_IMAGES = 100  # that a preprocessing's accuracy is measured on
 _HALF = 0.5
 _ASSUMED = "the rule for networks that tell nothing"
@@ -24,7 +24,8 @@ _REMEDY = (
 )
 _SIGMAS = 3.0
 _GAIN = 0.25
-"""Of the images, that another range must classify right beyond this one: untrained networks gain a tenth by chance."""
+"""Share of the images that another range must classify right beyond this one: untrained networks gain a tenth by
+chance."""
 _OTHERS = {"0 255": (0.0, 255.0), "0 1": (0.0, 1.0), "-1 1": (-1.0, 1.0)}
 
 

@@ -1,4 +1,4 @@
-"""The range that an 8-bit tensor should have, from the values that pass through it: one observer a rule.
+"""Range that an 8-bit tensor should have, from the values that pass through it: one observer a rule.
 
 In: the values of a tensor, image by image. Out: its least and greatest value to represent.
 """
@@ -17,7 +17,7 @@ _CANDIDATES = 128  # ends that the search for the least error tries on each side
 
 
 class Observer(Protocol):
-    """What remembers enough of a tensor's values to choose its range."""
+    """Record of a tensor's values that suffices to choose its range."""
 
     def add(self, values: np.ndarray) -> None:
         """Take in values of any shape, as of one image or one batch; what is not finite is left out."""
@@ -29,7 +29,7 @@ class Observer(Protocol):
 
 
 class MinMaxObserver:
-    """The least and the greatest of all values."""
+    """Least and greatest of all values."""
 
     def __init__(self):
         self._low, self._high = np.inf, -np.inf
@@ -112,7 +112,7 @@ class Histogram:
 
 
 class PercentileObserver(Histogram):
-    """The range that leaves out the same share of the values at either end, 0.01 % in all."""
+    """Range that leaves out the same share of the values at either end, 0.01 % in all."""
 
     KEPT = 0.9999
 
@@ -130,7 +130,7 @@ class PercentileObserver(Histogram):
 
 
 class MSEObserver(Histogram):
-    """The range with zero in it whose 8-bit quantizer has the least expected squared error.
+    """Range with zero in it whose 8-bit quantizer has the least expected squared error.
 
     A value outside the range is off by its distance to the range's end; one that is rounded to zero, by itself; any
     other by up to half a step, evenly: step² / 12.

@@ -1,4 +1,4 @@
-"""The part that each operation of a .tflite file plays, told by the graph alone.
+"""Parts that the operations of a .tflite file play, told by the graph alone.
 
 In: the bytes of a file. Out: the operations of a part, as scopes.
 

@@ -32,7 +32,7 @@ _CHUNK = 32 << 20
 _FINEST = 128
 _FINEST_ADDED = 512
 MOST_FLOAT16 = 65_504
-"""The greatest number of float16."""
+"""Greatest number of float16."""
 
 
 def quantize(float_file: TFLiteModel, recipe: Recipe, ranges: Ranges | None = None) -> TFLiteModel:

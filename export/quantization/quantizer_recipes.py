@@ -1,4 +1,4 @@
-"""The quantizer's rules for a float file: a format for every operation, and another for some.
+"""Rules of the quantizer for a float file: a format for every operation, and another for some.
 
 In: a float file. Out: litert-quantizer's recipe for its operations.
 """

@@ -1,4 +1,4 @@
-"""The recipe of a .tflite file, read off its tensors' types.
+"""Recipe of a .tflite file, read off its tensors' types.
 
 In: the bytes of a file. Out: its recipe.
 """
@@ -10,7 +10,7 @@ from keras_se.export.tflite.flatbuffer import tensor_types
 from keras_se.export.tflite.model import TFLiteModel
 
 _TYPES = {INT16: "INT16", FLOAT32: "FLOAT32"}
-"""The tensors' type of an override's activations."""
+"""Type in the schema of an override's activations."""
 
 
 def recipe_of(file: TFLiteModel) -> Recipe:

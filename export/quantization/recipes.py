@@ -15,7 +15,7 @@ from keras_se.export.tflite.model import TFLiteModel
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a file's logits may be from its reference's, over all images together.
+    """Greatest distance of a file's logits from its reference's, over all images together.
 
     Most networks keep it; `keras_se.export.evaluation.parity` says what holds for those whose depth or margins do not
     allow it.
@@ -50,15 +50,15 @@ class Override:
     """Some operations of a static recipe, in more bits than the others."""
 
     scope: str
-    """The operations, in a word: a part of the recipe's name."""
+    """Name of the operations in one word: a part of the recipe's name."""
     activations: Numbers
     """INT16, with weights of 8 bits; or FLOAT32, which leaves the operations in float."""
     operations: Callable[[TFLiteModel], Iterable[str]]
-    """The operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`)."""
+    """Function that lists the operations of a float file, as scopes (see `keras_se.export.quantization.op_scopes`)."""
 
     @property
     def precision(self) -> str:
-        """The name of the format in `PRECISIONS` of `keras_se.export.quantization.quantizer_recipes`."""
+        """Name of the format in `PRECISIONS` of `keras_se.export.quantization.quantizer_recipes`."""
         return f"a{self.activations}" if self.activations.kind == "i" else str(self.activations)
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Override:
 
 @dataclass(frozen=True)
 class SearchedOverride(Override):
-    """The operations that a search has chosen, in the precision that it was given."""
+    """Operations that a search has chosen, in the precision that it was given."""
 
     def __str__(self) -> str:
         return self.scope
@@ -85,9 +85,9 @@ class Recipe:
     weights: Numbers
     activations: Numbers
     tolerance: Tolerance
-    """From the float Keras model."""
+    """Tolerance against the float Keras model."""
     between_engines: Tolerance
-    """The same file on two engines, where `Engine.max_lsb` holds them to nothing closer."""
+    """Tolerance between two engines on the same file, where `Engine.max_lsb` holds them to nothing closer."""
     mode: str = ""
     """ "static": ranges of the activations are taken from images; "dynamic": each image gives its own; "weight_only":
     weights are turned into floats before they are used; "" for a file of floats."""
@@ -96,34 +96,34 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The fields in the quantizer's grammar: `static_wi8_ai8` has weights and activations of 8-bit integers."""
+        """Name in the quantizer's grammar: `static_wi8_ai8` has weights and activations of 8-bit integers."""
         if not self.mode:
             return f"float{self.weights.bits}"
         return "_".join([self.mode, f"w{self.weights}", f"a{self.activations}", *map(str, self.overrides)])
 
     @property
     def calibrated(self) -> bool:
-        """Whether activation ranges are taken from images."""
+        """True if activation ranges are taken from images."""
         return self.mode == "static"
 
     @property
     def rounds_weights(self) -> bool:
-        """Whether weights have 8 bits."""
+        """True if weights have 8 bits."""
         return self.weights == INT8
 
     @property
     def rounds_activations(self) -> bool:
-        """Whether activations have 8 bits."""
+        """True if activations have 8 bits."""
         return self.activations == INT8
 
     @property
     def computes_in_float(self) -> bool:
-        """Whether a part of the file computes in floats."""
+        """True if a part of the file computes in floats."""
         return FLOAT32 in (self.activations, *(override.activations for override in self.overrides))
 
     @property
     def rules(self) -> Rules | None:
-        """The quantizer's rules for the operations of a float file; None keeps that file."""
+        """Rules of the quantizer for the operations of a float file; None keeps that file."""
         if self.weights == FLOAT32:
             return None
         if self.weights == FLOAT16:
@@ -220,7 +220,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 DEFAULT_RECIPES = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
-"""What the command line makes unless told otherwise."""
+"""Recipes that the command line exports by default."""
 
 MIXED_PRECISION = Recipe(
     INT8,
@@ -230,11 +230,11 @@ MIXED_PRECISION = Recipe(
     tolerance=_MIXED,
     between_engines=_MIXED_ROUNDINGS,
 )
-"""The recipe of a file in which other operations than those of a scope are lifted out of int8."""
+"""Recipe of a file in which other operations than those of a scope are lifted out of int8."""
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises:
         InputError: there is none.

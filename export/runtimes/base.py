@@ -12,7 +12,7 @@ from keras_se.progress import track
 
 
 class Outputs(NamedTuple):
-    """What an engine computed.
+    """Results of an engine.
 
     `values`: float64 `(n, classes)`. `lsb`: the step of an integer output, None for a float one. `note`: how the
     runtime computes otherwise on this processor than on others with int8 activations, and what to do about it.
@@ -34,7 +34,7 @@ class Engine(NamedTuple):
     unsupported_recipes: frozenset[str] = frozenset()
     """Recipes whose files it cannot run."""
     extra: str = "edge"
-    """What installs it."""
+    """Extra of the package that installs it."""
 
 
 def run_each(infer, images, dtype, taken, given) -> Outputs:

@@ -1,4 +1,4 @@
-"""The Keras model itself, whose logits files are held to.
+"""Keras runtime: the model itself, whose logits files are held to.
 
 In: a Keras model and images. Out: its logits.
 """

@@ -22,14 +22,16 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
         num_threads=2,
     )
     interpreter.allocate_tensors()
-    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+    [input_details], [output_details] = interpreter.get_input_details(), interpreter.get_output_details()
 
     def infer(image):
-        interpreter.set_tensor(taken["index"], image)
+        interpreter.set_tensor(input_details["index"], image)
         interpreter.invoke()
-        return interpreter.get_tensor(given["index"])
+        return interpreter.get_tensor(output_details["index"])
 
-    return run_each(infer, images, taken["dtype"], taken["quantization"], given["quantization"])
+    return run_each(
+        infer, images, input_details["dtype"], input_details["quantization"], output_details["quantization"]
+    )
 
 
 def xnnpack_partitions(file: TFLiteModel) -> int:

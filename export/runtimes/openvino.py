@@ -99,9 +99,11 @@ def _last_line(error: RuntimeError) -> str:
 
 def _openvino(content: bytes, images: np.ndarray) -> Outputs:
     model = compiled(read(content))
-    [taken], [given] = TFLiteModel(content).io_quantizations
+    [input_quantization], [output_quantization] = TFLiteModel(content).io_quantizations
     request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
-    outputs = run_each(lambda image: request.infer([image])[model.output(0)], images, dtype, taken, given)
+    outputs = run_each(
+        lambda image: request.infer([image])[model.output(0)], images, dtype, input_quantization, output_quantization
+    )
     return outputs._replace(note=SATURATES if saturates() else "")
 
 

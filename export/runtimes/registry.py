@@ -1,4 +1,4 @@
-"""The runtimes: each a module of this room, and one line here.
+"""Registry of the runtimes: each a module of this room, and one line here.
 
 In: a runtime's name, a file and images. Out: the file's outputs, computed in a child process.
 """
@@ -18,7 +18,7 @@ ENGINES: dict[str, Engine] = {**litert.ENGINES, **tflite_micro.ENGINES, **openvi
 
 
 DEFAULT_ENGINES = tuple(name for name, engine in ENGINES.items() if engine.extra == "edge")
-"""What compares files unless told otherwise: the same in every installation."""
+"""Engines that compare files by default: the same in every installation."""
 
 
 def run_file(name: str, file: TFLiteModel, images: np.ndarray, path: Path | str) -> Outputs:

@@ -1,4 +1,4 @@
-"""The values of the tensors inside a .tflite file; all of it to be run in a child process.
+"""Values of the tensors inside a .tflite file; all of it to be run in a child process.
 
 In: a file and images. Out: its tensors image by image, or their greatest magnitudes and channel means.
 """

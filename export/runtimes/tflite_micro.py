@@ -27,24 +27,26 @@ the greatest difference on the same inputs, in steps. All others of the networks
 
 def _tflm(content: bytes, images: np.ndarray) -> Outputs:
     interpreter = micro_interpreter(content)
-    taken, given = interpreter.get_input_details(0), interpreter.get_output_details(0)
+    input_details, output_details = interpreter.get_input_details(0), interpreter.get_output_details(0)
 
     def infer(image):
         interpreter.set_input(image, 0)
         interpreter.invoke()
         return interpreter.get_output(0)
 
-    return run_each(infer, images, taken["dtype"], _micro_quantization(taken), _micro_quantization(given))
+    return run_each(
+        infer, images, input_details["dtype"], _micro_quantization(input_details), _micro_quantization(output_details)
+    )
 
 
 def micro_interpreter(content: bytes) -> Any:
-    """TFLite Micro's interpreter of the file."""
+    """Return TFLite Micro's interpreter of the file."""
     runtime = import_extra("tflite_micro.python.tflite_micro.runtime", "edge")
     return runtime.Interpreter.from_bytes(content, arena_size=ample_arena(content))
 
 
 def ample_arena(content: bytes) -> int:
-    """Working memory for TFLite Micro, which takes all of it at the start.
+    """Return the working memory for TFLite Micro, which takes all of it at the start.
 
     In bytes; it has been enough for every network here at 224 pixels. From 2 GiB on it would crash the process.
     """

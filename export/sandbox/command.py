@@ -21,6 +21,6 @@ def failure(run: subprocess.CompletedProcess[str], line: int) -> str:
     Args:
         line: which one of the lines on standard error, or on standard output where that is empty; -1 is the last.
     """
-    said = [text.strip() for text in (run.stderr or run.stdout).splitlines() if text.strip()]
+    printed = [text.strip() for text in (run.stderr or run.stdout).splitlines() if text.strip()]
     ended = f"ended by {signal.Signals(-run.returncode).name}" if run.returncode < 0 else f"status {run.returncode}"
-    return f"{said[line]} ({ended})" if said else ended
+    return f"{printed[line]} ({ended})" if printed else ended

@@ -1,4 +1,4 @@
-"""What a process and its child agree on: how a request names a function, and how values and an end are told.
+"""Protocol of a process and its child: how a request names a function, and how values and an end are told.
 
 In and out: flat dictionaries of arrays, bytes and what JSON can say, in files. No pickles: the child's memory may be
 anything.
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 DONE = b"done\n"
-"""What the child prints after an answer; any other line is an item of `track`."""
+"""Line that the child prints after an answer; any other line is an item of `track`."""
 
 NO_SPACE = 74
-"""The status of a child that cannot write its answer: EX_IOERR of sysexits.h."""
+"""Exit status of a child that cannot write its answer: EX_IOERR of sysexits.h."""
 
 
 def find_function(name: str) -> Any:

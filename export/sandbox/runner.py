@@ -211,8 +211,8 @@ def _answer(folder: Path, status: int | None, by: str, file: Path | str) -> dict
 def _last_words(chatter: Path) -> str:
     """Return what native code said last on standard error: TFLite Micro gives its reasons nowhere else."""
     lines = [line.strip() for line in chatter.read_text(errors="replace").splitlines()]
-    said = [line for line in lines if line and not line.startswith(("INFO:", "WARNING:"))][-2:]
-    return f" ({'; '.join(said)[:300]})" if said else ""
+    last = [line for line in lines if line and not line.startswith(("INFO:", "WARNING:"))][-2:]
+    return f" ({'; '.join(last)[:300]})" if last else ""
 
 
 def _signal(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The child of `keras_se.export.sandbox.runner`: `python worker.py PACKAGES`, where PACKAGES is JSON.
+"""Child process of `keras_se.export.sandbox.runner`: `python worker.py PACKAGES`, where PACKAGES is JSON.
 
 Each line on standard input is the folder of a request, as JSON. On standard output it prints a line for each item that
 the function goes through, and `exchange.DONE` after the answer; everything else goes to a file in the folder.

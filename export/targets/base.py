@@ -40,19 +40,19 @@ class QuantizedModel(NamedTuple):
     file: TFLiteModel
     recipe: Recipe
     name: str
-    """Of the model: a stem for file names."""
+    """Name of the model: a stem for file names."""
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
-    """The classes' names, where they are known."""
+    """Names of the classes, where they are known."""
     scores: ScoreCalibration | None = None
-    """How the outputs become probabilities, where that is known."""
+    """Calibration that turns the outputs into probabilities, where it is known."""
 
 
 class Deliverable(NamedTuple):
-    """The files that a target's tool makes of a quantized file."""
+    """Files that a target's tool makes of a quantized file."""
 
     file: TFLiteModel
-    """The .tflite file."""
+    """File in the .tflite format."""
     manifest: Mapping[str, Any] = MappingProxyType({})
     """Fields that the manifest gets."""
     files: Mapping[str, bytes] = MappingProxyType({})
@@ -78,13 +78,13 @@ class Limit:
     reason: str
     """Around the operations' names, which stand for `{}`."""
     holds: Callable[[Recipe], bool] = lambda recipe: True
-    """The number formats that it holds for."""
+    """Number formats that it holds for."""
     verdict: str = "refused"
     """ "refused" or "slow"."""
 
 
 class Objection(NamedTuple):
-    """What a device has against a layer, where its limits by operation do not say so."""
+    """Reason of a device to refuse a layer or run it slowly, where its limits by operation do not say so."""
 
     layer: str
     """Its name; within another model, after that model's name and a slash."""
@@ -94,11 +94,11 @@ class Objection(NamedTuple):
     """ "refused" or "slow"."""
     reason: str
     instead: str
-    """What to write in its place."""
+    """Replacement to write in the model."""
 
 
 Layers = Sequence[tuple[str, Any]]
-"""The layers and operations of a Keras model in the order in which they run, each behind its name."""
+"""Layers and operations of a Keras model in the order in which they run, each behind its name."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,16 @@ class Target:
 
     name: str
     what: str
-    """The device, in words."""
+    """Description of the device."""
     higher_precision: str = "fp32"
-    """What a search lifts an operation to, by default: a name from PRECISIONS of
+    """Default precision that a search lifts an operation to: a name from PRECISIONS of
     `keras_se.export.quantization.quantizer_recipes`."""
     unsupported_recipes: Mapping[str, str] = field(default_factory=dict)
     """Recipes whose files it cannot run, each with the reason."""
     float_config: LoweringConfig = PLAIN
-    """How a network is written for recipes that compute in float."""
+    """Lowering of a network for recipes that compute in float."""
     integer_config: LoweringConfig = DECOMPOSED
-    """And for those that compute in integers."""
+    """Lowering of a network for recipes that compute in integers."""
     limits: tuple[Limit, ...] = ()
     """Operations that it does not run, beside those of `FORMAT_LIMITS`; the first that is met tells."""
     object_to: Callable[[Layers, Recipe, Target], Iterator[Objection]] | None = None
@@ -137,7 +137,7 @@ class Target:
     check_tool: Callable[[Target], None] | None = None
     """Raises InputError where what `package` needs is not installed; None where it needs nothing more."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What `package` wants to know of this target."""
+    """Settings of this target for `package`."""
 
     @property
     def default_recipes(self) -> tuple[str, ...]:

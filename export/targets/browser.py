@@ -17,7 +17,7 @@ from keras_se.export.tflite.io_types import with_float_io
 _PLACE = "NETWORK"
 _PROBABILITIES = {"SOFTMAX", "LOGISTIC"}
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos3")
-"""How the page can resize."""
+"""Resizing methods of the page."""
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:

@@ -64,12 +64,12 @@ def _compiled(content: bytes, compiler: str) -> Deliverable:
         except subprocess.TimeoutExpired:
             raise InputError(f"{COMPILER} did not end within {_SECONDS} s; run it by hand on the file") from None
         compiled = path.with_name("model_edgetpu.tflite")
-        said = (run.stdout + run.stderr).strip()
+        report = (run.stdout + run.stderr).strip()
         if run.returncode or not compiled.is_file():
-            last = said.splitlines()[-1] if said else "it said nothing"
+            last = report.splitlines()[-1] if report else "it said nothing"
             raise InputError(f"{COMPILER} failed with status {run.returncode} ({last}); run it by hand on the file")
         file = TFLiteModel(compiled.read_bytes())
-        return Deliverable(file, {"edgetpu": {"compiled": True, **_reported(said)}})
+        return Deliverable(file, {"edgetpu": {"compiled": True, **_reported(report)}})
 
 
 _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -79,8 +79,8 @@ _REPORTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-def _reported(said: str) -> dict[str, Any]:
-    matches = {name: (re.search(pattern, said), kind) for name, (pattern, kind) in _REPORTS.items()}
+def _reported(report: str) -> dict[str, Any]:
+    matches = {name: (re.search(pattern, report), kind) for name, (pattern, kind) in _REPORTS.items()}
     return {name: kind(match[1]) for name, (match, kind) in matches.items() if match}
 
 

@@ -1,4 +1,4 @@
-"""The operations of a file as the Edge TPU's rules ask about them.
+"""Operations of a file as the Edge TPU's rules ask about them.
 
 In: a file. Out: each operation with the shapes, types and constants of its tensors.
 """
@@ -13,16 +13,16 @@ from keras_se.export.tflite.model import TFLiteModel
 
 
 class Tensor(NamedTuple):
-    """What the rules ask of a tensor."""
+    """Facts of a tensor that the rules ask for."""
 
     name: str
     shape: tuple[int, ...]
     signature: tuple[int, ...]
-    """The shape, with -1 for what is known only when it runs."""
+    """Shape, with -1 for what is known only when it runs."""
     type: str
     zero_point: int
     value: np.ndarray | None
-    """Of a constant."""
+    """Value of a constant; None for an activation."""
 
 
 class Operation(NamedTuple):
@@ -30,7 +30,7 @@ class Operation(NamedTuple):
 
     name: str
     options: Any
-    """The schema's object, with the operation's own fields."""
+    """Options object of the schema, with the operation's own fields."""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 

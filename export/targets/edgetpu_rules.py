@@ -1,4 +1,4 @@
-"""The published rules of Coral's Edge TPU as a table, and a linter that reads it.
+"""Published rules of Coral's Edge TPU as a table, and a linter that reads it.
 
 In: a file. Out: the operations that break a rule, and what to do about each.
 
@@ -18,7 +18,7 @@ class Rule(NamedTuple):
     wants: str
     holds: Callable[[Operation], bool]
     rewrite: str
-    """What to do to a network that breaks it."""
+    """Change to make to a network that breaks it."""
 
 
 class Finding(NamedTuple):
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
 
     operation: str
     layer: str
-    """The name of the tensor that it writes, which begins with the Keras layer's."""
+    """Name of the tensor that it writes, which begins with the Keras layer's."""
     wants: str
     rewrite: str
 
@@ -85,7 +85,7 @@ EVERYWHERE = (
         "give it one image at a time, and fold further dimensions into these three",
     ),
 )
-"""What is asked of every operation."""
+"""Rules for every operation."""
 
 _NO_ACTIVATION = Rule(
     "no activation fused into it",
@@ -181,7 +181,7 @@ SUPPORTED: dict[str, tuple[Rule, ...]] = {
     "TRANSPOSE_CONV": (),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (),
 }
-"""The operations that there are, each with its limits."""
+"""Operations that the Edge TPU supports, each with its limits."""
 
 _RELU = "build and train it with relu or relu6 there"
 _STATIC = "give the model an input of known size and batch"
@@ -191,7 +191,7 @@ REWRITES = {
     "DEQUANTIZE": "export with the recipe static_wi8_ai8",
     "DIV": "multiply by the reciprocal",
 }
-"""What to do about some operations that there are not."""
+"""Changes to make for some operations that the Edge TPU does not support."""
 
 
 def lint(file: TFLiteModel) -> list[Finding]:

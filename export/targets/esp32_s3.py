@@ -26,12 +26,12 @@ PSRAM = 16 << 20
 
 
 class Operation(NamedTuple):
-    """What ESP-NN's conditions ask of an operation."""
+    """Facts of an operation that ESP-NN's conditions ask for."""
 
     options: Any
-    """The schema's object, with the operation's own fields."""
+    """Options object of the schema, with the operation's own fields."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of its inputs."""
+    """Shapes of its inputs."""
 
 
 def _always(op: Operation) -> bool:
@@ -60,7 +60,7 @@ KERNELS: Mapping[str, Callable[[Operation], bool]] = {
     "MUL": _same_shapes,
     "SOFTMAX": _always,
 }
-"""The operations that ESP-NN runs on int8 tensors, each with its condition."""
+"""Operations that ESP-NN runs on int8 tensors, each with its condition."""
 
 
 def package(content: QuantizedModel, target: Target) -> Deliverable:

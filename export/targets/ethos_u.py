@@ -32,7 +32,7 @@ from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 BEFORE = ".before_vela.tflite"
-"""How the file that Vela was given ends. It is kept, because the compiled one runs on the NPU and nowhere else:
+"""Suffix of the file that Vela compiled. It is kept, because the compiled one runs on the NPU and nowhere else:
 parity, diagnosis and latency are measured on this one, of the same numbers."""
 
 _SYSTEMS = "Arm/vela.ini"  # packaged with Vela, and found by this name
@@ -47,9 +47,9 @@ class Summary:
     """Vela's estimates of one inference: a model of the system, not a measurement."""
 
     cycles: int
-    """Of the NPU's clock, waits for memory included."""
+    """Cycles of the NPU's clock, waits for memory included."""
     cycles_npu: int
-    """Of these, the NPU computes in so many."""
+    """Cycles of these in which the NPU computes."""
     milliseconds: float
     npu_share: float
     """Share of the operations that run on the NPU; the others fall back to the CPU, and cost is not counted."""
@@ -59,10 +59,10 @@ class Summary:
 
 
 class Compiled(NamedTuple):
-    """What Vela makes of a file."""
+    """Result of Vela's compilation of a file."""
 
     content: bytes
-    """The file for the NPU's driver: one custom operation for each part that runs there."""
+    """File for the NPU's driver: one custom operation for each part that runs there."""
     summary: Summary
     fallbacks: Mapping[str, str]
     """Operations that stay on the CPU, by their name in the schema, each with a reason of Vela's."""

@@ -23,7 +23,7 @@ from keras_se.preprocessing import Preprocessing
 _PIXEL = 255.0  # the greatest
 _SCORES = {"SOFTMAX", "LOGISTIC"}
 _FUNCTIONS = {"softmax", "sigmoid"}
-"""The functions of Keras that become `_SCORES`."""
+"""Functions of Keras that become `_SCORES`."""
 _NOTHING = {"Dropout", "FakeQuantize", "GaussianNoise", "SpatialDropout2D"}
 """Layers that are no operation of a file."""
 

@@ -1,4 +1,4 @@
-"""The devices: a module of this room each, and one line here.
+"""Registry of the devices: a module of this room each, and one line here.
 
 In: a name and the recipes that it must take. Out: the device's record.
 """

@@ -1,4 +1,4 @@
-"""The least working memory in which TFLite Micro runs a file.
+"""Least working memory in which TFLite Micro runs a file.
 
 In: the bytes of a file. Out: the size of its arena, found by running the file in smaller and smaller ones, each time in
 a process of its own.
@@ -18,7 +18,7 @@ from keras_se.export.sandbox.command import failure, run_python
 from keras_se.optional_packages import import_extra
 
 TRIAL = Path(__file__).with_name("tflite_micro_trial.py")
-"""The program that runs a file once in an arena of a given size."""
+"""Program that runs a file once in an arena of a given size."""
 
 _BLOCK = 256  # bytes: finer would take twice the trials
 _RECORDED = re.compile(r"Arena allocation total (\d+) bytes")

@@ -24,16 +24,16 @@ class Vendor(NamedTuple):
     """A vendor's part of `ai_edge_litert`."""
 
     words: str
-    """The vendor, in words."""
+    """Name of the vendor, as people write it."""
     name: str
-    """Of its package in `ai_edge_litert.aot.vendors`."""
+    """Name of its package in `ai_edge_litert.aot.vendors`."""
     sdk: str
-    """The distribution that brings its compiler, of LiteRT's own version; the module has underscores for hyphens."""
+    """Distribution that brings its compiler, of LiteRT's own version; the module has underscores for hyphens."""
     processors: str
     """Those that LiteRT 2.3 compiles for ahead of time, as `ai_edge_litert.aot.vendors` names them."""
 
     def soc(self, model: str) -> Any:
-        """LiteRT's target for one of its processors."""
+        """Return LiteRT's target for one of its processors."""
         targets = import_extra(f"ai_edge_litert.aot.vendors.{self.name}.target", "edge")
         return targets.Target(targets.SocModel(model))
 
@@ -100,8 +100,8 @@ def check_tool(target: Target) -> None:
 def _compiled(content: bytes, soc: Any, name: str) -> Any:
     """Return the compiled `aot_types.Model`, in memory."""
     aot = import_extra("ai_edge_litert.aot.aot_compile", "edge")
-    said = io.StringIO()  # it prints its failures and a bar
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    log = io.StringIO()  # it prints its failures and a bar
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
         try:

@@ -1,1 +1,1 @@
-"""The .tflite file itself: read, verified, changed. Imports sandbox; no Keras."""
+"""Files in the .tflite format: read, verified, changed. Imports sandbox; no Keras."""

@@ -1,4 +1,4 @@
-"""The binary form of a .tflite file: bytes to the schema's objects and back, and the schema's names.
+"""Binary form of a .tflite file: bytes to the schema's objects and back, and the schema's names.
 
 In: the bytes of a file, or a `ModelT`. Out: the other of the two. `keras_se.export.tflite.model.TFLiteModel` keeps what
 was unpacked; `keras_se.export.tflite.graph_edits` changes it.
@@ -19,7 +19,7 @@ CASTS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """Operations that change a tensor's type alone."""
 
 IDENTIFIER = b"TFL3"
-"""The four bytes from the fourth on."""
+"""Four bytes of every file, from the fourth on."""
 
 _LAST_OLD_CODE = 127  # stands for those beyond it
 _ALIGNMENT = 16  # of a buffer's bytes, as the schema's force_align asks

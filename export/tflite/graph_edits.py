@@ -63,8 +63,8 @@ def drop_untouched(model: Any) -> None:
     for op in graph.operators:
         op.inputs, op.outputs = moved(op.inputs), moved(op.outputs)
     for signature in model.signatureDefs or ():
-        for end in (*signature.inputs, *signature.outputs):
-            end.tensorIndex = places[end.tensorIndex]
+        for tensor in (*signature.inputs, *signature.outputs):
+            tensor.tensorIndex = places[tensor.tensorIndex]
     read = {tensor.buffer for tensor in graph.tensors} | {entry.buffer for entry in model.metadata or ()}
     for number, buffer in enumerate(model.buffers):
         if number not in read:

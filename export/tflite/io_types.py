@@ -1,6 +1,6 @@
 """Types of a file's input and output, changed around the network inside.
 
-In: a file. Out: the same network with float or uint8 ends, or with its normalisation inside.
+In: a file. Out: the same network with float or uint8 inputs and outputs, or with its normalisation inside.
 """
 
 import copy
@@ -44,9 +44,9 @@ def with_float_output(file: TFLiteModel) -> TFLiteModel:
     return TFLiteModel.packed(model)
 
 
-def _integers(graph: Any, ends: Any) -> Iterator[tuple[int, int, int]]:
-    """Yield place and tensor of each end that is not float32, with a new float32 tensor of its shape."""
-    for number, index in enumerate(map(int, ends)):
+def _integers(graph: Any, io: Any) -> Iterator[tuple[int, int, int]]:
+    """Yield place and tensor of each input or output that is not float32, with a new float32 tensor of its shape."""
+    for number, index in enumerate(map(int, io)):
         if graph.tensors[index].type != _Types.FLOAT32:
             yield number, index, _added(graph, index, _Types.FLOAT32, None)
 

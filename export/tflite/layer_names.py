@@ -33,7 +33,7 @@ def layer_of(graph: Any, op: Any) -> str:
 
 def layers_by_tensor(graph: Any) -> dict[str, str]:
     """Return the layer of the operation that gives each tensor of an unpacked graph, by the tensor's name."""
-    found = (
+    layers = (
         (graph.tensors[index].name.decode(), layer_of(graph, op)) for op in graph.operators for index in op.outputs
     )
-    return {name: layer for name, layer in found if layer}
+    return {name: layer for name, layer in layers if layer}

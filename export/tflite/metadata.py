@@ -126,8 +126,8 @@ def with_metadata(
         content=_Content(_ImageProperties.UNION, _ImageProperties(_ImageProperties.RGB)),
         process_units=[_ProcessUnit(_NormalizationOptions.UNION, normalization)],
     )
-    given = _TensorMetadata("score", "score of each class", process_units=units, associated_files=list(files))
-    graph = _SubGraphMetadata(None, None, [image], [given])
+    output = _TensorMetadata("score", "score of each class", process_units=units, associated_files=list(files))
+    graph = _SubGraphMetadata(None, None, [image], [output])
     described = _ModelMetadata(name, "image classifier", None, [graph], None, None, None, _PARSER)
     whole = _attached(file, _serialised(described))
     for associated, lines in files.items():

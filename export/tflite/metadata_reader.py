@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself: how pixels become its input, and the names of its classes.
+"""Metadata of a .tflite file: how pixels become its input, and the names of its classes.
 
 In: a file with TFLite metadata, ours or another's. Out: normalisation, labels and score calibration, where it has any.
 The places of the fields are those of the tables in `metadata`.
@@ -24,7 +24,7 @@ _SCORES = "score_calibration.txt"
 
 
 class FileMetadata(NamedTuple):
-    """What a file says of itself; None and empty where it says nothing."""
+    """Metadata of a file; None and empty where it has none."""
 
     mean: tuple[float, ...] | None = None
     """A float input is `(pixel - mean) / std`, of pixels in 0..255: one number, or one for each channel."""
@@ -59,7 +59,7 @@ def _normalisation(metadata: bytes) -> tuple[Any, Any]:
 
 
 def _tables(table: Any, field: int) -> list[Any]:
-    """The tables in a field that is a vector of them."""
+    """Return the tables in a field that is a vector of them."""
     offset = table.Offset(4 + 2 * field)
     if not offset:
         return []
@@ -77,7 +77,7 @@ def _floats(table: Any, field: int) -> tuple[float, ...] | None:
 
 
 def _attached(content: bytes) -> tuple[tuple[str, ...] | None, ScoreCalibration | None]:
-    """The labels and the calibration in the files that are appended as a zip archive."""
+    """Return the labels and the calibration in the files that are appended as a zip archive."""
     labels, scores = None, None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

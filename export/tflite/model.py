@@ -1,6 +1,6 @@
 """A .tflite file that is unpacked once, however much is asked of it.
 
-In: the bytes of a file. Out: its shapes, types, operations and names, and the same network with another end.
+In: the bytes of a file. Out: its shapes, types, operations and names, and the same network up to its logits.
 """
 
 import copy
@@ -65,7 +65,7 @@ class TFLiteModel:
 
     @cached_property
     def unpacked(self) -> Any:
-        """The schema's object (`ModelT`), shared by all who read it; to change one, take `editable`."""
+        """Object of the schema (`ModelT`), shared by all who read it; to change one, take `editable`."""
         return flatbuffer.unpack(self.content)
 
     def editable(self) -> Any:
@@ -75,32 +75,32 @@ class TFLiteModel:
 
     @property
     def graph(self) -> Any:
-        """The first subgraph, unpacked; further ones are those of loops."""
+        """First subgraph, unpacked; further ones are those of loops."""
         return self.unpacked.subgraphs[0]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of the first input, batch first."""
+        """Shape of the first input, batch first."""
         return tuple(int(side) for side in self.graph.tensors[self.graph.inputs[0]].shape)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of the first output, batch first."""
+        """Shape of the first output, batch first."""
         return tuple(int(side) for side in self.graph.tensors[self.graph.outputs[0]].shape)
 
     @property
     def input_name(self) -> str:
-        """The name of the tensor that is the first input."""
+        """Name of the tensor that is the first input."""
         return self.graph.tensors[self.graph.inputs[0]].name.decode()
 
     @property
     def io_counts(self) -> tuple[int, int]:
-        """The number of inputs and the number of outputs."""
+        """Number of inputs and number of outputs."""
         return len(self.graph.inputs), len(self.graph.outputs)
 
     @property
     def io_types(self) -> tuple[list[str], list[str]]:
-        """The type of each input and of each output, by its name in the schema."""
+        """Type of each input and of each output, by its name in the schema."""
         names, tensors = flatbuffer.tensor_types(), self.graph.tensors
         inputs, outputs = ([names[tensors[index].type] for index in side] for side in self._io)
         return inputs, outputs
@@ -124,7 +124,7 @@ class TFLiteModel:
 
     @cached_property
     def activations(self) -> frozenset[int]:
-        """The indices of the graph's tensors that depend on its input."""
+        """Indices of the graph's tensors that depend on its input."""
         indices = set(map(int, self.graph.inputs))
         for op in self.graph.operators:
             if indices.intersection(map(int, op.inputs)):
@@ -133,13 +133,13 @@ class TFLiteModel:
 
     @property
     def activation_names(self) -> list[str]:
-        """The names of the float tensors that depend on the input, and of that input, where it is float."""
+        """Names of the float tensors that depend on the input, and of that input, where it is float."""
         tensors = [self.graph.tensors[index] for index in sorted(self.activations)]
         return [tensor.name.decode() for tensor in tensors if tensor.type == schema.TensorType.FLOAT32]
 
     @cached_property
     def operation_names(self) -> list[str]:
-        """The operations' names in the schema, in the order in which they run; those of loops stand behind."""
+        """Names of the operations in the schema, in the order in which they run; those of loops stand behind."""
         names = flatbuffer.builtin_names()
         return [names[builtin_code(code)] for code in self._used_codes]
 
@@ -160,18 +160,18 @@ class TFLiteModel:
 
     @property
     def operation_counts(self) -> dict[str, int]:
-        """The number of each operation, by its name in the schema."""
+        """Number of each operation, by its name in the schema."""
         return dict(sorted(Counter(self.operation_names).items()))
 
     @property
     def custom_operations(self) -> list[str]:
-        """The names of the operations that are in no schema."""
+        """Names of the operations that are in no schema."""
         custom = [code for code in self._used_codes if builtin_code(code) == schema.BuiltinOperator.CUSTOM]
         return sorted({(code.customCode or b"unnamed").decode(errors="replace") for code in custom})
 
     @property
     def float_operations(self) -> list[str]:
-        """The operations that take or give a float32 tensor, each name once."""
+        """Names of the operations that take or give a float32 tensor, each once."""
         floating = [
             any(graph.tensors[end].type == schema.TensorType.FLOAT32 for end in (*op.inputs, *op.outputs) if end >= 0)
             for graph in self.unpacked.subgraphs
@@ -192,7 +192,7 @@ class TFLiteModel:
 
     @property
     def dtype_counts(self) -> dict[str, int]:
-        """The number of tensors of each type, by its name in the schema."""
+        """Number of tensors of each type, by its name in the schema."""
         names = flatbuffer.tensor_types()
         tensors = (tensor for graph in self.unpacked.subgraphs for tensor in graph.tensors)
         return dict(sorted(Counter(names[tensor.type] for tensor in tensors).items()))
@@ -204,7 +204,7 @@ class TFLiteModel:
 
     @cached_property
     def inlined(self) -> "TFLiteModel":
-        """The same file with every constant inside the flatbuffer.
+        """Copy of the file with every constant inside the flatbuffer.
 
         Above some 256 KiB the quantizer writes them behind it. LiteRT and Vela read that; TFLite Micro does not, and
         computes on empty weights without a word.
@@ -218,7 +218,7 @@ class TFLiteModel:
 
     @cached_property
     def without_softmax(self) -> "TFLiteModel":
-        """The same network up to its logits: a softmax that yields the only output is cut off.
+        """File of the network up to its logits: a softmax that yields the only output is cut off.
 
         So are the changes of type behind it, which a file has whose output is of another type than its inside.
         """

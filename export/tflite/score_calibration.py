@@ -23,7 +23,7 @@ class ScoreCalibration:
     offset: float
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """The calibrated scores, of any shape."""
+        """Return the calibrated scores, of any shape."""
         return 1 / (1 + np.exp(-(self.slope * _log_odds(scores) + self.offset)))
 
 
@@ -59,13 +59,13 @@ def fit_scores(scores: np.ndarray, labels: np.ndarray) -> ScoreCalibration:
     odds = _log_odds(scores).ravel()
     inputs = np.stack([odds, np.ones_like(odds)])
     right = (np.arange(scores.shape[1]) == np.asarray(labels)[:, None]).ravel()
-    found = np.zeros(2)
+    parameters = np.zeros(2)
     for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-found @ inputs))
+        chance = 1 / (1 + np.exp(-parameters @ inputs))
         curvature = (inputs * (chance * (1 - chance))) @ inputs.T
         step = np.linalg.lstsq(curvature, inputs @ (right - chance), rcond=None)[0]
-        found = found + step * min(1.0, 1 / np.abs(step).max(initial=1e-9))  # Newton's, but no leap
-    slope, offset = found.tolist()
+        parameters = parameters + step * min(1.0, 1 / np.abs(step).max(initial=1e-9))  # Newton's, but no leap
+    slope, offset = parameters.tolist()
     if not (_FLATTEST < slope < _STEEPEST and np.isfinite(offset)):
         raise InputError(f"the scores of {len(scores)} images tell no calibration; give more images")
     return ScoreCalibration(slope, offset)

@@ -42,7 +42,7 @@ def _problems(model: Any, size: int) -> Iterator[str]:
         return
     tensors = len(_list(model.subgraphs[0].tensors))
     for signature in _list(model.signatureDefs):
-        places = [end.tensorIndex for end in (*_list(signature.inputs), *_list(signature.outputs))]
+        places = [tensor.tensorIndex for tensor in (*_list(signature.inputs), *_list(signature.outputs))]
         if not _list(signature.outputs) or any(place >= tensors for place in places):
             yield "a signature of tensors that are not there"
 
@@ -69,7 +69,7 @@ def _problems_of(graph: Any, codes: int, buffers: int) -> Iterator[str]:
             yield f"operation {number} gives nothing"
         if op.opcodeIndex >= codes:
             yield f"operation {number} has a code that is not there"
-    if any(ends is None for ends in (*read, *written)) or not (len(graph.inputs) and len(graph.outputs)):
+    if any(vector is None for vector in (*read, *written)) or not (len(graph.inputs) and len(graph.outputs)):
         yield "inputs or outputs are missing"
     elif not (_within(read[:2] + written, 0, len(tensors)) and _within(read[2:], -1, len(tensors))):  # -1: left out
         yield "an operation reads or writes a tensor that is not there"
@@ -101,8 +101,8 @@ def _is_text(name: bytes) -> bool:
         return False
 
 
-def _within(ends: list[Any], least: int, count: int) -> bool:
-    return all(least <= index < count for end in ends for index in end)
+def _within(vectors: list[Any], least: int, count: int) -> bool:
+    return all(least <= index < count for vector in vectors for index in vector)
 
 
 def _list(vector: Any) -> Any:

@@ -32,7 +32,7 @@ _SCHEMES = {
     "sparsity and clusters": tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme,
 }
 PRESERVED = tuple(_SCHEMES)
-"""What quantization-aware training can keep of a network that was pruned or clustered before it."""
+"""Properties of a pruned or clustered network that quantization-aware training can keep."""
 
 # By the kernels of TensorFlow Lite, whatever the values are: scale 1/256 from zero, and 1/128 around it.
 _FIXED = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
@@ -130,7 +130,7 @@ def to_int8_tflite(quantized: Any) -> bytes:
 
 
 class Layout(_quantization.QuantizeConfig):
-    """What of one layer is rounded to 8 bits.
+    """Kernel and output of one layer, as far as they are rounded to 8 bits.
 
     Args:
         kernel: the name of the variable, rounded symmetrically by output channel; None without one.

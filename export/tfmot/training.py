@@ -22,21 +22,21 @@ _PRUNED = ("Conv2D", "Dense")
 
 @dataclass(frozen=True)
 class Compression:
-    """What training leaves of a network's weights; what is None or False is left out."""
+    """Sparsity, clusters and bits to train a network's weights to; a step that is None or False is left out."""
 
     sparsity: float | None = None
-    """The share of each kernel's weights that becomes zero."""
+    """Share of each kernel's weights that becomes zero."""
     clusters: int | None = None
-    """How many distinct weights a kernel keeps."""
+    """Number of distinct weights that a kernel keeps."""
     quantize: bool = False
-    """Whether to train on with weights and activations rounded to 8 bits."""
+    """True to train on with weights and activations rounded to 8 bits."""
     epochs: int = 1
-    """Of each of the three."""
+    """Epochs of each of the three steps."""
     batch_size: int = 32
     learning_rate: float = 1e-3
-    """Of SGD with momentum 0.9."""
+    """Learning rate of SGD with momentum 0.9."""
     seed: int = 0
-    """Of the order of the images."""
+    """Seed of the images' order."""
 
     def __post_init__(self):
         if self.sparsity is not None and not 0 < self.sparsity < 1:
