@@ -12,8 +12,8 @@ from keras_se.export.evaluation.parity import Parity as Parity
 from keras_se.export.evaluation.parity import compare as compare
 from keras_se.export.evaluation.parity import compare_all as compare_all
 from keras_se.export.exporter import export as export
-from keras_se.export.mixed_precision import Search as Search
 from keras_se.export.mixed_precision import export_mixed_precision as export_mixed_precision
+from keras_se.export.precision_search import Search as Search
 from keras_se.export.qat.rewriting import quantize_aware as quantize_aware
 from keras_se.export.quantization.recipes import RECIPES as RECIPES
 from keras_se.export.targets.registry import TARGETS as TARGETS

@@ -1,5 +1,7 @@
 """Comparison of two forms of a network on the same images: numbers and a verdict.
 
+Half of its lines are the rule below and what the public names say of themselves.
+
 The rule of a verdict, for a file against Keras:
 
 1. Each constant is the model's own, rounded, and each operation, with its fused activation and bias, the model's own.

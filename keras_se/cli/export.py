@@ -13,7 +13,7 @@ from keras_se.errors import InputError
 
 if TYPE_CHECKING:
     from keras_se.export import Artifact
-    from keras_se.export.mixed_precision import Search
+    from keras_se.export.precision_search import Search
     from keras_se.preprocessing import Origin
 
 

@@ -27,7 +27,7 @@ class Predict(ClassifierOptions):
 
     def run(self) -> Rows:
         from keras_se.training import predict
-        from keras_se.training.evaluation import check_image, images_in
+        from keras_se.training.prediction import check_image, images_in
 
         if self.top < 1:
             raise InputError(f"top must be at least 1; got {self.top}")

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from keras_se.atomic_files import writable_folder, write_bytes
 from keras_se.cli.command import Command
 from keras_se.cli.report import check_page, write_report
-from keras_se.cli.report_facts import find_files, measure_files, read_facts
+from keras_se.cli.report_facts import find_files, read_facts
+from keras_se.cli.report_figures import measure_files
 from keras_se.cli.tables import Rows, parity_rows
 from keras_se.cli.train import finish_run
 from keras_se.errors import InputError

@@ -13,7 +13,8 @@ from tyro.conf import Positional
 
 from keras_se.atomic_files import json_bytes, writable_folder, write_together
 from keras_se.cli.command import Command, left_out
-from keras_se.cli.report_facts import Facts, collect_facts, find_files
+from keras_se.cli.report_facts import Facts, find_files
+from keras_se.cli.report_figures import collect_facts
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
 

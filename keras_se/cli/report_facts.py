@@ -1,4 +1,4 @@
-"""What is known of a run and its files, measured once: the facts of the report and of the model card.
+"""What a run and its files say of themselves: the facts of the report and of the model card.
 
 In: a folder with a run, exported files, or both. Out: `Facts`, which JSON can hold.
 """
@@ -6,7 +6,7 @@ In: a folder with a run, exported files, or both. Out: `Facts`, which JSON can h
 import csv
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,8 @@ from keras_se.atomic_files import read_object
 from keras_se.errors import InputError
 
 if TYPE_CHECKING:
-    from keras_se.export import Parity
+    pass
 
-_LAYERS = 12  # of a table of layers
 _RECORD = "run.json"
 
 
@@ -83,36 +82,6 @@ def find_files(folder: Path) -> FoundFiles:
     return FoundFiles(run, tuple(dict.fromkeys(files)))
 
 
-def collect_facts(found: FoundFiles, *, data: str | None = None, images: int = 200, runs: int = 20) -> Facts:
-    """Measure what a report says: parity and accuracy, where there are a model and images; latency; layers.
-
-    Args:
-        found: the run and the files.
-        data: the images' source; by default what the run was trained on, if it is still there.
-        images: how many test images.
-        runs: how often each file is timed.
-    Raises:
-        InputError: a file or its manifest is damaged, or the images cannot be read.
-    """
-    from keras_se.export import compare_all
-    from keras_se.preprocessing import recorded_preprocessing
-    from keras_se.training.data.input_pipeline import sample
-    from keras_se.training.data.sources import load_source
-    from keras_se.weights.model_file import load_model_file
-
-    facts = read_facts(found)
-    source = data or _source_of(facts.record)
-    samples = rows = None
-    if found.run is not None and source is not None and found.files:
-        preprocessing = recorded_preprocessing(found.run / "model.keras")
-        if preprocessing is not None:
-            samples = sample(load_source(source, skip_corrupt=True).test, preprocessing, images)
-            runnable = [path for path in found.files if _runs_here(path)]
-            model = load_model_file(found.run / "model.keras")
-            rows = compare_all(model, runnable, samples[0], labels=samples[1]) if runnable else None
-    return measure_files(facts, found, rows, samples, runs)
-
-
 def read_facts(found: FoundFiles) -> Facts:
     """Return what a run and files say of themselves, without measuring anything.
 
@@ -130,62 +99,6 @@ def read_facts(found: FoundFiles) -> Facts:
         facts.commands.append(("the run", _train_command(record)))
     facts.commands += [(file["name"], file["command"]) for file in files]
     return facts
-
-
-def measure_files(
-    facts: Facts, found: FoundFiles, rows: "Sequence[Parity] | None", samples: Any, runs: int = 20
-) -> Facts:
-    """Add to the facts what parity has found and how long the files take."""
-    from keras_se.export import benchmark
-
-    rows = rows or []
-    names = found.names
-    facts.parity = [{**row.to_dict(), "file": names[Path(row.file).resolve()]} for row in rows]
-    facts.images = 0 if samples is None else len(samples[0])
-    accuracy = {row["file"]: row["accuracy"] for row in facts.parity if _is_of_litert(row)}
-    paths = [path for path in found.files if _runs_here(path)]
-    benches = benchmark(paths, engines=("litert",), runs=runs) if paths else []
-    costs = {names[Path(bench.file).resolve()]: bench for bench in benches}
-    for file in facts.files:
-        bench = costs.get(file["name"])
-        file["accuracy"] = accuracy.get(file["name"])
-        file["milliseconds"] = None if bench is None else bench.median_ms
-        file["arena_bytes"] = None if bench is None else bench.arena_bytes
-    if samples is not None:
-        facts.layers = _layers(facts.files, found.files, samples[0])
-    return facts
-
-
-def _is_of_litert(row: Mapping[str, Any]) -> bool:
-    return (row["engine"], row["reference"]) == ("litert", "keras")
-
-
-def _layers(files: Sequence[Mapping[str, Any]], paths: Sequence[Path], images: Any) -> list[dict[str, Any]]:
-    """Error and time of the operations of the first int8 file that has a float file of the same form."""
-    from keras_se.export import benchmark, diagnose
-
-    by_recipe = {(file["recipe"], file["target"]): path for file, path in zip(files, paths, strict=True)}
-    forms = {(file["recipe"], file["target"]): file["manifest"].get("lowering") for file in files}
-    for target in dict.fromkeys(file["target"] for file in files):
-        float_key, int8_key = ("float32", target), ("static_wi8_ai8", target)
-        if float_key in by_recipe and int8_key in by_recipe and forms[float_key] == forms[int8_key]:
-            diagnoses = diagnose(by_recipe[float_key], by_recipe[int8_key], images[:20])
-            [bench] = benchmark([by_recipe[int8_key]], engines=("litert",), runs=5, profile=True)
-            times = {row["tensor"]: row["median_ms"] for row in bench.profile or ()}
-            rows = [
-                {
-                    "name": diagnosis.name,
-                    "operation": diagnosis.operation,
-                    "decibels": diagnosis.to_dict()["sqnr_db"],
-                    "lost": diagnosis.to_dict()["lost_db"],
-                    "milliseconds": times.get(diagnosis.tensor),
-                }
-                for diagnosis in diagnoses
-            ]
-            worst = sorted(rows, key=lambda row: -(row["lost"] or 0))[: _LAYERS // 2]
-            longest = sorted(rows, key=lambda row: -(row["milliseconds"] or 0))[: _LAYERS // 2]
-            return [row for row in rows if row in worst or row in longest]
-    return []
 
 
 def _file(path: Path, name: str) -> dict[str, Any]:
@@ -238,20 +151,6 @@ def _train_command(record: Mapping[str, Any]) -> str:
     words += ["--binary"] if recipe.get("binary") else []
     words += [f"--set {' '.join(f'{name}={value}' for name, value in arguments.items())}"] if arguments else []
     return " ".join([*words, "--out run"])
-
-
-def _runs_here(path: Path) -> bool:
-    """Whether LiteRT runs the file: those that a device's compiler wrote have operations of their own."""
-    from keras_se.export.tflite.model import TFLiteModel
-
-    return not TFLiteModel.load(path).custom_operations
-
-
-def _source_of(record: Mapping[str, Any] | None) -> str | None:
-    from keras_se.training.data.sources import is_source
-
-    data = (record or {}).get("recipe", {}).get("data")
-    return data if isinstance(data, str) and is_source(data) else None
 
 
 def _history(path: Path) -> list[dict[str, float]]:

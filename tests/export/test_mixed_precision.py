@@ -9,7 +9,8 @@ import pytest
 from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import to_tflite
-from keras_se.export.mixed_precision import export_mixed_precision, search
+from keras_se.export.mixed_precision import export_mixed_precision
+from keras_se.export.precision_search import search
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.runtimes.registry import run_file
 from keras_se.export.tflite.model import TFLiteModel
@@ -108,7 +109,7 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
     monkeypatch.setattr(
         "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: given[split]
     )
-    monkeypatch.setattr("keras_se.export.mixed_precision._right", right)
+    monkeypatch.setattr("keras_se.export.precision_search._right", right)
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
     assert main.run([*arguments, "--higher-precision", "ai16", "--max-drop", "1", "--json"]) == 1
     [document] = json.loads(capsys.readouterr().out)
@@ -130,7 +131,7 @@ def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
             raise InputError("failed to create XNNPACK runtime")
         return run_file(name, file, images, path)
 
-    monkeypatch.setattr("keras_se.export.mixed_precision.run_file", run)
+    monkeypatch.setattr("keras_se.export.precision_search.run_file", run)
     float_file = to_tflite(model)
     ranges = calibrate(float_file, calibration, (0.0, 1.0))
     found = search(float_file, ranges, images[:100], labels[:100], max_drop=3.0, higher_precision="fp32")
@@ -189,7 +190,7 @@ def test_a_drop_within_the_bound_by_chance_is_not_accepted(case, prepared, monke
     def right(file, images, labels):
         return np.arange(len(labels)) >= ("INT8" in file.dtype_counts)
 
-    monkeypatch.setattr("keras_se.export.mixed_precision._right", right)
+    monkeypatch.setattr("keras_se.export.precision_search._right", right)
     found = search(*prepared, images, labels, max_drop=1.0)
     assert found.drop == 0.5
     assert found.loss.high > 1.0

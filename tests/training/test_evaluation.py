@@ -17,7 +17,8 @@ from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
 from keras_se.training import evaluate, predict
 from keras_se.training.data.sources import Source, Split
-from keras_se.training.evaluation import calibration_error, images_in, measure
+from keras_se.training.evaluation import calibration_error, measure
+from keras_se.training.prediction import images_in
 
 NAMES = tuple("abcdefg")
 FLOAT64 = 1e-12
@@ -148,7 +149,7 @@ def test_a_model_without_names_must_have_as_many_classes(digits):
 def test_batches_give_what_one_batch_gives(golden, digits, monkeypatch):
     few = dataclasses.replace(digits, test=Split(digits.test.images[:20], digits.test.labels[:20]))
     at_once = evaluate(golden, few)
-    monkeypatch.setattr("keras_se.training.evaluation._PIXELS", 8 * 32 * 32)
+    monkeypatch.setattr("keras_se.training.prediction._PIXELS", 8 * 32 * 32)
     in_three = evaluate(golden, few)
     # float32 sums in another order: 24 bits, over 27 layers
     assert in_three.scores == pytest.approx(at_once.scores, abs=1e-5)

@@ -11,7 +11,8 @@ import pytest
 
 from keras_se.cli import main
 from keras_se.cli.report import render
-from keras_se.cli.report_facts import Facts, find_files, measure_files, read_facts
+from keras_se.cli.report_facts import Facts, find_files, read_facts
+from keras_se.cli.report_figures import measure_files
 from keras_se.export import compare_all
 
 
