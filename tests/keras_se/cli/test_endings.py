@@ -89,7 +89,7 @@ def test_a_reader_that_goes_and_a_disk_that_is_full():
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C goes to a group of processes, which this system has not")
 def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothing(golden, tmp_path):
-    """While images are calibrated on, in a child; the terminal sends it to all processes of the command."""
+    """Half a second after the first child began; the terminal sends it to all processes of the command."""
     asked = ["export", golden / "model.keras", "--data", "digits", "--images", "1400", "--out", tmp_path / "out"]
     with subprocess.Popen(
         [COMMAND, *map(str, asked)], stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -99,13 +99,13 @@ def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothin
                 time.sleep(0.05)
             time.sleep(0.5)
             os.killpg(command.pid, signal.SIGINT)
-            assert command.communicate(timeout=30)[1] == "keras-se: interrupted\n"
+            assert command.communicate(timeout=120)[1] == "keras-se: interrupted\n"
         finally:
             command.kill()
     assert command.returncode == 130
     assert children
     assert not any(Path(f"/proc/{child}").exists() for child in children)
-    assert not any((tmp_path / "out").iterdir())
+    assert list(tmp_path.rglob("out/*")) == []  # a slow processor is interrupted before the folder is made
 
 
 @pytest.mark.parametrize(
