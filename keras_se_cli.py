@@ -1,4 +1,4 @@
-"""The command `keras-se`, quiet from before TensorFlow is loaded.
+"""Command `keras-se`, quiet from before TensorFlow is loaded.
 
 TensorFlow and LiteRT write to the process's standard error while they are imported and as they run. No module of
 the package can come before that, since importing it imports Keras: so this one stands outside.

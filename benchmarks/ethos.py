@@ -1,4 +1,4 @@
-"""What SE costs an NPU: Vela's estimate for SE-MobileNet at 224 pixels in int8, over that for MobileNet.
+"""Compare Vela's estimate for SE-MobileNet at 224 pixels in int8 with that for MobileNet: the cost of SE on an NPU.
 
     python benchmarks/ethos.py [--target ethos_u65_512] [--images 8]
 
@@ -24,13 +24,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8, help="images to calibrate on")
     options = parser.parse_args()
     images = np.random.default_rng(0).random((options.images, 224, 224, 3)).astype("float32")
-    found = {placement: compiled(placement, options.target, images) for placement in PLACEMENTS}
-    plain = found["none"]["estimates"]["milliseconds"]
-    system = found["none"]
+    manifests = {placement: compiled(placement, options.target, images) for placement in PLACEMENTS}
+    plain = manifests["none"]["estimates"]["milliseconds"]
+    system = manifests["none"]
     print(f"{system['accelerator']}, {system['system_config']}, {system['memory_mode']}, Vela {system['version']}")
     print(f"{'SE':10}{'ms':>8}{'ratio':>8}{'cycles':>12}{'SRAM KiB':>10}{'DRAM + flash KiB':>18}")
-    for placement, one in found.items():
-        figures = one["estimates"]
+    for placement, manifest in manifests.items():
+        figures = manifest["estimates"]
         outside = (figures["dram_bytes"] + figures["flash_bytes"]) / 1024
         print(
             f"{placement:10}{figures['milliseconds']:8.3f}{figures['milliseconds'] / plain:8.2f}"
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def compiled(placement: str, target: str, images: np.ndarray) -> dict:
-    """What the manifest of the target's file says of Vela."""
+    """Return Vela's figures from the manifest of the target's file."""
     keras.utils.set_random_seed(0)
     model = keras_se.create_model("se_mobilenet", placement=placement)
     with tempfile.TemporaryDirectory() as folder:

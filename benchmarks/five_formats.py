@@ -1,4 +1,4 @@
-"""What five formats of SE-MobileNet at 224 pixels take, over its one conversion to float.
+"""Time the export of SE-MobileNet at 224 pixels in five formats, over that of its one conversion to float.
 
     python benchmarks/five_formats.py [--rounds 3] [--images 8]
 
@@ -50,13 +50,13 @@ def main() -> None:
 
 
 def exported(model: keras.Model, images: np.ndarray) -> None:
-    """Our route: the files and their manifests."""
+    """Export by our route: the files and their manifests."""
     with tempfile.TemporaryDirectory() as folder:
         export(model, folder, recipes=RECIPES, calibration=images)
 
 
 def converted(model: keras.Model, images: np.ndarray) -> None:
-    """The converter's own, from a saved model as `TFLiteConverter` asks for."""
+    """Convert with TensorFlow's own converter, from a saved model, as `TFLiteConverter` asks for."""
     built_in, eight, sixteen = (
         tf.lite.OpsSet.TFLITE_BUILTINS,
         tf.lite.OpsSet.TFLITE_BUILTINS_INT8,

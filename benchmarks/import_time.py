@@ -1,4 +1,4 @@
-"""The time of `import keras_se` over that of `import keras`.
+"""Time of `import keras_se` over that of `import keras`.
 
     python benchmarks/import_time.py --rounds 10
 

@@ -41,7 +41,7 @@ def main() -> None:
                 times = _times(paths, size, augmentation, options.rounds)
                 apart = max(_apart(path) for path in paths[:20])
             quartiles = [np.percentile(times[name] / times["tensorflow"], (25, 50, 75)) for name in ("own", "pillow")]
-            ratios = " | ".join("{1:.2f} ({0:.2f} to {2:.2f})".format(*one) for one in quartiles)
+            ratios = " | ".join("{1:.2f} ({0:.2f} to {2:.2f})".format(*ratio) for ratio in quartiles)
             rate = BATCHES * BATCH / np.median(times["own"])
             print(f"| {ending} | {side} | {size}, {augmentation} | {ratios} | {rate:.0f} | {apart} |", flush=True)
 
@@ -60,13 +60,13 @@ def _written(folder: Path, side: int, ending: str, number: int) -> list[str]:
 
 
 def by_tensorflow(path: Any) -> tf.Tensor:
-    """The pixels by TensorFlow's decoders as they come."""
+    """Decode an image with TensorFlow's decoders."""
     return tf.ensure_shape(tf.io.decode_image(tf.io.read_file(path), 3, expand_animations=False), (None, None, 3))
 
 
 def by_pillow(path: Any) -> tf.Tensor:
-    """The pixels by Pillow, one image at a time as far as Python's lock says so."""
-    pixels = tf.numpy_function(lambda one: read_image(np.asarray(one).item()), [path], tf.uint8, stateful=False)
+    """Decode an image with Pillow, one at a time as far as Python's lock says so."""
+    pixels = tf.numpy_function(lambda name: read_image(np.asarray(name).item()), [path], tf.uint8, stateful=False)
     return tf.ensure_shape(pixels, (None, None, 3))
 
 

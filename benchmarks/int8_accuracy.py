@@ -57,7 +57,7 @@ def stretch_channels(model: keras.Model, factor: float) -> int:
     are divided by it, as a ReLU of `factor * x` is `factor` times that of `x`. But all channels share the steps of one
     range, of which the others keep the lowest ones: cross-layer equalisation (arXiv 1906.04721) undone.
     """
-    found = 0
+    changed = 0
     for layer in model.layers:
         if not (isinstance(layer, keras.layers.Conv2D) and layer.groups == 1):
             continue
@@ -72,8 +72,8 @@ def stretch_channels(model: keras.Model, factor: float) -> int:
         norm.gamma.assign(norm.gamma * scale)
         norm.beta.assign(norm.beta * scale)
         layer.kernel.assign(layer.kernel / scale[:, None])
-        found += 1
-    return found
+        changed += 1
+    return changed
 
 
 def _options() -> argparse.Namespace:
@@ -120,8 +120,8 @@ def _files(
         images, labels = searched
         further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
         further["max_drop"] = options.max_drop
-        artifact, found = export_mixed_precision(model, folder, calibration=calibration, **further)
-        yield f"search, {len(found.lifted)} lifted, {found.drop:.2f} lost on its own images", artifact.path
+        artifact, search = export_mixed_precision(model, folder, calibration=calibration, **further)
+        yield f"search, {len(search.lifted)} lifted, {search.drop:.2f} lost on its own images", artifact.path
     steps = round(options.epochs * len(source.train) / BATCH)
     for how in options.training.split(",") if steps else ():
         batches = training_batches(
@@ -146,7 +146,7 @@ def _files(
 
 
 def _trained_by_tfmot(model: keras.Model, arguments: dict[str, Any], batches: Any, rate: float, steps: int) -> bytes:
-    """The same training through tf_keras."""
+    """Train the network quantization-aware through tf_keras."""
     from keras_se.export.tfmot.legacy_keras import tf_keras
     from keras_se.export.tfmot.quantization import to_int8_tflite
 

@@ -71,7 +71,7 @@ def draw_letters(number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trained(images: np.ndarray, labels: np.ndarray, epochs: int) -> keras.Model:
-    """The network, trained from nothing."""
+    """Train the network from random weights."""
     shape, classes = (SIDE, SIDE, 3), len(LETTERS)
     model = keras_se.create_model("mobilenet_v3_small", input_shape=shape, classes=classes, alpha=0.5)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * (len(images) // BATCH))

@@ -1,11 +1,11 @@
-"""The latency of a pruned network's sparse .tflite file over that of its dense one, on XNNPACK, one thread.
+"""Latency of a pruned network's sparse .tflite file over that of its dense one, on XNNPACK, one thread.
 
     python benchmarks/sparsity.py --sparsity 0.9 --rounds 30
 
 Prunes an SE-MobileNet by magnitude, untrained, at 224 pixels (latency does not depend on the values of what stays),
 converts it once as it is and once with tf.lite.Optimize.EXPERIMENTAL_SPARSITY, and runs both in turn, each round one
 inference of either. Prints the median of the rounds' ratios, sparse over dense, and their quartiles; the sizes of the
-files; into how many pieces XNNPACK cuts either graph; and how far their outputs differ. Needs the extras [edge] and
+files; the number of XNNPACK partitions of either graph; and how far their outputs differ. Needs the extras [edge] and
 [tfmot].
 
 Found with ai-edge-litert 2.3.0, x86-64: the file shrinks to a third, XNNPACK takes the whole graph, and nothing is
@@ -85,7 +85,7 @@ def convert(network, shape, optimizations):
 
 
 def sparse_tensors(content):
-    """How many tensors the file stores without their zeros."""
+    """Return the number of tensors that the file stores without their zeros."""
     return sum(tensor.sparsity is not None for tensor in flatbuffer.unpack(content).subgraphs[0].tensors)
 
 

@@ -44,17 +44,17 @@ def prepare(image: Image.Image, preprocessing: dict) -> np.ndarray:
 
 def classify(interpreter: Interpreter, values: np.ndarray) -> np.ndarray:
     """Return the scores of the classes, as float, whatever the file's types are."""
-    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
-    if taken["dtype"] != np.float32:  # int8 or uint8: what is real is (integer - zero point) * scale
-        scale, zero_point = taken["quantization"]
-        limits = np.iinfo(taken["dtype"])
+    [input_details], [output_details] = interpreter.get_input_details(), interpreter.get_output_details()
+    if input_details["dtype"] != np.float32:  # int8 or uint8: what is real is (integer - zero point) * scale
+        scale, zero_point = input_details["quantization"]
+        limits = np.iinfo(input_details["dtype"])
         values = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
-    interpreter.set_tensor(taken["index"], values.astype(taken["dtype"]))
+    interpreter.set_tensor(input_details["index"], values.astype(input_details["dtype"]))
     interpreter.invoke()
-    scores = interpreter.get_tensor(given["index"])[0]
-    if given["dtype"] == np.float32:
+    scores = interpreter.get_tensor(output_details["index"])[0]
+    if output_details["dtype"] == np.float32:
         return scores
-    scale, zero_point = given["quantization"]
+    scale, zero_point = output_details["quantization"]
     return (scores.astype(np.float32) - zero_point) * scale
 
 

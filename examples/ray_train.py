@@ -22,14 +22,18 @@ def main() -> None:
     parser.add_argument("--preset", default="digits", choices=PRESETS)
     parser.add_argument("--data", default="digits", help="as for keras-se train")
     parser.add_argument("--epochs", type=int, default=20)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     recipe = dataclasses.replace(
-        PRESETS[given.preset], data=given.data, epochs=given.epochs, out=given.out, strategy="multi_worker"
+        PRESETS[arguments.preset],
+        data=arguments.data,
+        epochs=arguments.epochs,
+        out=arguments.out,
+        strategy="multi_worker",
     )
     trainer = TensorflowTrainer(
         train_worker,
         train_loop_config=dataclasses.asdict(recipe),
-        scaling_config=ScalingConfig(num_workers=given.workers, use_gpu=given.gpus),
+        scaling_config=ScalingConfig(num_workers=arguments.workers, use_gpu=arguments.gpus),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=3)),
     )
     trainer.fit()

@@ -83,7 +83,7 @@ class Pipeline:
     """Preprocessing, and what says so."""
     labels: tuple[str, ...] | None
     images: np.ndarray | None
-    """For calibration; None where nothing is calibrated."""
+    """Calibration images; None where nothing is calibrated."""
     method: str
     """Method by which the images give ranges: a name from `keras_se.export.quantization.observers.METHODS`."""
     _converted: dict[LoweringConfig, "Converted"] = field(default_factory=dict, repr=False)

@@ -55,7 +55,7 @@ class Search:
     lifted: tuple[str, ...]
     """Operations that are not int8, as scopes (see `keras_se.export.quantization.op_scopes`)."""
     steps: tuple[Step, ...]
-    """In the order in which they were tried."""
+    """Steps of the search, the first one first."""
     loss: Loss
     """Loss of accuracy of this file."""
 

@@ -22,20 +22,20 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Classifier:
-    """What answers with a class.
+    """Anything that answers an image with a class.
 
     `keras_se.training.evaluate` and `keras_se.training.predict` take one.
     """
 
     name: str
-    """Of the model or the file, for messages."""
+    """Name of the model or the file, for messages."""
     preprocessing: Preprocessing
-    """How an image becomes an input."""
+    """Steps that make an input of an image."""
     classes: tuple[str, ...] | None
-    """The classes' names in the order of the scores; None where nothing tells them."""
+    """Names of the classes in the order of the scores; None where nothing tells them."""
     scores: Callable[[np.ndarray], np.ndarray]
-    """From float32 images `(n, height, width, channels)`, preprocessed, to probabilities `(n, classes)`; of a network
-    with one output, which is binary, there are two."""
+    """Function of float32 images `(n, height, width, channels)`, preprocessed, that returns probabilities
+    `(n, classes)`; two of a network with one output, which is binary."""
 
 
 def classifier_of(model: keras.Model | Path | str, *, preprocessing: Preprocessing | None = None) -> Classifier:

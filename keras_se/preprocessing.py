@@ -20,7 +20,7 @@ from keras_se.layers.image_input import ImageInput, fields_before, fields_for_ra
 
 RECORD = "run.json"  # beside a model file: how it was made, and its preprocessing
 INTERPOLATIONS = ("area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest")
-"""The kernels that `tf.image.resize` has."""
+"""Kernels that `tf.image.resize` has."""
 _LARGEST_INPUT = 3e38  # float32's largest is 3.4e38
 LARGEST_SIDE = 65_535
 """Pixels of an image's height or width: JPEG's limit."""
@@ -78,7 +78,7 @@ class Preprocessing:
 
     @classmethod
     def for_range(cls, height: int, width: int, low: float, high: float) -> "Preprocessing":
-        """For a network that takes pixels spread over a range, as 0 and 255.
+        """Return the preprocessing of a network that takes pixels spread over a range, as 0 and 255.
 
         Raises:
             InputError: the range is empty or infinite.
@@ -126,7 +126,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _three_numbers(name: str, values: Any) -> tuple[float, float, float]:
-    """The mean or the standard deviation of red, green and blue; JSON writes 0.0 as 0, and a tuple as a list."""
+    """Return a mean or a standard deviation of red, green and blue; JSON writes 0.0 as 0, and a tuple as a list."""
     if not isinstance(values, Sequence) or len(values) != 3 or not all(map(_is_number, values)):
         raise InputError(f"{name} must be 3 finite numbers, of red, green and blue; got {name}={values!r:.80}")
     try:
@@ -143,7 +143,7 @@ class Origin(NamedTuple):
     reason: str | None
     """None where nothing does, and pixels in 0..1 are assumed."""
     recorded: bool = False
-    """Whether it is what a record beside the model's file says."""
+    """True where it is what a record beside the model's file says."""
 
 
 def preprocessing_of(model: keras.Model, path: Path | str | None = None) -> Preprocessing:

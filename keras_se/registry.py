@@ -277,7 +277,7 @@ def _image(tensor: Tensor | None, input_shape: tuple | None, entry: Entry, start
 
 
 _LARGEST_ALPHA = 10
-"""Of the width multiplier: a hundred times the parameters of the published network."""
+"""Largest width multiplier: a hundred times the parameters of the published network."""
 
 
 _OF_FAMILIES = (

@@ -1,4 +1,4 @@
-"""What a training run would do, and how long it would take, without leaving a file.
+"""Foresee what a training run would do and how long it would take, without leaving a file.
 
 In: a recipe and its images. Out: a `Plan`, of the network as it would be built and three real updates of it.
 """
@@ -27,7 +27,7 @@ _TIMED = 3  # updates, after one that is traced
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training run would do."""
+    """Work and cost of a training run that is not done."""
 
     classes: dict[str, int]
     """Images to train on, by class."""
@@ -35,22 +35,22 @@ class Plan:
     image_size: tuple[int, int]
     """Height and width of the network's input, in pixels."""
     parameters: int
-    """That are trained, once nothing is frozen."""
+    """Parameters that are trained, once nothing is frozen."""
     macs: int
     """Multiply-accumulates of one image."""
     steps: int
     """Updates an epoch."""
     epochs: int
     learning_rates: tuple[float, ...]
-    """Of the first update of each epoch, and of the last one of all."""
+    """Learning rate of the first update of each epoch, and of the last one of all."""
     memory_bytes: int
-    """The greatest that this process had."""
+    """Greatest memory that this process had."""
     seconds_per_step: float
-    """The median of three updates."""
+    """Median time of three updates."""
 
     @property
     def seconds(self) -> float:
-        """Of all updates; tests between the epochs come on top."""
+        """Time of all updates; tests between the epochs come on top."""
         return self.seconds_per_step * self.steps * self.epochs
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from keras_se.training.prediction import as_classifier, scores_of
 Part = Literal["test", "train", "all"]
 
 BINS = 15
-"""Of the scores, each as wide as the others: Guo et al., arXiv 1706.04599, section 2."""
+"""Bins of the scores, each as wide as the others: Guo et al., arXiv 1706.04599, section 2."""
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How a classifier does on one class."""
+    """Precision and recall of a classifier on one class."""
 
     name: str
     images: int
@@ -36,10 +36,10 @@ class ClassFigures:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How good a classifier is on labelled images; `evaluate` returns one."""
+    """Figures of a classifier on labelled images; `evaluate` returns one."""
 
     name: str
-    """Of the model or file."""
+    """Name of the model or file."""
     classes: tuple[str, ...]
     top1: float
     """Share of the images whose class has the greatest score."""
@@ -67,19 +67,19 @@ class Evaluation:
         ]
 
     def worst_classes(self, most: int = 3) -> list[ClassFigures]:
-        """The classes of the lowest recall, but those that are always recognised."""
+        """Return the classes of the lowest recall, but those that are always recognised."""
         missed = [row for row in self.per_class if row.recall is not None and row.recall < 1]
         return sorted(missed, key=lambda row: row.recall or 0.0)[:most]
 
     def most_confused(self, most: int = 3) -> list[tuple[str, str, int]]:
-        """A class, the class it was taken for, and how many images of it: the most first."""
+        """Return triples of a class, the class it was taken for, and how many images of it: the most first."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [np.unravel_index(place, wrong.shape) for place in order if wrong.flat[place]]
         return [(self.classes[i], self.classes[j], int(wrong[i, j])) for i, j in pairs]
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, as JSON holds them; without the scores of the single images."""
+        """Return the figures as JSON holds them, without the scores of the single images."""
         return {
             "name": self.name,
             "images": self.images,
@@ -173,13 +173,13 @@ def calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = BI
 
 
 def whole(source: Source) -> Split:
-    """All images of a source, to train on and to test on."""
+    """Join the training and test images of a source."""
     parts = source.train, source.test
     return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def _places(classifier: Classifier, source: Source) -> np.ndarray | None:
-    """The place of each class of the source among the classifier's; None where the classifier's have no names."""
+    """Return each source class's place among the classifier's; None where the classifier's have no names."""
     if classifier.classes is None:
         return None
     unknown = [name for name in source.classes if name not in classifier.classes]

@@ -1,4 +1,4 @@
-"""The network of a recipe: refused, built, cut down to its logits, frozen.
+"""Network of a recipe: refused, built, cut down to its logits, frozen.
 
 In: a recipe and the images' classes. Out: the Keras model, and the one that is trained in its place.
 """
@@ -16,7 +16,7 @@ from keras_se.training.recipes import Recipe
 _OF_TRAINING = ("input_shape", "input_tensor", "classes", "model_name")
 """Arguments of `create_model` that training gives."""
 _HEAD = ("logits", "hidden")
-"""What the names of a classifier's layers begin with."""
+"""Beginnings of the names of a classifier's layers."""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -67,7 +67,7 @@ def build_model(recipe: Recipe, source: Source) -> keras.Model:
 
 
 def logits_model(model: keras.Model, recipe: Recipe, devices: Devices) -> keras.Model:
-    """The model up to its logits, since a softmax would cost precision, on all its devices."""
+    """Return the model up to its logits, since a softmax would cost precision, on all its devices."""
     logits = keras.Model(model.input, model.get_layer("logits").output)
     if devices.strategy is not None:
         synchronize_batch_norm(model, devices.replicas > 1)

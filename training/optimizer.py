@@ -33,7 +33,7 @@ def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> Schedule:
 
 
 def schedule(recipe: Recipe, steps: int) -> Schedule:
-    """The learning rate by update; `steps` updates an epoch."""
+    """Return the learning rate by update; `steps` updates an epoch."""
     peak = recipe.peak_learning_rate
     if recipe.schedule == "step":
         ends = range(recipe.step_epochs, recipe.epochs + recipe.step_epochs, recipe.step_epochs)

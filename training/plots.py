@@ -69,7 +69,7 @@ def plot_run(history: Path, evaluation: Evaluation, split: Split, path: Path) ->
 
 
 def worst_mistakes(evaluation: Evaluation, most: int = _SHOWN) -> list[int]:
-    """The places of the images with the greatest scores for a class that is not theirs, the greatest first."""
+    """Return the places of the images with the greatest scores for a class that is not theirs, the greatest first."""
     best = evaluation.scores.argmax(1)
     wrong = np.flatnonzero(best != evaluation.labels)
     return wrong[np.argsort(-evaluation.scores[wrong, best[wrong]], kind="stable")][:most].tolist()

@@ -58,18 +58,18 @@ def images_in(paths: Sequence[Path]) -> list[Path]:
     Raises:
         InputError: a path leads nowhere, or a folder holds no image.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = find_images(path.resolve().parent, [path]).files[path]
             if not inside:
                 raise InputError(f"{path} holds no image ({', '.join(EXTENSIONS)})")
-            found += map(Path, inside)
+            images += map(Path, inside)
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise InputError(f"there is no image {path}")
-    return found
+    return images
 
 
 def as_classifier(model: Any) -> Classifier:

@@ -1,4 +1,4 @@
-"""Which preset images are trained with when nobody says.
+"""Choose the preset that images are trained with when nobody names one.
 
 In: the images, and the weights to start from. Out: a preset, adapted to them, with the reason.
 """
@@ -59,7 +59,7 @@ def choose_preset(data: str, source: Source, weights: str | None = None) -> Pres
 
 
 def shorter_side(split: Split) -> int:
-    """The median of the images' shorter sides, in pixels, of some that are spread over all."""
+    """Return the median of the images' shorter sides, in pixels, over some that are spread over all."""
     images = split.images[np.linspace(0, len(split) - 1, min(len(split), _SAMPLED)).astype(int)]
     if images.ndim > 1:
         return min(images.shape[1:3])

@@ -1,4 +1,4 @@
-"""What a training run does, as data; the paper's recipes as named presets."""
+"""Training runs as data; the paper's recipes as named presets."""
 
 import dataclasses
 import math
@@ -44,18 +44,18 @@ class Recipe:
     data: str = "digits"
     """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
     out: str = "run"
-    """The run's folder."""
+    """Folder of the run."""
     model_arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of `create_model`, as r or placement."""
     epochs: int = 100
     """Passes over the training images."""
     batch_size: int = 256
-    """The global batch: images an update, over all devices."""
+    """Global batch: images an update, over all devices."""
     image_size: int = 224
     """Height and width of the network's input, in pixels."""
     crop: float = 0.875
-    """In evaluation, the side of the central crop over that of the resized image; weights that the model starts from
-    bring their own, and their mean, standard deviation and interpolation."""
+    """Side of the central crop over that of the resized image, in evaluation; weights that the model starts from bring
+    their own, and their mean, standard deviation and interpolation."""
     learning_rate: float = 0.1
     """Peak, for 256 images of the global batch; scaled linearly with the batch."""
     schedule: Schedule = "cosine"
@@ -67,9 +67,9 @@ class Recipe:
     optimizer: Optimizer = "sgd"
     """sgd, with plain momentum as in the paper; adamw; lamb, for large batches; or rmsprop."""
     momentum: float = 0.9
-    """Of sgd and rmsprop."""
+    """Momentum of sgd and rmsprop."""
     weight_decay: float = 1e-4
-    """Of convolution and dense kernels only: L2, coupled, with sgd and rmsprop; decoupled with adamw and lamb."""
+    """Decay of convolution and dense kernels only: L2, coupled, with sgd and rmsprop; decoupled with adamw and lamb."""
     label_smoothing: float = 0.0
     augmentation: Augmentation = "resized_crop_flip"
     class_weights: ClassWeights = "none"
@@ -77,14 +77,14 @@ class Recipe:
     freeze: Freeze = "none"
     """backbone: train the classifier alone at first, on features whose batch normalisation is in inference."""
     unfreeze_at: float = 0.5
-    """With `freeze`, the share of the epochs after which all is trained; 1 for never."""
+    """Share of the epochs after which all is trained, with `freeze`; 1 for never."""
     unfrozen_rate: float = 0.1
-    """And the factor of the learning rate from then on."""
+    """Factor of the learning rate from then on."""
     binary: bool = False
     """Two classes by one output and a sigmoid, in place of two and a softmax."""
     strategy: Strategy = "auto"
     seed: int = 0
-    """The same seed gives the same weights on the same machine."""
+    """Seed of all random numbers: the same one gives the same weights on the same machine."""
     skip_corrupt: bool = False
     """Train without the images that cannot be decoded, instead of stopping."""
     micro_batches: int = 1
@@ -133,12 +133,12 @@ class Recipe:
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate of the optimizer, at this run's global batch."""
+        """Learning rate of the optimizer, at this run's global batch."""
         return self.learning_rate * self.batch_size / 256
 
     @property
     def frozen_epochs(self) -> int:
-        """The epochs in which the classifier alone is trained: at least one where `freeze` asks for it."""
+        """Epochs in which the classifier alone is trained: at least one where `freeze` asks for it."""
         return max(1, round(self.unfreeze_at * self.epochs)) if self.freeze == "backbone" else 0
 
     def with_epochs(self, epochs: int) -> "Recipe":

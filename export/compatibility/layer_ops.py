@@ -31,7 +31,7 @@ class Becomes(NamedTuple):
     """Operations that stand for a layer in a file."""
 
     operations: tuple[str, ...] = ()
-    """Those that some device has trouble with: names of the schema, or of USES in `keras_se.export.targets.base`."""
+    """Operations that some device has trouble with: names of the schema, or of `keras_se.export.targets.base.USES`."""
     instead: str = ""
     """Replacement to write in the model."""
 
@@ -61,7 +61,7 @@ ACTIVATIONS: Mapping[Callable, Becomes] = {
     activations.softplus: Becomes(("EXP", "LOG"), _RELU),
     activations.softsign: Becomes(("ABS", "DIV"), _RELU),
 }
-"""By Keras's function."""
+"""Operations of an activation, by Keras's function."""
 
 
 def _average(layer: Any) -> Becomes:
@@ -186,7 +186,7 @@ LAYERS: Mapping[type, Becomes | Callable[[Any], Becomes]] = {
     RoundedWeights: PLAIN,
     SqueezeExcite: _squeeze_excite,
 }
-"""By class, a subclass before the class that it is of."""
+"""Operations of a layer, by its class; a subclass stands before its base."""
 
 OPERATIONS: Mapping[str, Becomes] = {
     **dict.fromkeys(("Add", "Multiply", "Pad", "Subtract"), PLAIN),

@@ -90,7 +90,7 @@ _HOMOGENEOUS = (
 
 
 _WIDE = 56
-"""From so many positions a side on, the first step of a mean behind its convolution costs Vela's NPUs less inside that
+"""Positions a side from which on the first step of a mean behind its convolution costs Vela's NPUs less inside that
 convolution: below, the kernel of four times the size costs more than the pooling."""
 
 _LEAST_GATE = 1 / 16

@@ -49,4 +49,4 @@ ONE_PARTITION = LoweringConfig(hard_swish="decomposed", pooling="convolution")
 CONV_BEFORE_POOL = LoweringConfig(hard_swish="decomposed", squeeze="conv_before_pool", rescaling="after_downsampling")
 
 LOWERINGS = (PLAIN, DECOMPOSED, ONE_PARTITION, CONV_BEFORE_POOL)
-"""Those that some target wants."""
+"""Every configuration that some target wants."""

@@ -32,7 +32,7 @@ Run = Callable[[], Any]
 """One inference."""
 
 Open = Callable[[bytes, int, int | None], Run]
-"""From content, threads and batch to inference on random input."""
+"""Function of content, threads and batch that returns inference on random input."""
 
 
 class Ratio(NamedTuple):

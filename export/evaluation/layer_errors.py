@@ -32,7 +32,7 @@ class Diagnosis:
     sqnr_db: float
     """Power of the float values over the power of the difference to them, in dB; infinite if there is none."""
     lost_db: float
-    """By how much that is less than for the worst of the operation's inputs: the error that enters here, and what the
+    """Difference of that to the worst of the operation's inputs, in dB: the error that enters here, and what the
     operation makes of the error before it. Below zero where an operation averages errors away."""
     low: float
     """Least float value."""

@@ -21,7 +21,7 @@ class Operation(NamedTuple):
     """One operation, as a file of its own."""
 
     name: str
-    """In the schema."""
+    """Name of the operation in the schema."""
     layer: str
     """Name of the Keras layer, for a layer within another with the outer one's before a slash; "" if no name says."""
     tensor: str

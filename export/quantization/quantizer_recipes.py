@@ -11,7 +11,7 @@ from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
 
 Rules = Callable[[TFLiteModel], Any]
-"""From a float file to the rules for its operations, of which a later one wins."""
+"""Function of a float file that returns the rules for its operations, of which a later one wins."""
 
 
 def float16_weights(float_file: TFLiteModel) -> Any:

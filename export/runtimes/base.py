@@ -37,12 +37,16 @@ class Engine(NamedTuple):
     """Extra of the package that installs it."""
 
 
-def run_each(infer, images, dtype, taken, given) -> Outputs:
-    """Run the images one by one, quantized on the way in and dequantized on the way out; a scale of 0 means float."""
-    inputs = (quantized_input(image[None], dtype, *taken) for image in images)
+def run_each(infer, images, dtype, input_scale, output_scale) -> Outputs:
+    """Run the images one by one, quantized on the way in and dequantized on the way out.
+
+    Args:
+        input_scale, output_scale: scale and zero point of either end; a scale of 0 means float.
+    """
+    inputs = (quantized_input(image[None], dtype, *input_scale) for image in images)
     rows = [np.array(infer(image)).reshape(-1) for image in track(inputs, "Running images", total=len(images))]
     values = np.stack(rows).astype("float64")
-    scale, zero = given
+    scale, zero = output_scale
     return Outputs(values, None) if scale == 0 else Outputs((values - zero) * scale, scale)
 
 

@@ -172,7 +172,7 @@ NO_FLOATS = Limit(
     ),
     "{} has no integer form, and the target has no floats",
 )
-"""For devices without floats: what litert-quantizer 0.11 leaves in float in a static recipe."""
+"""Limit of devices without floats: what litert-quantizer 0.11 leaves in float in a static recipe."""
 
 
 def is_int16(recipe: Recipe) -> bool:

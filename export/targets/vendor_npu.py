@@ -30,7 +30,7 @@ class Vendor(NamedTuple):
     sdk: str
     """Distribution that brings its compiler, of LiteRT's own version; the module has underscores for hyphens."""
     processors: str
-    """Those that LiteRT 2.3 compiles for ahead of time, as `ai_edge_litert.aot.vendors` names them."""
+    """Processors that LiteRT 2.3 compiles for ahead of time, as `ai_edge_litert.aot.vendors` names them."""
 
     def soc(self, model: str) -> Any:
         """Return LiteRT's target for one of its processors."""

@@ -1,1 +1,1 @@
-"""The command line, which alone sees models, training and export."""
+"""Command line, the one room that sees models, training and export."""

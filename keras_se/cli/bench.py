@@ -1,4 +1,4 @@
-"""The command `keras-se bench`: .tflite files in, their latency and memory on this machine out."""
+"""Command `keras-se bench`: .tflite files in, their latency and memory on this machine out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class Bench(Command):
     example: ClassVar[str] = "keras-se bench files/*.tflite --threads 1 4"
 
     files: Positional[tuple[Path, ...]]
-    """The .tflite files."""
+    """Paths of .tflite files."""
     engines: tuple[str, ...] = ("litert", "litert_reference")
     """litert (XNNPACK), litert_reference, tflm (on one thread, whatever --threads says)."""
     threads: tuple[int, ...] = (1,)
@@ -26,13 +26,13 @@ class Bench(Command):
     batch: Annotated[int | None, left_out("as many as the file says", metavar="INT")] = None
     """Images in one run; by default as many as the file says."""
     runs: int = 50
-    """How often each is timed."""
+    """Timed runs of each file."""
     against: Annotated[Path | None, left_out("none", metavar="PATH")] = None
     """A file to run in turn with each of the others: the ratio of medians, and the quartiles of the rounds' ratios."""
     profile: bool = False
     """Each operation's latency, as a file of its own, and its Keras layer."""
     most: int = 20
-    """How many operations to show of a file, of those that take longest; with --json all, in the order of the graph."""
+    """Operations to show of a file, those that take longest; with --json all, in the order of the graph."""
 
     def run(self) -> Rows:
         from keras_se.export import benchmark

@@ -1,4 +1,4 @@
-"""The command `keras-se card`: a folder with a run and its files in, a model card for the Hugging Face Hub out."""
+"""Command `keras-se card`: a folder with a run and its files in, a model card for the Hugging Face Hub out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Card(Command):
     example: ClassVar[str] = "keras-se card . --license apache-2.0"
 
     folder: Positional[Path]
-    """As of `report`, whose figures are taken where it has written them."""
+    """Folder as `report` takes it, whose figures are used where it has written them."""
     license: Annotated[str | None, left_out("none", metavar="NAME")] = None
-    """The licence of the weights, as the Hub writes it: apache-2.0, mit, …; without one the card names none."""
+    """Licence of the weights, as the Hub writes it: apache-2.0, mit, …; without one the card names none."""
     push: Annotated[str | None, left_out("not pushed", metavar="NAME/REPO")] = None
-    """The Hub's repository to push the card to, as NAME/REPO; the Hub's own login is used."""
+    """Repository of the Hub to push the card to, as NAME/REPO; the Hub's own login is used."""
 
     def run(self) -> Rows:
         hub = import_extra("huggingface_hub", "hub")
@@ -105,7 +105,7 @@ def _metadata(hub: Any, facts: Facts, licence: str | None) -> str:
 
 
 def _data(record: Mapping[str, Any]) -> str:
-    """The name of the data; of a folder its own name, for a path tells of the machine."""
+    """Return the name of the data; of a folder its own name, for a path tells of the machine."""
     return Path(str((record.get("recipe") or {}).get("data", "images"))).name
 
 

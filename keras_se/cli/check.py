@@ -1,4 +1,4 @@
-"""The command `keras-se check`: a Keras model and a target in, the layers that the target refuses out."""
+"""Command `keras-se check`: a Keras model and a target in, the layers that the target refuses out."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Check(Command):
     example: ClassVar[str] = "keras-se check run/model.keras --target edgetpu"
 
     model: Positional[Path]
-    """The .keras file."""
+    """Path of a .keras file."""
     target: str = "phone_cpu"
-    """The device, as in `export`."""
+    """Device, as in `export`."""
     recipes: Annotated[tuple[str, ...] | None, left_out("those that export makes", metavar="NAME …")] = None
     """Number formats, as in `export`; by default those that it makes for the target."""
 

@@ -1,4 +1,4 @@
-"""The classifier that a command is asked about: a `.keras` file, the folder of a run, or a .tflite file.
+"""Classifier that a command is asked about: a `.keras` file, the folder of a run, or a .tflite file.
 
 It joins what training and export each know of.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierOptions(ImageOptions):
-    """How a classifier of any file answers."""
+    """Options of the commands that ask a classifier."""
 
     engine: str = "litert"
-    """Of a .tflite file: litert (XNNPACK), litert_reference, tflm or openvino."""
+    """Runtime of a .tflite file: litert (XNNPACK), litert_reference, tflm or openvino."""
 
     def classifier(self, path: Path) -> "Classifier":
         """Return the classifier in a file or a folder.

@@ -1,4 +1,4 @@
-"""The base of every command of `keras-se`.
+"""Base of every command of `keras-se`.
 
 A command is a frozen dataclass: its fields are its options, their docstrings the help of `--help`, and its `run`
 returns the `keras_se.cli.tables.Rows` that `keras_se.cli.main` prints. Modules of commands import at the top only what
@@ -21,7 +21,7 @@ def left_out(value: str, *, metavar: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(ABC):
-    """The options of every command."""
+    """Options of every command."""
 
     example: ClassVar[str] = ""
     """A command line that works, which stands at the end of the help."""

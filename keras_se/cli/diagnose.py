@@ -1,4 +1,4 @@
-"""The command `keras-se diagnose`: a float and a quantized file in, the operations that lose most out."""
+"""Command `keras-se diagnose`: a float and a quantized file in, the operations that lose most out."""
 
 import dataclasses
 import tempfile
@@ -24,16 +24,16 @@ class Diagnose(ImageOptions):
     example: ClassVar[str] = "keras-se diagnose FLOAT.tflite INT8.tflite --data photos/ --plot diagnosis.png"
 
     float_file: Positional[Path]
-    """The float32 .tflite file, whose manifest is read where there is one; or the .keras file, for a quantized file
+    """Float32 .tflite file, whose manifest is read where there is one; or the .keras file, for a quantized file
     that is written in another form than the float one, as those with hard swish are."""
     quantized_file: Positional[Path]
-    """The .tflite file that was made of it."""
+    """Quantized .tflite file that was made of it."""
     data: str
     """Where the images come from, as in `train`; the test images are taken."""
     images: int = 50
-    """How many images."""
+    """Images to compare on."""
     most: int = 20
-    """How many operations to show, of those that lose most; with --json all, in the order of the graph."""
+    """Operations to show, those that lose most; with --json all, in the order of the graph."""
     plot: Annotated[Path | None, left_out("no picture", metavar="PATH")] = None
     """An image file for the decibels and the channels' spread along the graph."""
 

@@ -1,4 +1,4 @@
-"""The command `keras-se evaluate`: a model or a file and labelled images in, how often it is right out."""
+"""Command `keras-se evaluate`: a model or a file and labelled images in, how often it is right out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,13 @@ class Evaluate(ClassifierOptions):
     example: ClassVar[str] = "keras-se evaluate files/net.tflite --data photos/ --plot matrix.png"
 
     model: Positional[Path]
-    """The folder of a run, a .keras file, or a .tflite file."""
+    """Folder of a run, a .keras file, or a .tflite file."""
     data: str
     """Where the images come from, as in `train`; their classes must be among the model's."""
     part: Literal["test", "train", "all"] = "test"
-    """The part of the images: those that training tests on, those that it trains on, or all."""
+    """Part of the images: those that training tests on, those that it trains on, or all."""
     most: int = 20
-    """How many classes to show, of those that are recognised least; with --json all."""
+    """Classes to show, those that are recognised least; with --json all."""
     plot: Annotated[Path | None, left_out("no picture", metavar="PATH")] = None
     """An image file for the confusion matrix and the calibration; needs the extra [plot]."""
 

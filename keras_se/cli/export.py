@@ -1,4 +1,4 @@
-"""The command `keras-se export`: a trained Keras model and a target in, .tflite files with their manifests out."""
+"""Command `keras-se export`: a trained Keras model and a target in, .tflite files with their manifests out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,9 @@ class Export(ImageOptions):
     example: ClassVar[str] = "keras-se export run/model.keras --data photos/ --out files --target phone_cpu"
 
     model: Positional[Path]
-    """The .keras file; its run.json is read where there is one."""
+    """Path of a .keras file; its run.json is read where there is one."""
     out: Path
-    """The folder for the files."""
+    """Folder for the files."""
     data: Annotated[str | None, left_out("none", metavar="SOURCE")] = None
     """Where calibration images come from, as in `train`; static recipes need it."""
     recipes: Annotated[tuple[str, ...] | None, left_out("the first five", metavar="NAME …")] = None
@@ -39,21 +39,21 @@ class Export(ImageOptions):
     """Make one file instead: int8, with as few operations in more bits as --max-drop asks for. Exit status 1 when not
     even all of them suffice; the best file is written all the same."""
     max_drop: float = 0.5
-    """Of the search: percentage points of top-1 that may be lost against the float file."""
+    """Percentage points of top-1 that a search may lose against the float file."""
     higher_precision: Annotated[str | None, left_out("fp32; for tflite_micro ai16", metavar="NAME")] = None
-    """Of the search: the format of the operations that are not int8, fp32 or ai16 (int16 activations); by default
-    fp32, and ai16 for tflite_micro."""
+    """Format of the operations that a search takes out of int8, fp32 or ai16 (int16 activations); by default fp32,
+    and ai16 for tflite_micro."""
     test_images: int = 1000
     """Test images that a search measures the loss on, and that scores are calibrated on."""
     calibrate_scores: bool = False
-    """For mediapipe: fit the sigmoid that makes probabilities of the network's scores, which apps then show."""
+    """Fit the sigmoid that makes probabilities of the network's scores, which apps then show; for mediapipe."""
     target: str = "phone_cpu"
-    """The device, as phone_cpu, mediapipe, tflite_micro or ethos_u65_512; a wrong name lists all. It refuses the
+    """Device, as phone_cpu, mediapipe, tflite_micro or ethos_u65_512; a wrong name lists all. It refuses the
     recipes that it cannot run."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"
-    """How they give the ranges of activations: min_max (all that occurs), percentile (but for 0.01 %), mse (the least
+    """Rule for the ranges of activations: min_max (all that occurs), percentile (but for 0.01 %), mse (the least
     squared error in 8 bits) or moving_average (the quantizer's own rule, which clips)."""
 
     def run(self) -> Rows:
@@ -201,8 +201,8 @@ def _document(artifact: "Artifact") -> dict[str, Any]:
 
 
 def _types(artifact: "Artifact") -> tuple[str, str]:
-    """The types of the file's input and of its output, as NumPy calls them."""
+    """Return the types of the file's input and of its output, as NumPy calls them."""
     from keras_se.export.tflite.model import TFLiteModel
 
-    [taken], [given] = TFLiteModel.load(artifact.path).io_types
-    return taken.lower(), given.lower()
+    [input_type], [output_type] = TFLiteModel.load(artifact.path).io_types
+    return input_type.lower(), output_type.lower()

@@ -1,4 +1,4 @@
-"""The options of commands that read images for any network, and the images themselves.
+"""Options of the commands that read images for any network, and the images themselves.
 
 `--input-range`, `--mean` and `--std` come in; the preprocessing of the network and a sample of a source go out.
 """
@@ -24,7 +24,7 @@ class ImageOptions(Command):
     """Options of how the images of a source become the network's input."""
 
     input_range: Annotated[tuple[float, float] | None, left_out("the record's", metavar="LOW HIGH")] = None
-    """The least and greatest value that the network takes for a pixel, as 0 255 or -1 1; by default what the run's
+    """Least and greatest value that the network takes for a pixel, as 0 255 or -1 1; by default what the run's
     record says, or the network's own layers, else 0 1."""
     mean: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …")] = None
     """Or what is subtracted from pixels in 0..1: one number, or one each for red, green and blue."""
@@ -57,7 +57,7 @@ class ImageOptions(Command):
 
     @property
     def preprocessing_fields(self) -> dict[str, Any]:
-        """The fields of `keras_se.Preprocessing` that the options set; none without the options.
+        """Return the fields of `keras_se.Preprocessing` that the options set; none without the options.
 
         Raises:
             InputError: the options contradict each other, or a value is out of range.

@@ -1,4 +1,4 @@
-"""The command `keras-se launch`: the arguments of `train` in, as many processes as asked for that train one model."""
+"""Command `keras-se launch`: the arguments of `train` in, as many processes as asked for that train one model."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,7 @@ class Launch(Command):
     command: Positional[tuple[str, ...]]
     """After --, the command: keras-se launch --workers 2 -- train --model …"""
     workers: int = 2
-    """How many processes."""
+    """Processes to start."""
 
     def run(self) -> Rows:
         from keras_se.training.distribution.local_launcher import launch

@@ -1,4 +1,4 @@
-"""The command line: arguments in, a table or one JSON document out, and the exit status.
+"""Command line: arguments in, a table or one JSON document out, and the exit status.
 
 0: done, and every verdict passed. 1: a verdict failed, or the target would refuse a layer. 2: the arguments or the
 input are wrong, with one line on standard error that says what and where. 3: another worker was lost. 70: an error

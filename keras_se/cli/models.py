@@ -1,4 +1,4 @@
-"""The command `keras-se models`: a pattern of names in, a table of the networks out."""
+"""Command `keras-se models`: a pattern of names in, a table of the networks out."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ class Models(Command):
     pattern: Positional[str] = "*"
     """Shell-style pattern of names, as 'se_resnet*'."""
     markdown: bool = False
-    """The table as Markdown."""
+    """Print the table as Markdown."""
 
     def run(self) -> Rows:
         from keras_se.progress import track

@@ -1,4 +1,4 @@
-"""The command `keras-se parity`: a Keras model and .tflite files in, the verdict on their agreement out."""
+"""Command `keras-se parity`: a Keras model and .tflite files in, the verdict on their agreement out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,15 @@ class Parity(ImageOptions):
     example: ClassVar[str] = "keras-se parity run/model.keras files/*.tflite --data photos/"
 
     reference: Positional[Path]
-    """The .keras file."""
+    """Path of a .keras file."""
     files: Positional[tuple[Path, ...]]
-    """The .tflite files."""
+    """Paths of .tflite files."""
     data: str
     """Where the images come from, as in `train`; the test images are taken."""
     engines: Annotated[tuple[str, ...] | None, left_out("litert, litert_reference, tflm", metavar="NAME …")] = None
     """litert (XNNPACK), litert_reference, tflm (by default each of these that can run the file), openvino."""
     images: int = 200
-    """How many images."""
+    """Images to compare on."""
 
     def run(self) -> Rows:
         from keras_se.export.conversion.converter import load_model

@@ -1,4 +1,4 @@
-"""The command `keras-se predict`: a model or a file and images in, their classes out."""
+"""Command `keras-se predict`: a model or a file and images in, their classes out."""
 
 import sys
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Predict(ClassifierOptions):
     example: ClassVar[str] = "keras-se predict run photograph.jpg --top 3"
 
     model: Positional[Path]
-    """The folder of a run, a .keras file, or a .tflite file."""
+    """Folder of a run, a .keras file, or a .tflite file."""
     images: Positional[tuple[Path, ...]]
     """Image files of any size, and folders of them."""
     top: int = 5
-    """How many classes of each image."""
+    """Classes to show of each image."""
 
     def run(self) -> Rows:
         from keras_se.training import predict

@@ -1,4 +1,4 @@
-"""The command `keras-se quickstart`: the whole path once, offline, in minutes."""
+"""Command `keras-se quickstart`: the whole path once, offline, in minutes."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Quickstart(Command):
     example: ClassVar[str] = "keras-se quickstart --out quickstart"
 
     out: Path = Path("keras-se-quickstart")
-    """The folder for the model, the files and the report; an earlier quickstart there is replaced."""
+    """Folder for the model, the files and the report; an earlier quickstart there is replaced."""
 
     def run(self) -> Rows:
         return run_quickstart(self.out)
@@ -77,8 +77,8 @@ def run_quickstart(out: Path) -> Rows:
     }
     write_bytes(out / "report.md", _report(document, len(images)).encode())
     parity = parity_rows(rows)
-    found = find_files(out)
-    page = write_report(measure_files(read_facts(found), found, rows, (images, labels)), out)
+    reported = find_files(out)
+    page = write_report(measure_files(read_facts(reported), reported, rows, (images, labels)), out)
     closing = f"float accuracy {run.accuracy:.4f} on {len(images)} test digits; the report is {page}"
     return dataclasses.replace(parity, document=document, notes=(*parity.notes, closing))
 

@@ -1,4 +1,4 @@
-"""The command `keras-se report`: a folder with a run and its files in, one self-contained HTML page out."""
+"""Command `keras-se report`: a folder with a run and its files in, one self-contained HTML page out."""
 
 import json
 import math
@@ -33,14 +33,14 @@ class Report(Command):
     data: Annotated[str | None, left_out("as the run was trained", metavar="SOURCE")] = None
     """Where the images come from, as in `train`; by default what the run was trained on."""
     images: int = 200
-    """How many test images files are compared on."""
+    """Test images that files are compared on."""
 
     def run(self) -> Rows:
         if self.images < 1:
             raise InputError(f"images must be at least 1; got {self.images}")
-        found = find_files(self.folder)
+        reported = find_files(self.folder)
         check_page(self.folder)
-        facts = collect_facts(found, data=self.data, images=self.images)
+        facts = collect_facts(reported, data=self.data, images=self.images)
         page = write_report(facts, self.folder)
         return Rows(
             document={"report": str(page), **asdict(facts)},
@@ -102,7 +102,7 @@ def render(facts: Facts) -> str:
 
 
 def _matrix(parity: Sequence[Mapping[str, Any]], engines: Sequence[str]) -> list[tuple[str, list[Any]]]:
-    """For each file a cell for each engine: whether all verdicts passed, and the decibels against Keras."""
+    """Return a cell for each file and engine: whether all verdicts passed, and the decibels against Keras."""
     rows = []
     for file in dict.fromkeys(row["file"] for row in parity):
         cells = []
@@ -148,7 +148,7 @@ def _curves(history: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
 
 
 def _dots(files: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The files as discs: latency to the right, accuracy upwards, size as the area."""
+    """Draw the files as discs: latency to the right, accuracy upwards, size as the area."""
     drawn = [file for file in files if file["accuracy"] is not None and file["milliseconds"]]
     if len(drawn) < 2:
         return None

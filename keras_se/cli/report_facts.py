@@ -1,4 +1,4 @@
-"""What a run and its files say of themselves: the facts of the report and of the model card.
+"""Facts that a run and its files tell of themselves, for the report and the model card.
 
 In: a folder with a run, exported files, or both. Out: `Facts`, which JSON can hold.
 """
@@ -21,13 +21,13 @@ _RECORD = "run.json"
 
 
 @dataclass(frozen=True)
-class FoundFiles:
-    """Where a folder has what is reported on."""
+class ReportedFiles:
+    """Run and files of a folder, which the report is about."""
 
     run: Path | None
-    """The run's folder."""
+    """Folder of the run."""
     files: tuple[Path, ...]
-    """The .tflite files with a manifest."""
+    """TFLite files that have a manifest."""
 
     @property
     def names(self) -> dict[Path, str]:
@@ -41,24 +41,24 @@ class FoundFiles:
 
 @dataclass
 class Facts:
-    """What is known of a run and its files."""
+    """Facts of a run and its files."""
 
     title: str
     record: Mapping[str, Any] | None = None
-    """The run's run.json."""
+    """Content of the run's run.json."""
     history: list[dict[str, float]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
-    """Of each file: name, recipe, target, bytes, accuracy, milliseconds, manifest, command."""
+    """A row for each file: name, recipe, target, bytes, accuracy, milliseconds, manifest, command."""
     parity: list[dict[str, Any]] = field(default_factory=list)
     layers: list[dict[str, Any]] = field(default_factory=list)
-    """Of the int8 file's operations that lose most or take longest: name, operation, decibels, lost, milliseconds."""
+    """Operations of the int8 file that lose most or take longest: name, operation, decibels, lost, milliseconds."""
     commands: list[tuple[str, str]] = field(default_factory=list)
-    """What it makes, and the command."""
+    """Pairs of what a command makes, and the command."""
     images: int = 0
-    """That parity and accuracy are measured on."""
+    """Number of images that parity and accuracy are measured on."""
 
 
-def find_files(folder: Path) -> FoundFiles:
+def find_files(folder: Path) -> ReportedFiles:
     """Find a run and exported files in a folder and the folders in it.
 
     Raises:
@@ -79,23 +79,23 @@ def find_files(folder: Path) -> FoundFiles:
             f"{folder} holds neither a run (run.json beside model.keras) nor a .tflite file with its manifest; "
             "keras-se train and keras-se export write them"
         )
-    return FoundFiles(run, tuple(dict.fromkeys(files)))
+    return ReportedFiles(run, tuple(dict.fromkeys(files)))
 
 
-def read_facts(found: FoundFiles) -> Facts:
+def read_facts(reported: ReportedFiles) -> Facts:
     """Return what a run and files say of themselves, without measuring anything.
 
     Raises:
         InputError: the record or a manifest is damaged.
     """
     record, history = None, []
-    if found.run is not None:
-        record = _read(found.run / _RECORD)
-        history = _history(found.run / "history.csv")
-    files = [_file(path, found.names[path.resolve()]) for path in found.files]
+    if reported.run is not None:
+        record = _read(reported.run / _RECORD)
+        history = _history(reported.run / "history.csv")
+    files = [_file(path, reported.names[path.resolve()]) for path in reported.files]
     name = (record or {}).get("recipe", {}).get("model") or (files[0]["manifest"]["model"] if files else "model")
     facts = Facts(str(name), record, history, files)
-    if found.run is not None and record is not None:
+    if reported.run is not None and record is not None:
         facts.commands.append(("the run", _train_command(record)))
     facts.commands += [(file["name"], file["command"]) for file in files]
     return facts
@@ -132,7 +132,7 @@ _OF_PRESETS = ("crop", "schedule", "step_epochs", "momentum")
 
 
 def _train_command(record: Mapping[str, Any]) -> str:
-    """The command that trains as the record says, from the first preset that has the same where no option is."""
+    """Return the command that trains as the record says, from the first preset that has the same where no option is."""
     from keras_se.training.recipes import PRESETS
 
     recipe = record.get("recipe", {})

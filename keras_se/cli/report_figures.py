@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_se.cli.report_facts import Facts, FoundFiles, read_facts
+from keras_se.cli.report_facts import Facts, ReportedFiles, read_facts
 
 if TYPE_CHECKING:
     from keras_se.export import Parity
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _LAYERS = 12  # of a table of layers
 
 
-def collect_facts(found: FoundFiles, *, data: str | None = None, images: int = 200, runs: int = 20) -> Facts:
+def collect_facts(reported: ReportedFiles, *, data: str | None = None, images: int = 200, runs: int = 20) -> Facts:
     """Measure what a report says: parity and accuracy, where there are a model and images; latency; layers.
 
     Args:
-        found: the run and the files.
+        reported: the run and the files.
         data: the images' source; by default what the run was trained on, if it is still there.
         images: how many test images.
         runs: how often each file is timed.
@@ -32,31 +32,31 @@ def collect_facts(found: FoundFiles, *, data: str | None = None, images: int = 2
     from keras_se.training.data.sources import load_source
     from keras_se.weights.model_file import load_model_file
 
-    facts = read_facts(found)
+    facts = read_facts(reported)
     source = data or _source_of(facts.record)
     samples = rows = None
-    if found.run is not None and source is not None and found.files:
-        preprocessing = recorded_preprocessing(found.run / "model.keras")
+    if reported.run is not None and source is not None and reported.files:
+        preprocessing = recorded_preprocessing(reported.run / "model.keras")
         if preprocessing is not None:
             samples = sample(load_source(source, skip_corrupt=True).test, preprocessing, images)
-            runnable = [path for path in found.files if _runs_here(path)]
-            model = load_model_file(found.run / "model.keras")
+            runnable = [path for path in reported.files if _runs_here(path)]
+            model = load_model_file(reported.run / "model.keras")
             rows = compare_all(model, runnable, samples[0], labels=samples[1]) if runnable else None
-    return measure_files(facts, found, rows, samples, runs)
+    return measure_files(facts, reported, rows, samples, runs)
 
 
 def measure_files(
-    facts: Facts, found: FoundFiles, rows: "Sequence[Parity] | None", samples: Any, runs: int = 20
+    facts: Facts, reported: ReportedFiles, rows: "Sequence[Parity] | None", samples: Any, runs: int = 20
 ) -> Facts:
     """Add to the facts what parity has found and how long the files take."""
     from keras_se.export import benchmark
 
     rows = rows or []
-    names = found.names
+    names = reported.names
     facts.parity = [{**row.to_dict(), "file": names[Path(row.file).resolve()]} for row in rows]
     facts.images = 0 if samples is None else len(samples[0])
     accuracy = {row["file"]: row["accuracy"] for row in facts.parity if _is_of_litert(row)}
-    paths = [path for path in found.files if _runs_here(path)]
+    paths = [path for path in reported.files if _runs_here(path)]
     benches = benchmark(paths, engines=("litert",), runs=runs) if paths else []
     costs = {names[Path(bench.file).resolve()]: bench for bench in benches}
     for file in facts.files:
@@ -65,7 +65,7 @@ def measure_files(
         file["milliseconds"] = None if bench is None else bench.median_ms
         file["arena_bytes"] = None if bench is None else bench.arena_bytes
     if samples is not None:
-        facts.layers = _layers(facts.files, found.files, samples[0])
+        facts.layers = _layers(facts.files, reported.files, samples[0])
     return facts
 
 
@@ -102,7 +102,7 @@ def _layers(files: Sequence[Mapping[str, Any]], paths: Sequence[Path], images: A
 
 
 def _runs_here(path: Path) -> bool:
-    """Whether LiteRT runs the file: those that a device's compiler wrote have operations of their own."""
+    """Tell whether LiteRT runs the file: those that a device's compiler wrote have operations of their own."""
     from keras_se.export.tflite.model import TFLiteModel
 
     return not TFLiteModel.load(path).custom_operations

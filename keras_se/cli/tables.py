@@ -1,4 +1,4 @@
-"""The result of a command, as a table for people and as a document for machines."""
+"""Result of a command, as a table for people and as a document for machines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Rows:
     """A result that is a table."""
 
     document: Any
-    """What `--json` prints."""
+    """Document that `--json` prints."""
     columns: tuple[str, ...]
     cells: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
     """Lines below the table."""
     status: int = 0
-    """The command's exit status: 1 when a verdict failed."""
+    """Exit status of the command: 1 when a verdict failed."""
 
     def show(self, console: Console) -> None:
         if self.cells:

@@ -1,4 +1,4 @@
-"""The command `keras-se train`: a data set, a model and a preset in, the folder of a run out.
+"""Command `keras-se train`: a data set, a model and a preset in, the folder of a run out.
 
 Notes go to standard error while it begins: which preset was chosen, and why. At the end stand the run's figures, where
 its files are and what comes next.
@@ -41,14 +41,14 @@ class Train(Command):
     data: str
     """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
     out: Path
-    """The run's folder."""
+    """Folder of the run."""
     model: Annotated[str | None, left_out("that of the weights", metavar="NAME")] = None
     """A name from `keras-se models`; not needed where the weights are a run's or one of timm's."""
     weights: Annotated[str | None, left_out("none", metavar="WEIGHTS")] = None
-    """What to start from: the folder of a run or its model.keras, a .weights.h5 or .safetensors file, imagenet, or
+    """Initial weights: the folder of a run or its model.keras, a .weights.h5 or .safetensors file, imagenet, or
     timm/NAME with or without @COMMIT. The weights bring the arguments of their model, and a run its image size."""
     recipe: Annotated[str | None, left_out("by the size of the images", metavar="PRESET")] = None
-    """The preset that the other options change: paper_resnet, paper_mobile, small_images, photographs, fine_tune or
+    """Preset that the other options change: paper_resnet, paper_mobile, small_images, photographs, fine_tune or
     digits. By default the size of the images decides between small_images and photographs; weights of ImageNet are
     fine-tuned."""
     strategy: str = "auto"
@@ -57,7 +57,7 @@ class Train(Command):
     epochs: Annotated[int | None, _OF_PRESET_INT] = None
     """Passes over the training images; the preset's warm-up and steps are scaled with it."""
     batch_size: Annotated[int | None, _OF_PRESET_INT] = None
-    """The global batch: images an update, over all devices. The learning rate follows it."""
+    """Global batch: images an update, over all devices. The learning rate follows it."""
     image_size: Annotated[int | None, _OF_PRESET_INT] = None
     """Height and width of the network's input, in pixels."""
     learning_rate: Annotated[float | None, _OF_PRESET_FLOAT] = None
@@ -67,7 +67,7 @@ class Train(Command):
     optimizer: Annotated[Literal["sgd", "adamw", "lamb", "rmsprop"] | None, _OPTIMIZERS] = None
     """sgd in every preset."""
     weight_decay: Annotated[float | None, _OF_PRESET_FLOAT] = None
-    """Of convolution and dense kernels: L2 with sgd and rmsprop, decoupled with adamw and lamb."""
+    """Decay of convolution and dense kernels: L2 with sgd and rmsprop, decoupled with adamw and lamb."""
     label_smoothing: Annotated[float | None, _OF_PRESET_FLOAT] = None
     """Share of the target spread over all classes."""
     augmentation: Annotated[str | None, _OF_PRESET_NAME] = None
@@ -77,15 +77,15 @@ class Train(Command):
     freeze: Annotated[Literal["none", "backbone"] | None, _FREEZE] = None
     """backbone, as fine_tune has it: train the classifier alone at first."""
     unfreeze_at: Annotated[float | None, _OF_PRESET_FLOAT] = None
-    """The share of the epochs after which all is trained."""
+    """Share of the epochs after which all is trained."""
     unfrozen_rate: Annotated[float | None, _OF_PRESET_FLOAT] = None
-    """The factor of the learning rate from then on."""
+    """Factor of the learning rate from then on."""
     binary: bool = False
     """Two classes by one output and a sigmoid."""
     set: tuple[str, ...] = ()
     """Arguments of the model, as r=8 placement=pre alpha=0.5; they are added to the preset's."""
     seed: int = 0
-    """The same seed gives the same weights on the same machine."""
+    """Seed of all random numbers: the same one gives the same weights on the same machine."""
     skip_corrupt: bool = False
     """Leave out the images that cannot be decoded, instead of stopping."""
     micro_batches: int = 1

@@ -1,1 +1,1 @@
-"""The layers, for any model: squeeze-and-excitation, grouped convolution, the input of images."""
+"""Layers for any model: squeeze-and-excitation, grouped convolution, the input of images."""

@@ -19,7 +19,7 @@ from keras_se.errors import InputError
 _SIDE = 8  # of the images that are sent through scaling layers
 _SCALING = (layers.Rescaling, layers.Normalization, layers.BatchNormalization)
 _SCALING_OPERATIONS = ("Add", "Cast", "Divide", "GetItem", "Multiply", "Negative", "Stack", "Subtract", "TrueDivide")
-"""Of keras.ops, by their class: `x / 255.0`, or `preprocess_input` in a network."""
+"""Operations of keras.ops, by their class: `x / 255.0`, or `preprocess_input` in a network."""
 _PASSING = ("CenterCrop", "Dropout", "GaussianDropout", "GaussianNoise", "Identity", "Resizing", "ZeroPadding2D")
 """Layers that leave the range of pixels as it is; so do those whose names begin with Random."""
 _USUAL_RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
@@ -58,7 +58,7 @@ class WantedPixels(NamedTuple):
     """Pixels that a network takes, and the part of it that tells."""
 
     fields: dict[str, Any]
-    """Of a `Preprocessing`, but for its height and width."""
+    """Fields of a `Preprocessing`, but for its height and width."""
     reason: str
 
 
@@ -151,7 +151,7 @@ def fields_for_range(low: float, high: float) -> dict[str, Any]:
 
 
 class _Beginning:
-    """The layers behind a model's input up to the first that computes something else, and what they do to a pixel."""
+    """Layers behind a model's input that scale pixels, up to the first that computes something else."""
 
     def __init__(self, model: keras.Model):
         self.scaling: list[str] = []
@@ -163,12 +163,12 @@ class _Beginning:
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """By what each channel is multiplied, and what is then added."""
+        """Factor that each channel is multiplied by, and the term that is then added."""
         black, white = self._images.mean((1, 2), dtype="float64")
         return white - black, black
 
     def before_scaling(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Of what the network takes behind these layers, what it takes before them: mean and std."""
+        """Return the mean and std for images before these layers, given those for images behind them."""
         if not self.scaling:
             return {}
         scale, offset = self.affine
@@ -180,7 +180,7 @@ class _Beginning:
         return self.usual_range()  # it was trained on another preprocessing than its weights'
 
     def usual_range(self) -> dict[str, Any]:
-        """The range of pixels that these layers bring nearest to a span of 2 around 0: their mean and std."""
+        """Return the mean and std of the range of pixels that these layers bring nearest to a span of 2 around 0."""
         scale, offset = (float(np.mean(values)) for values in self.affine)
         ranges = list(_USUAL_RANGES[:2])
         if scale > 0:

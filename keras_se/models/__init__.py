@@ -1,1 +1,1 @@
-"""The networks: a module of a table and one loop for each family, and the blocks that they share."""
+"""Networks: a module of a table and one loop for each family, and the blocks that they share."""

@@ -25,7 +25,7 @@ class Cifar(NamedTuple):
     """Multiplies the widths 16, 32, 64 of the stages."""
     bottleneck: bool = False
     preactivation: bool = False
-    """Whether normalisation and ReLU come before each convolution, and shortcuts that change the size are
+    """If true, normalisation and ReLU come before each convolution, and shortcuts that change the size are
     projections; else they come after, and these shortcuts skip positions and fill with zero channels."""
 
 

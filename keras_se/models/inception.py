@@ -20,13 +20,13 @@ class Inception(NamedTuple):
     """A line of figure 5. Filters; `(a, b)` is a 1x1 convolution with `a` before the 3x3 ones with `b`."""
 
     stage: int
-    one: int
-    """Of the 1x1 branch; 0 for no such branch."""
+    single: int
+    """Filters of the 1x1 branch; 0 for no such branch."""
     three: tuple[int, int]
     double: tuple[int, int]
     pool: str
     project: int
-    """Of the 1x1 convolution after the pool; 0 for the pool alone."""
+    """Filters of the 1x1 convolution after the pool; 0 for the pool alone."""
     stride: int = 1
 
 
@@ -65,8 +65,8 @@ def inception(row: tuple[Inception, ...], image: Tensor, *, se: SE, head: Head) 
 def _module(x, module, name) -> Tensor:
     stride = module.stride
     branches = []
-    if module.one:
-        branches.append(conv_bn(x, module.one, 1, f"{name}_one"))
+    if module.single:
+        branches.append(conv_bn(x, module.single, 1, f"{name}_single"))
     reduce, filters = module.three
     y = conv_bn(x, reduce, 1, f"{name}_three_1")
     branches.append(conv_bn(y, filters, 3, f"{name}_three_2", stride=stride))

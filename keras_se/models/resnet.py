@@ -35,9 +35,9 @@ class ResNet(NamedTuple):
     group_width: int = 64
     """Channels of each group of the 3x3 convolutions of stage 2; each stage doubles them."""
     filters: int = 256
-    """Of the bottlenecks' last convolutions in stage 2; each stage doubles them."""
+    """Filters of the bottlenecks' last convolutions in stage 2; each stage doubles them."""
     stride_in: str = "1x1"
-    """The convolution of a bottleneck that halves the resolution."""
+    """Convolution of a bottleneck that halves the resolution."""
     stem: tuple[Conv, ...] = STEM
     reduce: int = 1
     """Filters of a bottleneck's 3x3 convolution over those of its first 1x1."""

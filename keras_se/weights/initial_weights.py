@@ -13,7 +13,7 @@ import keras
 from keras_se.preprocessing import Preprocessing
 
 CLASSIFIER = "logits"
-"""The layer that a model for other classes has of its own."""
+"""Layer that a model for other classes has of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Weights:
     classes: int | None = None
     preprocessing: Preprocessing | None = None
     origin: Mapping[str, Any] | None = None
-    """For records: `weights`, with the hub's commit, and the file's `sha256`."""
+    """Source of the weights, for records: `weights`, with the hub's commit, and the file's `sha256`."""
 
     def load(self, model: keras.Model, row: tuple) -> None:
         """Put the weights into `model`, built from `row`."""

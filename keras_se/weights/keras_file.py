@@ -34,9 +34,9 @@ class KerasFile:
 
     path: Path
     shapes: Mapping[str, Shapes]
-    """The shapes of each layer's variables, by its name; a layer within a layer is `OUTER/INNER`."""
+    """Shapes of each layer's variables, by its name; a layer within a layer is `OUTER/INNER`."""
     input_layer: Mapping[str, Any]
-    """The configuration of the model's first layer; empty in a `.weights.h5` file."""
+    """Configuration of the model's first layer; empty in a `.weights.h5` file."""
 
 
 def read_keras_file(path: Path) -> KerasFile:

@@ -16,7 +16,7 @@ class Tensor(NamedTuple):
     variable: Any  # keras.Variable
     key: str
     axes: tuple[int, ...]
-    """Of our variable, in the order of theirs."""
+    """Axes of our variable, in the order of theirs."""
     ones: int = 0
     """Axes of size 1 that theirs has behind these."""
 

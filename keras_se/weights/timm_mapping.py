@@ -19,13 +19,13 @@ class Dialect(NamedTuple):
     """Names of the modules in the state dicts of one of timm's classes."""
 
     mark: str
-    """What only the keys of this dialect begin with."""
+    """Beginning that only the keys of this class have."""
     names: Callable[[Any], dict[str, str]]
     """A row of our family to our layers' names and the modules that they are there."""
     se: tuple[str, str]
     """SE's two layers, within the module."""
     head: tuple[str, ...]
-    """The modules behind the last feature map, of which the last is the classifier."""
+    """Modules behind the last feature map, of which the last is the classifier."""
 
 
 _STEMS = {  # by how many convolutions a stem has, in order: convolution and normalisation
@@ -150,9 +150,9 @@ class Published(NamedTuple):
 
     preprocessing: Preprocessing
     revision: str | None = None
-    """The commit to fetch; None takes the one that the repository is at."""
+    """Commit to fetch; None takes the one that the repository is at."""
     sha256: str | None = None
-    """Of `model.safetensors` in that commit; None takes the one that the hub gives for it."""
+    """Hash of `model.safetensors` in that commit; None takes the one that the hub gives for it."""
     top1: float | None = None
     """Correct first classes of ImageNet's validation images in %, as timm measured; None where it gives none."""
 
@@ -235,7 +235,7 @@ def best_weights(model: str) -> str:
 
 
 def usual_preprocessing(architecture: str) -> Preprocessing:
-    """That of the network's first published weights; of those that have none, timm's default."""
+    """Return the preprocessing of the network's first published weights; timm's default where it has none."""
     return next(
         (row.preprocessing for name, row in PUBLISHED.items() if architecture_of(name) == architecture), _BICUBIC
     )

@@ -1,1 +1,1 @@
-"""From folders and datasets to batches on each worker."""
+"""Folders and datasets in, batches on each worker out."""

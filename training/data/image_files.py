@@ -101,7 +101,7 @@ class ImageListing:
     """Contents of folders of images."""
 
     files: dict[Path, list[str]] = field(default_factory=dict)
-    """Of each folder that was asked for, in the order of their names."""
+    """Images of each folder that was asked for, in the order of their names."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Files that are no images, by the ending of their names."""
     repeated: list[str] = field(default_factory=list)

@@ -122,12 +122,12 @@ def evaluation_batches(
 
 
 def _target(label: tf.Tensor, classes: int) -> tf.Tensor:
-    """What a network of so many outputs should give for a class."""
+    """Return the output that a network of so many outputs should give for a class."""
     return tf.cast(label[None], tf.float32) if classes == 1 else tf.one_hot(label, classes)
 
 
 def balanced_weights(split: Split, classes: int) -> np.ndarray:
-    """The weight of an image of each class, so that all classes weigh alike and the mean image weighs 1."""
+    """Return the weight of an image of each class, so that all classes weigh alike and the mean image weighs 1."""
     counts = np.bincount(split.labels, minlength=classes)
     return (len(split) / (classes * np.maximum(counts, 1))).astype("float32")
 
@@ -202,7 +202,7 @@ def _normalise(image, preprocessing):
 
 
 def _shift(image, preprocessing, key):
-    """By up to an eighth of the side each way, over black."""
+    """Shift an image by up to an eighth of the side each way, over black."""
     reach = max(1, preprocessing.height // 8), max(1, preprocessing.width // 8)
     image = tf.pad(resize(image, preprocessing), [[reach[0]] * 2, [reach[1]] * 2, [0, 0]])
     return tf.image.stateless_random_crop(image, (preprocessing.height, preprocessing.width, 3), key)

@@ -45,7 +45,7 @@ class Source:
     corrupt: tuple[str, ...] = ()
     """Files that were left out because they could not be decoded."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """How many files were left out as no images, by the ending of their names."""
+    """Number of files left out as no images, by the ending of their names."""
 
 
 def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
@@ -69,7 +69,7 @@ def load_source(name: str, *, skip_corrupt: bool = False) -> Source:
 
 
 def is_source(name: str) -> bool:
-    """Whether `load_source` may know such images: a name of its own, or a folder that is there."""
+    """Tell whether `load_source` may know such images: a name of its own, or a folder that is there."""
     return name in _NAMED or Path(name).is_dir()
 
 

@@ -25,13 +25,13 @@ class Cluster:
     workers: tuple[str, ...]
     index: int
     source: str = field(compare=False)
-    """What named them: TF_CONFIG or SLURM."""
+    """Environment that named them: TF_CONFIG or SLURM."""
 
     def __str__(self):
         return f"worker {self.index} of {len(self.workers)}, by {self.source}: {', '.join(self.workers)}"
 
     def tf_config(self) -> str:
-        """As `tf.distribute` reads it from the environment."""
+        """Return the cluster as `tf.distribute` reads it from the environment."""
         task = {"type": "worker", "index": self.index}
         return json.dumps({"cluster": {"worker": list(self.workers)}, "task": task})
 

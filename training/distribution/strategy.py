@@ -20,7 +20,7 @@ class Devices:
     replicas: int
     """Copies of the model, each of which gets its share of the global batch."""
     scope: Callable[[], Any]
-    """The context in which the model is built and compiled."""
+    """Context in which the model is built and compiled."""
     strategy: tf.distribute.Strategy | None = None
     """None on other backends than TensorFlow."""
     worker: int = 0

@@ -1,1 +1,1 @@
-"""The folder of a run: its record, its checkpoints, and what may be deleted of it."""
+"""Folder of a run: its record, its checkpoints, and what may be deleted of it."""

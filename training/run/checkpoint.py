@@ -29,13 +29,13 @@ class Progress:
     step: int = 0
     """Updates done; the stream of images goes on after that many batches."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """What each finished epoch measured."""
+    """Figures of each finished epoch."""
     best: float = -1.0
-    """The best test accuracy of a finished epoch."""
+    """Best test accuracy of a finished epoch."""
     begun: dict[str, float] = field(default_factory=dict)
-    """What the updates of the epoch in progress measured, summed over them."""
+    """Figures of the epoch in progress, summed over its updates."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What the run that goes on must have too."""
+    """Settings that a run which goes on from here must have too."""
 
 
 class Checkpoints:

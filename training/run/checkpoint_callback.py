@@ -18,7 +18,7 @@ from keras_se.training.distribution.strategy import Devices
 from keras_se.training.run.checkpoint import Checkpoints, Progress, numbered, write_state
 
 TERMINATED = 128 + signal.SIGTERM
-"""The exit status after SIGTERM, as shells and Kubernetes know it: 143."""
+"""Exit status after SIGTERM, as shells and Kubernetes know it: 143."""
 TIMINGS = ("seconds", "images_per_second")
 """Columns of a history that no two runs have alike."""
 _ASK_EVERY = 10  # steps between the questions whether another worker has been told to stop
@@ -118,7 +118,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             self._leave()
 
     def _further(self) -> dict[str, float]:
-        """The learning rate of the epoch's last update, and how long the epoch took this process."""
+        """Return the learning rate of the epoch's last update, and how long the epoch took this process."""
         if self.learning_rate is None:
             return {}
         training = max(self._trained_at - self._begun_at, 1e-9)

@@ -13,14 +13,14 @@ from keras_se.preprocessing import RECORD
 
 MODEL = "model.keras"
 BEST = "best.safetensors"
-"""The weights of the best epoch so far, of an unfinished run."""
+"""Weights of the best epoch so far, of an unfinished run."""
 HISTORY = "history.csv"
 PICTURE = "report.png"
-"""The curves and the mistakes of a finished run, where matplotlib is installed."""
+"""Curves and mistakes of a finished run, where matplotlib is installed."""
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 LIST = "unfinished.json"
-"""The list of an unfinished run; that of a finished one is in its record, as `files`."""
+"""List of an unfinished run; that of a finished one is in its record, as `files`."""
 
 _FILES = (RECORD, MODEL, BEST, HISTORY, PICTURE)  # the record first: without its model it must not stand there
 _FOLDERS = (f"{TENSORBOARD}/train", f"{TENSORBOARD}/validation", TENSORBOARD, CHECKPOINTS)

@@ -46,7 +46,7 @@ class Run:
     history: dict[str, list[float]]
     folder: Path
     accuracy: float
-    """On the test images, with the weights of the best epoch."""
+    """Accuracy on the test images, with the weights of the best epoch."""
 
 
 def open_folder(recipe: Recipe, *, overwrite: bool, resume: bool) -> Path:
@@ -181,13 +181,13 @@ def settings(recipe: Recipe) -> dict[str, Any]:
         ) from None
 
 
-def check_same_recipe(held: dict[str, Any], given: dict[str, Any], folder: Path) -> None:
+def check_same_recipe(held: dict[str, Any], recorded: dict[str, Any], folder: Path) -> None:
     """Refuse to go on with a run that began with other settings.
 
     Raises:
         InputError: they differ, with the first name and both values.
     """
-    for name, value in given.items():
+    for name, value in recorded.items():
         if held.get(name) != value:
             raise InputError(
                 f"the run in {folder} has {name}={held.get(name)!r}; got {value!r}: go on with the same, or start anew "
@@ -196,7 +196,7 @@ def check_same_recipe(held: dict[str, Any], given: dict[str, Any], folder: Path)
 
 
 def by_name(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """The rows of a history as lists by the name of what was measured; times are no part of what was."""
+    """Return the rows of a history as lists by the name of what was measured; times are no part of it."""
     names = [name for name in rows[0] if name not in ("epoch", *TIMINGS)]
     return {name: [float(row[name]) for row in rows] for name in names}
 
