@@ -24,7 +24,7 @@ class Bench(Command):
     threads: tuple[int, ...] = (1,)
     """Numbers of threads, each measured."""
     batch: Annotated[int | None, left_out("as many as the file says", metavar="INT")] = None
-    """Images in one run; by default as many as the file says."""
+    """Images in one run."""
     runs: int = 50
     """Timed runs of each file."""
     against: Annotated[Path | None, left_out("none", metavar="PATH")] = None

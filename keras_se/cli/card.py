@@ -26,8 +26,8 @@ class Card(Command):
 
     folder: Positional[Path]
     """Folder as `report` takes it, whose figures are used where it has written them."""
-    license: Annotated[str | None, left_out("none", metavar="NAME")] = None
-    """Licence of the weights, as the Hub writes it: apache-2.0, mit, …; without one the card names none."""
+    license: Annotated[str | None, left_out("the card names none", metavar="NAME")] = None
+    """Licence of the weights, as the Hub writes it: apache-2.0, mit, …"""
     push: Annotated[str | None, left_out("not pushed", metavar="NAME/REPO")] = None
     """Repository of the Hub to push the card to, as NAME/REPO; the Hub's own login is used."""
 

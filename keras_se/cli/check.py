@@ -22,8 +22,10 @@ class Check(Command):
     """Path of a .keras file."""
     target: str = "phone_cpu"
     """Device, as in `export`."""
-    recipes: Annotated[tuple[str, ...] | None, left_out("those that export makes", metavar="NAME …")] = None
-    """Number formats, as in `export`; by default those that it makes for the target."""
+    recipes: Annotated[tuple[str, ...] | None, left_out("those that export makes for the target", metavar="NAME …")] = (
+        None
+    )
+    """Number formats, as in `export`."""
 
     def run(self) -> Rows:
         from keras_se.export.compatibility.checker import REFUSED, alike, check, missing_tool

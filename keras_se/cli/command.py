@@ -19,6 +19,16 @@ def left_out(value: str, *, metavar: str) -> Any:
     return arg(metavar=metavar, help_behavior_hint=f"(default: {value})")
 
 
+@dataclass(frozen=True)
+class Group:
+    """The group of the help that an option stands in, as metadata of its type."""
+
+    title: str
+
+
+_EVERY_COMMAND = Group("of every command")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command(ABC):
     """Options of every command."""
@@ -26,12 +36,15 @@ class Command(ABC):
     example: ClassVar[str] = ""
     """A command line that works, which stands at the end of the help."""
 
-    json: bool = False
+    usage: ClassVar[str] = ""
+    """The arguments of the usage line, where they are not the required ones in front of the options."""
+
+    json: Annotated[bool, _EVERY_COMMAND] = False
     """One JSON document on standard output, and nothing else there."""
-    imports: Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE")] = ()
+    imports: Annotated[UseAppendAction[tuple[str, ...]], arg(name="import", metavar="MODULE"), _EVERY_COMMAND] = ()
     """A module to import first, which registers a model's own layers with keras.saving.register_keras_serializable. It
     is found as `python -m MODULE` finds it; the option may be given several times."""
-    debug: bool = False
+    debug: Annotated[bool, _EVERY_COMMAND] = False
     """Show the trace of an error too."""
 
     @abstractmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from keras_se.cli.command import left_out
 from keras_se.cli.image_options import ImageOptions
@@ -28,7 +28,7 @@ class Diagnose(ImageOptions):
     that is written in another form than the float one, as those with hard swish are."""
     quantized_file: Positional[Path]
     """Quantized .tflite file that was made of it."""
-    data: str
+    data: Annotated[str, arg(metavar="SOURCE")]
     """Where the images come from, as in `train`; the test images are taken."""
     images: int = 50
     """Images to compare on."""

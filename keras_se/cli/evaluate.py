@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from keras_se.cli.classifiers import ClassifierOptions
 from keras_se.cli.command import left_out
@@ -23,7 +23,7 @@ class Evaluate(ClassifierOptions):
 
     model: Positional[Path]
     """Folder of a run, a .keras file, or a .tflite file."""
-    data: str
+    data: Annotated[str, arg(metavar="SOURCE")]
     """Where the images come from, as in `train`; their classes must be among the model's."""
     part: Literal["test", "train", "all"] = "test"
     """Part of the images: those that training tests on, those that it trains on, or all."""

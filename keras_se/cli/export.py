@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import Positional
 
-from keras_se.cli.command import left_out
+from keras_se.cli.command import Group, left_out
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from keras_se.export import Artifact
     from keras_se.export.precision_search import Search
     from keras_se.preprocessing import Origin
+
+
+_SEARCH = Group("of a search for the operations that need more bits")
+_SCORES = Group("of the target mediapipe")
 
 
 @dataclass(frozen=True)
@@ -29,24 +33,24 @@ class Export(ImageOptions):
     """Folder for the files."""
     data: Annotated[str | None, left_out("none", metavar="SOURCE")] = None
     """Where calibration images come from, as in `train`; static recipes need it."""
-    recipes: Annotated[tuple[str, ...] | None, left_out("the first five", metavar="NAME …")] = None
-    """Number formats: float32, float16, dynamic_wi8_afp32, static_wi8_ai8 and static_wi8_ai16 (these five by default,
-    but for what the target refuses), weight_only_wi8_afp32, static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32,
-    static_wi8_ai8_first_last_fp32."""
+    recipes: Annotated[
+        tuple[str, ...] | None, left_out("these first five, but for what the target refuses", metavar="NAME …")
+    ] = None
+    """Number formats: float32, float16, dynamic_wi8_afp32, static_wi8_ai8, static_wi8_ai16, weight_only_wi8_afp32,
+    static_wi8_ai8_se_ai16, static_wi8_ai8_se_fp32, static_wi8_ai8_first_last_fp32."""
     bias_correction: bool = False
     """Correct the biases of files with 8-bit weights for the shift that rounding gives each layer's mean output."""
-    search: bool = False
+    search: Annotated[bool, _SEARCH] = False
     """Make one file instead: int8, with as few operations in more bits as --max-drop asks for. Exit status 1 when not
     even all of them suffice; the best file is written all the same."""
-    max_drop: float = 0.5
+    max_drop: Annotated[float, _SEARCH] = 0.5
     """Percentage points of top-1 that a search may lose against the float file."""
-    higher_precision: Annotated[str | None, left_out("fp32; for tflite_micro ai16", metavar="NAME")] = None
-    """Format of the operations that a search takes out of int8, fp32 or ai16 (int16 activations); by default fp32,
-    and ai16 for tflite_micro."""
+    higher_precision: Annotated[str | None, left_out("fp32; for tflite_micro ai16", metavar="NAME"), _SEARCH] = None
+    """Format of the operations that a search takes out of int8: fp32, or ai16 (int16 activations)."""
     test_images: int = 1000
     """Test images that a search measures the loss on, and that scores are calibrated on."""
-    calibrate_scores: bool = False
-    """Fit the sigmoid that makes probabilities of the network's scores, which apps then show; for mediapipe."""
+    calibrate_scores: Annotated[bool, _SCORES] = False
+    """Fit the sigmoid that makes probabilities of the network's scores, which apps then show."""
     target: str = "phone_cpu"
     """Device, as phone_cpu, mediapipe, tflite_micro or ethos_u65_512; a wrong name lists all. It refuses the
     recipes that it cannot run."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from keras_se.cli.command import Command, left_out
+from keras_se.cli.command import Command, Group, left_out
 from keras_se.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from keras_se.preprocessing import Origin, Preprocessing
 
 
+_PIXELS = Group("how images become the network's input")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions(Command):
     """Options of how the images of a source become the network's input."""
 
-    input_range: Annotated[tuple[float, float] | None, left_out("the record's", metavar="LOW HIGH")] = None
-    """Least and greatest value that the network takes for a pixel, as 0 255 or -1 1; by default what the run's
-    record says, or the network's own layers, else 0 1."""
-    mean: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …")] = None
+    input_range: Annotated[
+        tuple[float, float] | None,
+        left_out("what the run's record says, or the network's own layers, else 0 1", metavar="LOW HIGH"),
+        _PIXELS,
+    ] = None
+    """Least and greatest value that the network takes for a pixel, as 0 255 or -1 1."""
+    mean: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …"), _PIXELS] = None
     """Or what is subtracted from pixels in 0..1: one number, or one each for red, green and blue."""
-    std: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …")] = None
+    std: Annotated[tuple[float, ...] | None, left_out("as --input-range", metavar="FLOAT …"), _PIXELS] = None
     """And what they are then divided by."""
-    skip_corrupt: bool = False
+    skip_corrupt: Annotated[bool, _PIXELS] = False
     """Leave out the images that cannot be decoded, instead of stopping."""
 
     def origin(self, model: "keras.Model", path: Path) -> "Origin":

@@ -16,6 +16,8 @@ class Launch(Command):
 
     example: ClassVar[str] = "keras-se launch --workers 2 -- train --model se_mobilenet --data photos/ --out run"
 
+    usage: ClassVar[str] = "[options] -- train --model …"
+
     command: Positional[tuple[str, ...]]
     """After --, the command: keras-se launch --workers 2 -- train --model …"""
     workers: int = 2

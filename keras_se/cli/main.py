@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import sys
-import textwrap
 import traceback
 from pathlib import Path
 from typing import Annotated, get_args
@@ -28,6 +27,7 @@ from keras_se.cli.command import Command
 from keras_se.cli.diagnose import Diagnose
 from keras_se.cli.evaluate import Evaluate
 from keras_se.cli.export import Export
+from keras_se.cli.help_text import command_help, program_help
 from keras_se.cli.launch import Launch
 from keras_se.cli.models import Models
 from keras_se.cli.parity import Parity
@@ -55,6 +55,10 @@ COMMANDS = (
     | Annotated[Card, subcommand("card")]
 )
 
+_COMMANDS: dict[str, type[Command]] = {
+    get_args(command)[1].name: get_args(command)[0] for command in get_args(COMMANDS)
+}
+
 UNFORESEEN, INTERRUPTED = 70, 130  # EX_SOFTWARE of sysexits.h; 128 and SIGINT, as shells say it
 
 
@@ -69,6 +73,9 @@ def run(arguments: list[str]) -> int:
             print("\n".join(f"{name} {version}" for name, version in installed_versions().items()))
             return 0
         _check_command(arguments)
+        if {"-h", "--help"} & set(itertools.takewhile(lambda word: word != "--", arguments)):
+            _print_help(arguments)
+            return 0
         command = _parse(arguments)
         # Whatever a library prints is not the document.
         with contextlib.redirect_stdout(sys.stderr if command.json else sys.stdout):
@@ -90,9 +97,9 @@ def _check_command(arguments: list[str]) -> None:
     Raises:
         InputError: the first word is none of them; the message names the nearest.
     """
-    names = [get_args(command)[1].name for command in get_args(COMMANDS)]
     word = next(iter(arguments), "-")
-    if not word.startswith("-") and word not in names:
+    if not word.startswith("-") and word not in _COMMANDS:
+        names = list(_COMMANDS)
         raise InputError(f"a command is one of {', '.join(names)}; got {word!r}{did_you_mean(word, names)}")
 
 
@@ -167,36 +174,26 @@ def _parse(arguments: list[str]) -> Command:
 
     Raises:
         InputError: the arguments are wrong, with the first paragraph of what the parser says.
-        SystemExit: help was asked for.
+        SystemExit: a script of shell completion was asked for.
     """
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(
-                COMMANDS,
-                prog="keras-se",
-                description="Squeeze-and-Excitation networks: trained, quantized, and proved on the engines of phones.",
-                args=arguments,
-                config=(FlagCreatePairsOff,),
-            )
-    except BrokenPipeError:  # of the help
-        _discard_standard_output()
-        raise SystemExit(0) from None
+            return tyro.cli(COMMANDS, prog="keras-se", args=arguments, config=(FlagCreatePairsOff,))
     except SystemExit as stop:
         if stop.code in (0, None):
-            _print_example(arguments)
             raise
-        raise InputError(f"{_first_words(printed.getvalue())}; see keras-se --help") from None
+        name = next((f" {word}" for word in arguments[:1] if word in _COMMANDS), "")
+        raise InputError(f"{_first_words(printed.getvalue())}; see keras-se{name} --help") from None
 
 
-def _print_example(arguments: list[str]) -> None:
-    """End the help of a command with its example."""
-    for command in get_args(COMMANDS):
-        kind, named = get_args(command)
-        if named.name in arguments[:1]:
-            print(
-                "\n".join(["example:", *textwrap.wrap(kind.example, 76, initial_indent="  ", subsequent_indent="    ")])
-            )
+def _print_help(arguments: list[str]) -> None:
+    """Print the help of the command that the arguments begin with, or of the program."""
+    named = [word for word in arguments[:1] if word in _COMMANDS]
+    try:
+        print(command_help(named[0], _COMMANDS[named[0]]) if named else program_help(_COMMANDS), flush=True)
+    except BrokenPipeError:  # its reader has gone, as `head` does
+        _discard_standard_output()
 
 
 def _first_words(box: str) -> str:

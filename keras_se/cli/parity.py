@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from keras_se.cli.command import left_out
 from keras_se.cli.image_options import ImageOptions
@@ -21,10 +21,12 @@ class Parity(ImageOptions):
     """Path of a .keras file."""
     files: Positional[tuple[Path, ...]]
     """Paths of .tflite files."""
-    data: str
+    data: Annotated[str, arg(metavar="SOURCE")]
     """Where the images come from, as in `train`; the test images are taken."""
-    engines: Annotated[tuple[str, ...] | None, left_out("litert, litert_reference, tflm", metavar="NAME …")] = None
-    """litert (XNNPACK), litert_reference, tflm (by default each of these that can run the file), openvino."""
+    engines: Annotated[
+        tuple[str, ...] | None, left_out("those of the first three that can run the file", metavar="NAME …")
+    ] = None
+    """litert (XNNPACK), litert_reference, tflm, openvino."""
     images: int = 200
     """Images to compare on."""
 

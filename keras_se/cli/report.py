@@ -30,8 +30,8 @@ class Report(Command):
 
     folder: Positional[Path]
     """A folder with a run, exported files, or both; they may be in folders of it."""
-    data: Annotated[str | None, left_out("as the run was trained", metavar="SOURCE")] = None
-    """Where the images come from, as in `train`; by default what the run was trained on."""
+    data: Annotated[str | None, left_out("what the run was trained on", metavar="SOURCE")] = None
+    """Where the images come from, as in `train`."""
     images: int = 200
     """Test images that files are compared on."""
 

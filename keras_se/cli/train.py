@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from keras_se.cli.command import Command, left_out
+from tyro.conf import arg
+
+from keras_se.cli.command import Command, Group, left_out
 from keras_se.cli.evaluate import summary_lines
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError, find_named
@@ -32,13 +34,18 @@ _OF_PRESET_INT = left_out("the preset's", metavar="INT")
 _OF_PRESET_FLOAT = left_out("the preset's", metavar="FLOAT")
 
 
+_PRESET = Group("values of the preset that are changed")
+_FINE_TUNING = Group("fine-tuning")
+_PLACE = Group("where and how it runs")
+
+
 @dataclass(frozen=True)
 class Train(Command):
     """Train a model into a run folder: model.keras, run.json, history.csv, report.png."""
 
     example: ClassVar[str] = "keras-se train --model se_resnet50 --weights imagenet --data photos/ --out run"
 
-    data: str
+    data: Annotated[str, arg(metavar="SOURCE")]
     """digits, fashion_mnist, mnist, cifar10, cifar100, or a folder of class folders."""
     out: Path
     """Folder of the run."""
@@ -46,57 +53,63 @@ class Train(Command):
     """A name from `keras-se models`; not needed where the weights are a run's or one of timm's."""
     weights: Annotated[str | None, left_out("none", metavar="WEIGHTS")] = None
     """Initial weights: the folder of a run or its model.keras, a .weights.h5 or .safetensors file, imagenet, or
-    timm/NAME with or without @COMMIT. The weights bring the arguments of their model, and a run its image size."""
-    recipe: Annotated[str | None, left_out("by the size of the images", metavar="PRESET")] = None
+    timm/NAME with or without @COMMIT; `keras-se models NAME` lists those of a network. The weights bring the arguments
+    of their model, and a run its image size."""
+    recipe: Annotated[
+        str | None,
+        left_out(
+            "small_images or photographs, by the size of the images; fine_tune with weights of ImageNet",
+            metavar="PRESET",
+        ),
+    ] = None
     """Preset that the other options change: paper_resnet, paper_mobile, small_images, photographs, fine_tune or
-    digits. By default the size of the images decides between small_images and photographs; weights of ImageNet are
-    fine-tuned."""
-    strategy: str = "auto"
-    """auto (every GPU), none (one device), mirrored (every GPU, or every logical CPU), multi_worker (the processes of
-    TF_CONFIG or of a SLURM step) or tpu."""
-    epochs: Annotated[int | None, _OF_PRESET_INT] = None
+    digits."""
+    epochs: Annotated[int | None, _OF_PRESET_INT, _PRESET] = None
     """Passes over the training images; the preset's warm-up and steps are scaled with it."""
-    batch_size: Annotated[int | None, _OF_PRESET_INT] = None
+    batch_size: Annotated[int | None, _OF_PRESET_INT, _PRESET] = None
     """Global batch: images an update, over all devices. The learning rate follows it."""
-    image_size: Annotated[int | None, _OF_PRESET_INT] = None
+    image_size: Annotated[int | None, _OF_PRESET_INT, _PRESET] = None
     """Height and width of the network's input, in pixels."""
-    learning_rate: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    learning_rate: Annotated[float | None, _OF_PRESET_FLOAT, _PRESET] = None
     """Peak, for 256 images of the global batch."""
-    warmup_epochs: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    warmup_epochs: Annotated[float | None, _OF_PRESET_FLOAT, _PRESET] = None
     """Epochs of linear rise of the learning rate; below `epochs`."""
-    optimizer: Annotated[Literal["sgd", "adamw", "lamb", "rmsprop"] | None, _OPTIMIZERS] = None
+    optimizer: Annotated[Literal["sgd", "adamw", "lamb", "rmsprop"] | None, _OPTIMIZERS, _PRESET] = None
     """sgd in every preset."""
-    weight_decay: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    weight_decay: Annotated[float | None, _OF_PRESET_FLOAT, _PRESET] = None
     """Decay of convolution and dense kernels: L2 with sgd and rmsprop, decoupled with adamw and lamb."""
-    label_smoothing: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    label_smoothing: Annotated[float | None, _OF_PRESET_FLOAT, _PRESET] = None
     """Share of the target spread over all classes."""
-    augmentation: Annotated[str | None, _OF_PRESET_NAME] = None
+    augmentation: Annotated[str | None, _OF_PRESET_NAME, _PRESET] = None
     """none, shift, shift_flip or resized_crop_flip."""
-    class_weights: Annotated[Literal["none", "balanced"] | None, _CLASS_WEIGHTS] = None
+    class_weights: Annotated[Literal["none", "balanced"] | None, _CLASS_WEIGHTS, _PRESET] = None
     """balanced: each class weighs as much in the loss as another, whatever its number of images."""
-    freeze: Annotated[Literal["none", "backbone"] | None, _FREEZE] = None
+    freeze: Annotated[Literal["none", "backbone"] | None, _FREEZE, _FINE_TUNING] = None
     """backbone, as fine_tune has it: train the classifier alone at first."""
-    unfreeze_at: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    unfreeze_at: Annotated[float | None, _OF_PRESET_FLOAT, _FINE_TUNING] = None
     """Share of the epochs after which all is trained."""
-    unfrozen_rate: Annotated[float | None, _OF_PRESET_FLOAT] = None
+    unfrozen_rate: Annotated[float | None, _OF_PRESET_FLOAT, _FINE_TUNING] = None
     """Factor of the learning rate from then on."""
     binary: bool = False
     """Two classes by one output and a sigmoid."""
-    set: tuple[str, ...] = ()
+    set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE …")] = ()
     """Arguments of the model, as r=8 placement=pre alpha=0.5; they are added to the preset's."""
     seed: int = 0
     """Seed of all random numbers: the same one gives the same weights on the same machine."""
-    skip_corrupt: bool = False
+    strategy: Annotated[str, _PLACE] = "auto"
+    """auto (every GPU), none (one device), mirrored (every GPU, or every logical CPU), multi_worker (the processes of
+    TF_CONFIG or of a SLURM step) or tpu."""
+    skip_corrupt: Annotated[bool, _PLACE] = False
     """Leave out the images that cannot be decoded, instead of stopping."""
-    micro_batches: int = 1
+    micro_batches: Annotated[int, _PLACE] = 1
     """Passes over a device's share of a batch, for one update: less memory."""
-    checkpoint_steps: int = 0
+    checkpoint_steps: Annotated[int, _PLACE] = 0
     """Updates between checkpoints; 0 for one at the end of each epoch only."""
-    resume: bool = False
+    resume: Annotated[bool, _PLACE] = False
     """Go on with the unfinished run that the folder holds; begin it if there is none."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, _PLACE] = False
     """Replace a run that the folder holds already."""
-    dry_run: bool = False
+    dry_run: Annotated[bool, _PLACE] = False
     """Write nothing; say what would happen: the images, the network, updates and learning rates, memory, and the time
     as three real updates tell it."""
 

@@ -212,12 +212,10 @@ def test_what_is_wrong_is_one_line(arguments, message, golden, tmp_path, capsys)
 def test_help_says_what_holds_and_ends_with_an_example_that_can_be_given(command, capsys, monkeypatch):
     kind, named = get_args(command)
     monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        main.run([named.name, "--help"])
+    assert main.run([named.name, "--help"]) == 0
     printed = capsys.readouterr().out
-    boxed = [line for line in printed.splitlines() if line[:1] in "╭│╰"]
-    assert max(map(len, boxed)) <= 80
-    assert "None" not in "\n".join(boxed)
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "None" not in printed
     _, *words = shlex.split(kind.example)
     assert isinstance(main._parse(words), kind)
     assert " ".join(printed.split("example:")[1].split()) == kind.example
