@@ -33,6 +33,11 @@ from keras_se.preprocessing import preprocessing_of as preprocessing_of
 from keras_se.preprocessing import save_record as save_record
 from keras_se.registry import create_model as create_model
 from keras_se.registry import list_models as list_models
+from keras_se.surgery.excitation import excitations as excitations
+from keras_se.surgery.folding import Folding as Folding
+from keras_se.surgery.folding import fold_constant as fold_constant
+from keras_se.surgery.insertion import insert as insert
+from keras_se.surgery.removal import remove as remove
 from keras_se.weights.timm_export import save_timm as save_timm
 from keras_se.weights.timm_mapping import list_weights as list_weights
 

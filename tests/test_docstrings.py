@@ -22,7 +22,18 @@ from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sources import load_source
 
 ROOMS = (keras_se, keras_se.export, keras_se.training)
-OF_RESULTS = ("Artifact", "Bench", "Diagnosis", "Evaluation", "Finding", "Parity", "Run", "ScoreCalibration", "Search")
+OF_RESULTS = (
+    "Artifact",
+    "Bench",
+    "Diagnosis",
+    "Evaluation",
+    "Finding",
+    "Folding",
+    "Parity",
+    "Run",
+    "ScoreCalibration",
+    "Search",
+)
 """Records that functions return; their fields are documented, and those functions' examples show them."""
 SLOW = ("compare", "export", "export_mixed_precision", "quantize_aware", "train")  # they convert or train
 

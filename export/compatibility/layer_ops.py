@@ -24,6 +24,7 @@ from keras_se.export.targets.base import (
     VECTORS,
     WIDE_POOL,
 )
+from keras_se.layers.gates import double_sigmoid
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
@@ -46,6 +47,7 @@ ACTIVATIONS: Mapping[Callable, Becomes] = {
     **dict.fromkeys((activations.hard_sigmoid, activations.silu, activations.tanh, activations.tanh_shrink), PLAIN),
     activations.hard_tanh: PLAIN,
     activations.softmax: PLAIN,  # of one vector
+    double_sigmoid: PLAIN,
     activations.celu: Becomes(("EXP", "MINIMUM", "RELU"), _RELU),
     activations.elu: Becomes(("ELU",), _RELU),
     activations.exponential: Becomes(("EXP",), _RELU),

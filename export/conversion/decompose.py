@@ -15,6 +15,7 @@ from keras import layers
 
 from keras_se.export.conversion.copies import copied, functional, is_known, reconfigured
 from keras_se.export.conversion.tensor_facts import Convolved, Tensor, TensorFacts
+from keras_se.layers.gates import double_sigmoid
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
@@ -105,6 +106,9 @@ class GraphRewriter:
         if function is functions.silu:
             gate = layers.Activation("sigmoid", dtype=self._dtype, name=f"{label}_sigmoid")(x)
             return layers.Multiply(dtype=self._dtype, name=name)([x, gate])
+        if function is double_sigmoid:
+            gate = layers.Activation("sigmoid", dtype=self._dtype, name=f"{label}_sigmoid")(x)
+            return self._affine(gate, np.array(2.0), np.array(0.0), name)
         if function is functions.hard_sigmoid:
             shifted = self._affine(x, np.array(1.0), np.array(3.0), f"{label}_shift")
             clipped = layers.ReLU(6, dtype=self._dtype, name=f"{label}_relu6")(shifted)
@@ -166,6 +170,8 @@ class GraphRewriter:
         return output
 
     def _squeeze_excite(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
+        if len(x.shape) != 4:
+            return copied(layer, x)[1]
         reduce, expand = f"{layer.name}_reduce", f"{layer.name}_expand"
         hidden = self._activated(self._reduced(layer, reduce, x), layer.reduce.activation, reduce)
         gate = self._activated(

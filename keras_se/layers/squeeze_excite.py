@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_se.layers.gates import GATES
+
 SQUEEZES = ("avg", "max", "none")
 
 
@@ -11,25 +13,27 @@ class SqueezeExcite(keras.layers.Layer):
     """Scale each channel by a gate computed from its spatial mean.
 
     `x * gate(W2 · activation(W1 · squeeze(x)))`: two 1x1 convolutions on a 1x1 feature map, so that the layer
-    converts to MEAN, CONV_2D, CONV_2D, the gate and MUL.
+    converts to MEAN, CONV_2D, CONV_2D, the gate and MUL. In signals and volumes the mean is over all their positions.
 
     Args:
         r: reduction ratio, channels / hidden units; an integer of at least 1.
         hidden: hidden units of the excitation; `max(1, channels // r)` when None.
-        squeeze: what each channel is reduced to over height and width: "avg", "max", or "none", which keeps every
+        squeeze: what each channel is reduced to over all positions: "avg", "max", or "none", which keeps every
             position and so gates each one by itself.
         activation: between the two dense layers; any Keras activation.
-        gate: what turns the excitation into a scale; any Keras activation.
+        gate: what turns the excitation into a scale; any Keras activation, or "double_sigmoid", `2 * sigmoid(x)`,
+            which an excitation of zero leaves at 1.
         use_bias: whether the two dense layers have biases.
         data_format: "channels_last" or "channels_first"; Keras's own setting when None.
         **kwargs: `name`, `dtype`, `trainable`, as of every Keras layer.
 
-    Input shape: `(batch, height, width, channels)`, or `(batch, channels, height, width)` with "channels_first";
-        floating point; height and width may be unknown.
+    Input shape: `(batch, height, width, channels)`, or `(batch, channels, height, width)` with "channels_first"; so
+        too with one position axis, as of signals, or three, as of volumes; floating point; all but the channels may be
+        unknown.
     Output shape: the input's, in the layer's compute dtype.
     Raises:
         ValueError: `r` or `hidden` is not an integer of at least 1, `squeeze` or an activation is unknown, or the
-            input has no rank of 4 or an unknown number of channels.
+            input has no rank of 3 to 5 or an unknown number of channels.
     Example:
         >>> feature_map = np.ones((2, 7, 7, 64), "float32")
         >>> tuple(keras_se.SqueezeExcite(r=8)(feature_map).shape)
@@ -63,8 +67,8 @@ class SqueezeExcite(keras.layers.Layer):
             raise ValueError(f"data_format must be channels_last or channels_first; got data_format={data_format!r}")
 
     def build(self, input_shape):
-        if len(input_shape) != 4:
-            raise ValueError(f"SqueezeExcite takes an input of rank 4; got the shape {tuple(input_shape)}")
+        if len(input_shape) not in (3, 4, 5):
+            raise ValueError(f"SqueezeExcite takes an input of rank 3 to 5; got the shape {tuple(input_shape)}")
         last = self.data_format == "channels_last"
         channels = input_shape[-1 if last else 1]
         if channels is None:
@@ -72,7 +76,7 @@ class SqueezeExcite(keras.layers.Layer):
                 f"SqueezeExcite must know its number of channels ({self.data_format}); "
                 f"got the shape {tuple(input_shape)}"
             )
-        self.spatial = (1, 2) if last else (2, 3)
+        self.spatial = tuple(range(1, len(input_shape) - 1) if last else range(2, len(input_shape)))
         hidden = self.hidden or max(1, channels // self.r)
         self.reduce = self._dense(hidden, self.activation, "reduce")
         self.expand = self._dense(channels, self.gate, "expand")
@@ -93,13 +97,21 @@ class SqueezeExcite(keras.layers.Layer):
         )
 
     def call(self, x):
-        return x * self._excite(self._squeeze(x))  # (batch, 1, 1, channels) broadcast over positions
+        return x * self.excite(x)
+
+    def excite(self, x):
+        """Return the gate of a feature map: `(batch, 1, 1, channels)`, or the map's shape with squeeze="none"."""
+        z = self._squeeze(x)
+        if self.data_format == "channels_last":
+            return self._excite(z)
+        z = ops.moveaxis(z, 1, -1)
+        return ops.moveaxis(self._excite(z), -1, 1)
 
     def _excite(self, z):
-        if self.data_format == "channels_last":
+        if len(z.shape) == 4:
             return self.expand(self.reduce(z))
-        z = ops.transpose(z, (0, 2, 3, 1))
-        return ops.transpose(self.expand(self.reduce(z)), (0, 3, 1, 2))
+        gate = self.expand(self.reduce(ops.reshape(z, (-1, 1, 1, z.shape[-1]))))  # each position an image of its own
+        return ops.reshape(gate, ops.shape(z))
 
     def _squeeze(self, x):
         if self.squeeze == "none":
@@ -134,6 +146,6 @@ def _activation(name, value):
     if value is None:  # which Keras takes for "linear"
         raise error
     try:
-        return keras.activations.get(value)
+        return GATES[value] if isinstance(value, str) and value in GATES else keras.activations.get(value)
     except ValueError:
         raise error from None

@@ -11,6 +11,7 @@ SQUEEZES = {
 
 ACTIVATIONS = {
     "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
+    "double_sigmoid": lambda v: 2 / (1 + np.exp(-v)),
     "hard_sigmoid": lambda v: np.clip(v + 3, 0, 6) / 6,
     "tanh": np.tanh,
     "relu": lambda v: np.maximum(v, 0),

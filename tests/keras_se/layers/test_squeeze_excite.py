@@ -30,6 +30,22 @@ def test_equals_the_formula(squeeze, gate, use_bias, data_format):
     np.testing.assert_allclose(y, excite(u, *weights, squeeze=squeeze, gate=gate), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("squeeze", SQUEEZES)
+@pytest.mark.parametrize("sizes", [(35,), (5, 7, 1), (1, 5, 7)])
+def test_signals_and_volumes_are_excited_as_the_image_of_their_positions(sizes, squeeze, data_format):
+    u = features(2, 5, 7, 32)
+    x = u.reshape(2, *sizes, 32)
+    x = x if data_format == "channels_last" else np.moveaxis(x, -1, 1)
+    layer = SqueezeExcite(8, squeeze=squeeze, data_format=data_format)
+    layer.build(x.shape)
+    weights = with_random_weights(layer, channels=32, hidden=4)
+    y = keras.ops.convert_to_numpy(layer(x))
+    y = y if data_format == "channels_last" else np.moveaxis(y, 1, -1)
+    # As above.
+    np.testing.assert_allclose(y.reshape(u.shape), excite(u, *weights, squeeze=squeeze), rtol=1e-5, atol=1e-5)
+
+
 def test_activation_sits_between_the_two_dense_layers():
     u = features(2, 3, 3, 16)
     layer = SqueezeExcite(4, activation="tanh")
@@ -206,8 +222,7 @@ def test_refuses_an_argument_with_the_rule_and_the_value(arguments, message):
 @pytest.mark.parametrize(
     ("shape", "data_format", "message"),
     [
-        ((None, 32), "channels_last", "SqueezeExcite takes an input of rank 4; got the shape (None, 32)"),
-        ((None, 8, 32), "channels_last", "SqueezeExcite takes an input of rank 4; got the shape (None, 8, 32)"),
+        ((None, 32), "channels_last", "SqueezeExcite takes an input of rank 3 to 5; got the shape (None, 32)"),
         (
             (None, 8, 8, None),
             "channels_last",

@@ -1,0 +1,218 @@
+"""SE put into networks: what they compute stays, what they are made of too, and what cannot be done is refused."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_se
+from keras_se import InputError, SqueezeExcite, insert, remove
+from keras_se.training import distributed
+
+LAYERS = keras.layers
+RELU = LAYERS.ReLU()
+NETWORKS = [
+    pytest.param("MobileNetV2", {"alpha": 0.35}, 32, "residual", 8, id="MobileNetV2"),
+    pytest.param("MobileNet", {"alpha": 0.25}, 32, "conv_pw_*_relu", 16, id="MobileNet"),
+    *(
+        pytest.param(name, {}, size, after, 16, marks=pytest.mark.slow, id=name)
+        for name, size, after in (
+            ("ResNet50", 32, "residual"),
+            ("ResNet50V2", 32, "residual"),
+            ("DenseNet121", 32, "conv*_block*_concat"),
+            ("EfficientNetV2B0", 32, "residual"),
+            ("ConvNeXtTiny", 32, "residual"),
+            ("InceptionV3", 75, "mixed[0-9]*"),
+            ("NASNetMobile", 32, "normal_concat_*"),
+            ("VGG16", 32, LAYERS.MaxPooling2D),
+            ("Xception", 71, "residual"),
+        )
+    ),
+]
+
+
+def randomise(model):
+    """Statistics and scales as of a trained network, so that each layer shows in the outputs."""
+    rng = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, LAYERS.BatchNormalization):
+            shape = layer.beta.shape
+            if layer.scale:
+                layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            layer.beta.assign(rng.normal(0, 0.2, shape))
+            layer.moving_mean.assign(rng.normal(0, 0.2, shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
+
+
+def two_inputs():
+    """A network that has at once what makes surgery hard."""
+    left, right, inner = (
+        keras.Input((8, 8, 3), name="left"),
+        keras.Input((8, 8, 3), name="right"),
+        keras.Input((8, 8, 8)),
+    )
+    branch = LAYERS.BatchNormalization(name="bn")(LAYERS.Conv2D(16, 3, padding="same", name="conv")(inner))
+    backbone = keras.Model(inner, LAYERS.Add()([branch, LAYERS.Conv2D(16, 1)(inner)]), name="backbone")
+    shared, relu = LAYERS.Conv2D(8, 3, padding="same", name="shared"), LAYERS.ReLU(name="relu")
+    x = LAYERS.Concatenate()([backbone(relu(shared(side))) for side in (left, right)])
+    x = keras.Sequential([keras.Input((8, 8, 32)), LAYERS.Conv2D(16, 1, name="inner"), LAYERS.ReLU()], name="head")(x)
+    x = LAYERS.Lambda(lambda value: 2 * value)(x) + 1.0
+    scores = LAYERS.Dense(3, name="scores")(LAYERS.GlobalAveragePooling2D()(x))
+    model = keras.Model({"left": left, "right": right}, {"map": x, "scores": scores}, name="two")
+    randomise(model)
+    backbone.get_layer("conv").trainable = False
+    model.get_layer("head").trainable = False
+    return model
+
+
+def state(model):
+    """Names, flags and weights."""
+    every = list(model._flatten_layers())
+    return [(layer.name, layer.trainable) for layer in every], [weight.tobytes() for weight in model.get_weights()]
+
+
+def small(**arguments):
+    image = keras.Input((16, 16, 3))
+    x = LAYERS.Conv2D(16, 3, 2, activation="relu", name="stem")(image)
+    x = LAYERS.Add(name="add")([x, LAYERS.Conv2D(16, 3, padding="same", name="branch")(x)])
+    model = keras.Model(
+        image, LAYERS.Dense(3, name="scores")(LAYERS.GlobalAveragePooling2D(name="pool")(x)), name="net"
+    )
+    return insert(model, **arguments) if arguments else model
+
+
+@pytest.mark.parametrize(("name", "arguments", "size", "after", "r"), NETWORKS)
+def test_identity_leaves_the_outputs_and_remove_gives_the_network_back(name, arguments, size, after, r):
+    plain = getattr(keras.applications, name)(
+        (size, size, 3), weights=None, classes=5, classifier_activation=None, **arguments
+    )
+    randomise(plain)
+    before, images = state(plain), np.random.default_rng(0).random((2, size, size, 3), "float32")
+    outputs = plain.predict_on_batch(images)
+    model = insert(plain, after=after, r=r, identity=True)
+    blocks = [layer for layer in model.layers if isinstance(layer, SqueezeExcite)]
+    assert len(blocks) >= 3
+    tolerance = 1e-6 * np.abs(outputs).max()
+    np.testing.assert_allclose(model.predict_on_batch(images), outputs, rtol=0, atol=tolerance)
+    for block in blocks:
+        block.expand.bias.assign(np.linspace(-1, 1, block.expand.filters))
+    assert np.abs(model.predict_on_batch(images) - outputs).max() > 1000 * tolerance  # the gates show in the outputs
+    assert state(plain) == before
+    assert state(remove(model)) == before
+
+
+def test_inputs_outputs_shared_layers_and_models_inside_stay():
+    plain = two_inputs()
+    rng = np.random.default_rng(0)
+    images = {side: rng.random((2, 8, 8, 3), "float32") for side in ("left", "right")}
+    outputs, before = plain.predict_on_batch(images), state(plain)
+    model = insert(plain, after=["shared", "relu", "backbone/bn", "inner", "backbone"], r=4, identity=True)
+    blocks = [layer.name for layer in model._flatten_layers() if isinstance(layer, SqueezeExcite)]
+    # One for both calls of a layer with weights, one for each call of a layer without.
+    assert sorted(blocks) == ["backbone_se", "bn_se", "inner_se", "relu_se", "relu_se_2", "shared_se"]
+    for name, values in model.predict_on_batch(images).items():
+        np.testing.assert_allclose(values, outputs[name], rtol=1e-6, atol=1e-6)
+    assert state(plain) == before
+    assert state(remove(model)) == before
+
+
+def test_residual_is_the_end_of_the_branch_and_not_the_shortcut():
+    model = small(after="residual")
+    assert [tensor._keras_history.operation.name for tensor in model.get_layer("add").input] == ["stem", "branch_se"]
+
+
+def test_the_first_step_from_identity_moves_each_block():
+    model = small(after="residual", identity=True)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    rng = np.random.default_rng(0)
+    model.fit(rng.random((8, 16, 16, 3)), rng.random((8, 3)), epochs=1, verbose=0)
+    assert np.abs(model.get_layer("branch_se").expand.kernel).max() > 0
+
+
+def test_a_sequential_model_stays_sequential():
+    plain = keras.Sequential([keras.Input((8, 8, 3)), LAYERS.Conv2D(16, 3, name="conv"), LAYERS.Flatten()])
+    model = insert(plain, after=LAYERS.Conv2D, squeeze="max", hidden=3)
+    assert isinstance(model, keras.Sequential)
+    assert [layer.name for layer in model.layers] == ["conv", "conv_se", plain.layers[-1].name]
+    assert model.layers[1].squeeze == "max"
+    assert model.layers[1].reduce.filters == 3
+
+
+def test_the_input_keeps_its_preprocessing():
+    plain = keras_se.create_model("se_mobilenet", input_shape=(32, 32, 3), classes=3, alpha=0.25)
+    again = insert(remove(plain), after="*_depthwise_conv", r=4)
+    assert keras_se.preprocessing_of(again) == keras_se.preprocessing_of(plain)
+
+
+def test_it_is_saved_and_loaded(tmp_path):
+    model = small(after="residual", identity=True)
+    model.get_layer("branch_se").expand.bias.assign(np.linspace(-1, 1, 16))
+    model.save(tmp_path / "net.keras")
+    images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
+    loaded = keras.models.load_model(tmp_path / "net.keras")
+    np.testing.assert_array_equal(loaded.predict_on_batch(images), model.predict_on_batch(images))
+
+
+def test_it_trains_under_a_strategy():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = distributed(small(after="residual", identity=True))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    rng = np.random.default_rng(0)
+    losses = model.fit(rng.random((8, 16, 16, 3)), rng.random((8, 3)), epochs=2, verbose=0).history["loss"]
+    assert losses[1] < losses[0]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="mine")
+        self.conv = LAYERS.Conv2D(16, 3, name="conv")
+
+    def call(self, images):
+        return self.conv(images)
+
+
+def test_a_subclassed_model_is_wrapped_as_the_message_says():
+    with pytest.raises(
+        InputError, match=r"mine, of the class Subclassed: give keras.Model\(image, model.call\(image\)"
+    ):
+        insert(Subclassed(), after="conv")
+    image = keras.Input((8, 8, 3))
+    assert insert(keras.Model(image, Subclassed().call(image)), after="conv").layers[-1].name == "conv_se"
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        (small, {"after": "brunch"}, "no layer of net has the name 'brunch'; near it are branch"),
+        (small, {"after": LAYERS.LSTM}, "no layer of net is a LSTM; it has Add, Conv2D, Dense, GlobalAveragePooling2D"),
+        (small, {"after": lambda layer: False}, "the function says True of none"),
+        (small, {"after": []}, "or a list of these; got "),
+        (small, {"after": "scores"}, r"the layer scores gives \(None, 3\): choose one before the pooling"),
+        (small, {"after": "stem", "r": 32}, "at least r=32 channels; the layer stem gives 16: lower r"),
+        (small, {"after": "stem", "r": 0}, "r must be an integer of at least 1; got r=0"),
+        (small, {"after": "stem", "squeeze": "mean"}, "squeeze must be one of avg, max, none"),
+        (small, {"after": "stem", "identity": True, "gate": "tanh"}, "takes gate='double_sigmoid'"),
+        (lambda: small(after="stem"), {"after": "stem"}, "SE stands at the layer stem already"),
+        (lambda: keras.Sequential([LAYERS.Dense(3)], name="new"), {"after": "x"}, "new was never: begin it with"),
+        (lambda: remove(small(after="stem")), {"after": ["residual", "brunch"]}, "net has the name 'brunch'"),
+        (lambda: keras.Sequential([keras.Input((4, 4, 8)), RELU], name="s"), {"after": "residual"}, "s has no Add of"),
+        (lambda: 3, {"after": "x"}, "insert takes a Keras model; got int"),
+    ],
+)  # fmt: skip
+def test_refusals_name_the_layer_and_the_remedy(model, arguments, message):
+    plain = model()
+    before = state(plain) if isinstance(plain, keras.Model) else None
+    with pytest.raises(InputError, match=message):
+        insert(plain, **arguments)
+    assert before is None or state(plain) == before
+
+
+@pytest.mark.parametrize("after", ["expanded_conv_depthwise", "expanded_conv_squeeze_excite_conv"])
+def test_se_of_keras_layers_is_found_there_already(after):
+    image = keras.Input((8, 8, 16))
+    x = LAYERS.DepthwiseConv2D(3, name="expanded_conv_depthwise")(image)
+    gate = LAYERS.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = LAYERS.Conv2D(16, 1, activation="sigmoid", name="expanded_conv_squeeze_excite_conv")(gate)
+    with pytest.raises(InputError, match=f"SE stands at the layer {after}"):
+        insert(keras.Model(image, LAYERS.Multiply()([gate, x])), after=after)
