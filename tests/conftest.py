@@ -57,39 +57,24 @@ def golden() -> Path:
 
 
 class _Files(dict):
-    """The committed files by recipe; the others are quantized from the float one when they are asked for."""
+    """Files by recipe; those that are not there are quantized from the float one when they are asked for."""
 
-    def __init__(self, others: Path):
-        super().__init__({recipe: GOLDEN / f"se_mobilenet.{recipe}.tflite" for recipe in ("float32", "static_wi8_ai8")})
-        self._others = others
+    def __init__(self, files: dict[str, Path], name: str, images: int, folder: Path):
+        super().__init__(files)
+        self._name, self._images, self._folder = name, images, folder
+        self._ranges: dict | None = None
 
     def __missing__(self, recipe: str) -> Path:
         float_file, preprocessing = TFLiteModel(self["float32"].read_bytes()), Preprocessing(32, 32)
-        images, _ = sample(load_source("digits").train, preprocessing, 200)  # as make_trained.py
-        ranges = calibrate(float_file, images, preprocessing.input_range)
-        quantized = quantize(float_file, RECIPES[recipe], ranges)
-        part = QuantizedModel(quantized, RECIPES[recipe], "se_mobilenet", preprocessing, None)
+        images, _ = sample(load_source("digits").train, preprocessing, self._images)
+        if self._ranges is None:
+            self._ranges = calibrate(float_file, images, preprocessing.input_range)
+        quantized = quantize(float_file, RECIPES[recipe], self._ranges)
+        part = QuantizedModel(quantized, RECIPES[recipe], self._name, preprocessing, None)
         made = build_artifact(
             part, TARGETS["phone_cpu"], source=None, calibration=calibration_record(images, "min_max")
         )
-        self[recipe] = write(made, self._others).path
-        return self[recipe]
-
-
-class _Exports(dict):
-    """A model's files by recipe, which are exported when they are asked for."""
-
-    def __init__(self, model: keras.Model, folder: Path, calibration: np.ndarray):
-        super().__init__()
-        self._model, self._folder, self._calibration = model, folder, calibration
-        self._export("float32", "static_wi8_ai8")
-
-    def _export(self, *recipes: str) -> None:
-        made = export(self._model, self._folder, recipes=recipes, calibration=self._calibration)
-        self.update((artifact.recipe, artifact.path) for artifact in made)
-
-    def __missing__(self, recipe: str) -> Path:
-        self._export(recipe)
+        self[recipe] = write(made, self._folder).path
         return self[recipe]
 
 
@@ -98,7 +83,9 @@ def trained(tmp_path_factory) -> Exported:
     """The trained network of golden/make_trained.py, an eighth as wide as SE-MobileNet, its files, and real digits."""
     model = keras.models.load_model(GOLDEN / "model.keras")
     images, _ = sample(load_source("digits").test, Preprocessing(32, 32), 100, seed=1)
-    return Exported(model, images, _Files(tmp_path_factory.mktemp("trained")))
+    committed = {recipe: GOLDEN / f"se_mobilenet.{recipe}.tflite" for recipe in ("float32", "static_wi8_ai8")}
+    files = _Files(committed, "se_mobilenet", 200, tmp_path_factory.mktemp("trained"))  # images as make_trained.py
+    return Exported(model, images, files)
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +101,9 @@ def wide(tmp_path_factory) -> Exported:
     preprocessing = Preprocessing(32, 32)
     images, labels = sample(source.train, preprocessing, 600)
     fit_classifier(model, images, labels)
-    files = _Exports(model, tmp_path_factory.mktemp("wide"), images[:50])
+    folder = tmp_path_factory.mktemp("wide")
+    [float_file] = export(model, folder, recipes=("float32",))
+    files = _Files({"float32": float_file.path}, "wide", 50, folder)
     tested, _ = sample(source.test, preprocessing, 48)
     return Exported(model, tested, files)
 

@@ -35,7 +35,8 @@ OF_RESULTS = (
     "Search",
 )
 """Records that functions return; their fields are documented, and those functions' examples show them."""
-SLOW = ("compare", "export", "export_mixed_precision", "quantize_aware", "train")  # they convert or train
+SLOW = ("compare", "compare_all", "evaluate", "export", "export_mixed_precision", "quantize_aware", "train")
+"""Names whose examples convert, train or test on all digits."""
 
 
 def _public() -> dict[str, object]:

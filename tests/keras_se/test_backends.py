@@ -19,10 +19,7 @@ LAYERS = {
     "relu_without_bias": {"gate": "relu", "use_bias": False, "r": 4},
     "channels_first": {"data_format": "channels_first", "r": 4},
 }
-MODELS = {
-    "se_resnet18": {},
-    "se_mobilenet": {"alpha": 0.25},
-}
+MODELS = {"se_mobilenet": {"alpha": 0.25}}
 
 ON_JAX = f"""
 import json, sys

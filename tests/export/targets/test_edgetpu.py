@@ -209,7 +209,7 @@ def test_every_rule_has_a_case():
 
 def test_the_trained_networks_int8_file_keeps_them_all(trained):
     assert lint(TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())) == []
-    for recipe in set(RECIPES) - {"static_wi8_ai8"}:
+    for recipe in ("float32", "dynamic_wi8_afp32", "static_wi8_ai16"):
         assert lint(TFLiteModel(trained.files[recipe].read_bytes())), recipe
 
 

@@ -1,5 +1,6 @@
 """The command `keras-se quickstart`, once: what it trains, writes and prints."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -9,15 +10,20 @@ import pytest
 from keras_se.cli import main
 from keras_se.export.quantization.recipes import DEFAULT_RECIPES
 from keras_se.export.tflite.model import TFLiteModel
+from keras_se.training import PRESETS
+
+EPOCHS = 5
+"""A fourth of the training: what is written and printed is the same."""
 
 
-@pytest.fixture(scope="module")
-def quickstart(tmp_path_factory) -> tuple[Path, dict]:
+@pytest.fixture(scope="module", params=[EPOCHS, pytest.param(PRESETS["digits"].epochs, marks=pytest.mark.slow)])
+def quickstart(request, tmp_path_factory) -> tuple[Path, dict]:
     """The quickstart's folder and its JSON document."""
     folder = tmp_path_factory.mktemp("quickstart") / "out"
     printed = folder.with_name("document.json")
     with pytest.MonkeyPatch.context() as patch, printed.open("w") as stdout:
         patch.setattr("sys.stdout", stdout)
+        patch.setitem(PRESETS, "digits", dataclasses.replace(PRESETS["digits"], epochs=request.param))
         status = main.run(["quickstart", "--out", str(folder), "--json"])
     assert status == 0
     return folder, json.loads(printed.read_text())
@@ -25,12 +31,11 @@ def quickstart(tmp_path_factory) -> tuple[Path, dict]:
 
 def test_its_network_has_learned_and_every_file_passes(quickstart):
     folder, document = quickstart
-    assert document["float_accuracy"] > 0.9  # 0.97 to 0.99 with the seeds that were tried
-    assert {(one["recipe"], one["verdict"]) for one in document["artifacts"]} == {
-        (name, "pass") for name in DEFAULT_RECIPES
-    }
+    assert document["float_accuracy"] > 0.9  # 0.97 to 0.99 after 20 epochs with the seeds that were tried
+    verdicts = {(artifact["recipe"], artifact["verdict"]) for artifact in document["artifacts"]}
+    assert verdicts == {(name, "pass") for name in DEFAULT_RECIPES}
     report = (folder / "report.md").read_text()
-    assert all(Path(one["path"]).name in report for one in document["artifacts"])
+    assert all(Path(artifact["path"]).name in report for artifact in document["artifacts"])
 
 
 def test_a_manifest_tells_what_the_file_is(quickstart):

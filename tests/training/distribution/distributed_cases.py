@@ -1,4 +1,4 @@
-"""Trains tiny networks under a strategy and writes what came of it: `python distributed_cases.py MODE FILE.npz`.
+"""Trains tiny networks under a strategy and writes the results: `python distributed_cases.py MODE FILE.npz [CASE…]`.
 
 MODE is `one`, plain Keras on one device; `mirrored`, two logical CPUs; or `worker`, one of two processes, whose
 cluster is in TF_CONFIG. Devices are divided and clusters joined at a process's start, so each mode has its own.
@@ -14,7 +14,7 @@ import keras_se
 from keras_se.export import quantize_aware
 from keras_se.training import distributed
 
-MODE, OUT = sys.argv[1:]
+MODE, OUT, *CHOSEN = sys.argv[1:]
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 6, 6, 2)).astype("float32")
 Y = RNG.normal(size=(24, 3)).astype("float32")
@@ -227,5 +227,5 @@ def refusal(call):
 
 
 CASES = {name.removeprefix("case_"): case for name, case in globals().items() if name.startswith("case_")}
-found = {f"{name}/{key}": value for name, case in CASES.items() for key, value in case().items()}
-np.savez(OUT, **found)
+results = {f"{name}/{key}": value for name in CHOSEN or CASES for key, value in CASES[name]().items()}
+np.savez(OUT, **results)

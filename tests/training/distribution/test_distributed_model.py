@@ -1,6 +1,7 @@
 """`distributed(model)` on two logical CPUs and in two processes against plain Keras on one device.
 
-Each mode trains in a process of its own, `distributed_cases.py`, at a deadline.
+Each mode trains in a process of its own, `distributed_cases.py`, at a deadline. Two logical CPUs compute every case
+each time; two processes compute a few, and the others in the slow tier.
 """
 
 import inspect
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_se.training.distribution.cluster import TF_CONFIG
 from keras_se.training.distribution.local_launcher import local_clusters
 from keras_se.training.distribution.model import PRIVATE, PRIVATE_ATTRIBUTES, distributed
 from keras_se.training.distribution.replica_seeds import _ReplicaSeeds
@@ -41,24 +43,66 @@ SAME_AS_ONE_DEVICE = (
 )
 
 
-def start(mode, out, **environment):
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, mode, out],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+CASES = (*SAME_AS_ONE_DEVICE, "local_norm", "overflow", "compiled_passes", "plain_passes", "random_layers", "refusals")
+OF_WORKERS = ("synchronized_norm", "global_clipnorm", "refusals")
+"""Cases that two processes compute each time: means over replicas in the pass, of gradients, and an error on both."""
+
+
+def modes(case):
+    """Parameters of a test that holds a case in each mode."""
+    return [pytest.param(mode, marks=[pytest.mark.slow] * is_slow(mode, case)) for mode in MODES]
+
+
+def is_slow(mode, case):
+    return mode.startswith("worker") and case not in OF_WORKERS
+
+
+SAME = [
+    pytest.param(case, mode, marks=[pytest.mark.slow] * is_slow(mode, case))
+    for case in SAME_AS_ONE_DEVICE
+    for mode in MODES
+]
+
+
+class Computed:
+    """The results of each mode's process: `computed(mode, case)` is `{name: array}`."""
+
+    def __init__(self, folder):
+        self._folder, self._files = folder, {}
+
+    def __call__(self, mode, case):
+        worker = mode.startswith("worker")
+        cases = None if not worker else "few" if case in OF_WORKERS else "others"
+        if (mode, cases) not in self._files:
+            self._run(worker, cases)
+        arrays, start = self._files[mode, cases], f"{case}/"
+        return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+
+    def _run(self, workers, cases):
+        """Start the processes of all modes that are compared with each other, and wait for them."""
+        if workers:
+            chosen = OF_WORKERS if cases == "few" else [*set(CASES) - set(OF_WORKERS)]
+            environments = {f"worker{cluster.index}": {TF_CONFIG: cluster.tf_config()} for cluster in local_clusters(2)}
+        else:
+            chosen, environments = (), {"one": {}, "mirrored": {}}
+        files = {mode: self._folder / f"{mode}-{cases}.npz" for mode in environments}
+        processes = {
+            mode: subprocess.Popen(
+                [sys.executable, SCRIPT, "worker" if workers else mode, files[mode], *sorted(chosen)],
+                env={**os.environ, **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for mode, environment in environments.items()
+        }
+        finish(processes)
+        self._files |= {(mode, cases): dict(np.load(file)) for mode, file in files.items()}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What each mode's process found: `{mode: {case/name: array}}`."""
-    folder = tmp_path_factory.mktemp("modes")
-    finish({mode: start(mode, folder / f"{mode}.npz") for mode in ("one", "mirrored")})
-    workers = {f"worker{cluster.index}": cluster.tf_config() for cluster in local_clusters(2)}
-    finish({mode: start("worker", folder / f"{mode}.npz", TF_CONFIG=config) for mode, config in workers.items()})
-    return {mode: dict(np.load(folder / f"{mode}.npz")) for mode in ("one", *MODES)}
+def computed(tmp_path_factory):
+    return Computed(tmp_path_factory.mktemp("modes"))
 
 
 def finish(processes):
@@ -71,86 +115,89 @@ def finish(processes):
         assert process.returncode == 0, printed[mode]
 
 
-def of_case(found, case):
-    return {name: value for name, value in found.items() if name.startswith(f"{case}/")}
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("case", SAME_AS_ONE_DEVICE)
-def test_is_what_one_device_computes(found, mode, case):
-    expected, computed = of_case(found["one"], case), of_case(found[mode], case)
-    assert expected.keys() == computed.keys()
+@pytest.mark.parametrize(("case", "mode"), SAME)
+def test_is_what_one_device_computes(computed, mode, case):
+    expected, arrays = computed("one", case), computed(mode, case)
+    assert expected.keys() == arrays.keys()
     assert expected
     for name, value in expected.items():
-        np.testing.assert_allclose(computed[name], value, rtol=0, atol=SAME_WEIGHTS, err_msg=name)
+        np.testing.assert_allclose(arrays[name], value, rtol=0, atol=SAME_WEIGHTS, err_msg=name)
 
 
-@pytest.mark.parametrize("case", [*SAME_AS_ONE_DEVICE, "overflow", "compiled_passes", "plain_passes"])
-def test_workers_are_the_same_bit_for_bit(found, case):
-    for name, value in of_case(found["worker0"], case).items():
-        np.testing.assert_array_equal(value, found["worker1"][name], err_msg=name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * is_slow("worker0", case))
+        for case in (*SAME_AS_ONE_DEVICE, "overflow", "compiled_passes", "plain_passes")
+    ],
+)
+def test_workers_are_the_same_bit_for_bit(computed, case):
+    arrays, others = (computed(worker, case) for worker in ("worker0", "worker1"))
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(value, others[name], err_msg=name)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_updates_are_counted_once_for_all_replicas(found, mode):
-    assert found[mode]["schedule/iterations"] == 3
+@pytest.mark.parametrize("mode", modes("schedule"))
+def test_updates_are_counted_once_for_all_replicas(computed, mode):
+    assert computed(mode, "schedule")["iterations"] == 3
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_local_statistics_are_averaged(found, mode):
+@pytest.mark.parametrize("mode", modes("local_norm"))
+def test_local_statistics_are_averaged(computed, mode):
     """The network begins with the normalisation, so that NumPy knows what each replica saw: a half of each batch."""
     images = inputs().reshape(3, 2, 4, 6, 6, 2).astype(float)  # updates, replicas, images
     mean, variance = np.zeros(2), np.ones(2)
     for update in images:
         mean = 0.5 * mean + 0.5 * update.mean((1, 2, 3)).mean(0)
         variance = 0.5 * variance + 0.5 * update.var((1, 2, 3)).mean(0)
+    arrays = computed(mode, "local_norm")
     for replica in (0, 1) if mode == "mirrored" else (0,):
-        np.testing.assert_allclose(found[mode][f"local_norm/mean{replica}"], mean, atol=SAME_WEIGHTS)
-        np.testing.assert_allclose(found[mode][f"local_norm/variance{replica}"], variance, atol=SAME_WEIGHTS)
+        np.testing.assert_allclose(arrays[f"mean{replica}"], mean, atol=SAME_WEIGHTS)
+        np.testing.assert_allclose(arrays[f"variance{replica}"], variance, atol=SAME_WEIGHTS)
 
 
 def inputs():
     return np.random.default_rng(0).normal(size=(24, 6, 6, 2)).astype("float32")
 
 
-def test_replicas_are_the_same_bit_for_bit(found):
+def test_replicas_are_the_same_bit_for_bit(computed):
+    arrays = computed("mirrored", "local_norm")
     for name in ("mean", "variance", "kernel"):
-        one, two = (found["mirrored"][f"local_norm/{name}{replica}"] for replica in range(2))
-        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(arrays[f"{name}0"], arrays[f"{name}1"])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_overflow_on_one_replica_leaves_out_the_update_on_all(found, mode):
-    expected, computed = of_case(found["one"], "overflow"), of_case(found[mode], "overflow")
-    for name, value in expected.items():
-        assert np.isfinite(computed[name]).all()
-        np.testing.assert_allclose(computed[name], value, rtol=0, atol=SAME_WEIGHTS_FLOAT16, err_msg=name)
-    assert computed["overflow/iterations"] == 2
-    assert computed["overflow/scale"] == 2.0**14  # halved from 2^15
+@pytest.mark.parametrize("mode", modes("overflow"))
+def test_an_overflow_on_one_replica_leaves_out_the_update_on_all(computed, mode):
+    arrays = computed(mode, "overflow")
+    for name, value in computed("one", "overflow").items():
+        assert np.isfinite(arrays[name]).all()
+        np.testing.assert_allclose(arrays[name], value, rtol=0, atol=SAME_WEIGHTS_FLOAT16, err_msg=name)
+    assert arrays["iterations"] == 2
+    assert arrays["scale"] == 2.0**14  # halved from 2^15
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_compiled_passes_are_the_plain_ones(found, mode):
+@pytest.mark.parametrize("mode", modes("plain_passes"))
+def test_compiled_passes_are_the_plain_ones(computed, mode):
     """XLA sums in another order."""
-    plain, compiled = (of_case(found[mode], case) for case in ("plain_passes", "compiled_passes"))
+    plain, compiled = (computed(mode, case) for case in ("plain_passes", "compiled_passes"))
     for one, two in zip(plain.values(), compiled.values(), strict=True):
         np.testing.assert_allclose(one, two, rtol=0, atol=SAME_WEIGHTS)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_replicas_draw_other_numbers_the_first_its_own(found, mode):
+@pytest.mark.parametrize("mode", modes("random_layers"))
+def test_replicas_draw_other_numbers_the_first_its_own(computed, mode):
     """Each replica's are two rows of what dropout leaves of ones."""
+    alone, arrays = computed("one", "random_layers"), computed(mode, "random_layers")
     for draw in ("first", "second"):
-        one, both = found["one"][f"random_layers/{draw}"], found[mode][f"random_layers/{draw}"]
+        one, both = alone[draw], arrays[draw]
         np.testing.assert_array_equal(both[:2], one)
         # Independent: of 128 positions about half are kept on one and not on the other.
         assert 35 < np.sum((both[:2] > 0) != (both[2:] > 0)) < 93
-    assert (found[mode]["random_layers/first"] != found[mode]["random_layers/second"]).any()
+    assert (arrays["first"] != arrays["second"]).any()
 
 
-def test_misuse_is_refused_with_the_remedy(found):
-    said = {name.partition("/")[2]: str(value) for name, value in of_case(found["mirrored"], "refusals").items()}
-    assert said == {
+def test_misuse_is_refused_with_the_remedy(computed):
+    assert {name: str(value) for name, value in computed("mirrored", "refusals").items()} == {
         "compiled_outside": "compile must be called inside the scope of the model's strategy, or its schedules count "
         "every replica; call it in `with strategy.scope():`",
         "built_outside": "the model must be built inside the scope of the strategy it is distributed with; 'outside' "
@@ -172,8 +219,8 @@ def test_misuse_is_refused_with_the_remedy(found):
 
 
 @pytest.mark.parametrize("worker", ["worker0", "worker1"])
-def test_both_workers_refuse_a_last_batch_that_is_too_small(found, worker):
-    said = str(found[worker]["refusals/small_last_batch"])
+def test_both_workers_refuse_a_last_batch_that_is_too_small(computed, worker):
+    said = str(computed(worker, "refusals")["small_last_batch"])
     assert said.startswith("a batch must have an image for each of the 2 replicas; got one of 1")
 
 
