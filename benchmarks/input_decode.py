@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _written(folder: Path, side: int, ending: str, number: int) -> list[str]:
-    """Files of smooth noise with a little fine noise, which compress as photographs do."""
+    """Write files of smooth noise with a little fine noise, which compress as photographs do."""
     rng = np.random.default_rng(0)
     paths = []
     for index in range(number):
@@ -74,7 +74,7 @@ READERS = {"own": input_pipeline.read_pixels, "pillow": by_pillow, "tensorflow":
 
 
 def _times(paths: list[str], size: int, augmentation: str, rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each round by each reader, in turn."""
+    """Return the seconds of each round by each reader, in turn."""
     split, preprocessing = Split(np.array(paths), np.zeros(len(paths), "int32")), Preprocessing(size, size)
     streams = {}
     for name, reader in READERS.items():

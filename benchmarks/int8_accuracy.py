@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def stretch_channels(model: keras.Model, factor: float) -> int:
-    """Make a channel of each ReLU that only a convolution reads `factor` times as large; how many there are.
+    """Make a channel of each ReLU that only a convolution reads `factor` times as large; return how many there are.
 
     The model computes what it did, to the bit if `factor` is a power of two: the convolution's weights for that channel
     are divided by it, as a ReLU of `factor * x` is `factor` times that of `x`. But all channels share the steps of one
@@ -103,7 +103,7 @@ def _files(
     searched: tuple[np.ndarray, np.ndarray],
     folder: Path,
 ) -> Iterator[tuple[str, Path]]:
-    """Each format's name and file, the float one first."""
+    """Yield each format's name and file, the float one first."""
 
     def exported(of: keras.Model, recipe: str, method: str = "min_max") -> Path:
         arguments = {"calibration": calibration, "calibration_method": method, "preprocessing": preprocessing}
@@ -121,7 +121,10 @@ def _files(
         further: dict[str, Any] = {"images": images, "labels": labels, "preprocessing": preprocessing}
         further["max_drop"] = options.max_drop
         artifact, search = export_mixed_precision(model, folder, calibration=calibration, **further)
-        yield f"search, {len(search.lifted)} lifted, {search.drop:.2f} lost on its own images", artifact.path
+        yield (
+            f"search, {len(search.ops_in_higher_precision)} not in int8, {search.drop:.2f} lost on its own images",
+            artifact.path,
+        )
     steps = round(options.epochs * len(source.train) / BATCH)
     for how in options.training.split(",") if steps else ():
         batches = training_batches(

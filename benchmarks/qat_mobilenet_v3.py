@@ -81,7 +81,7 @@ def trained(images: np.ndarray, labels: np.ndarray, epochs: int) -> keras.Model:
 
 
 def _rows(model, train, images, options) -> Iterator[tuple[str, np.ndarray]]:
-    """Each network's name and the classes that it gives."""
+    """Yield each network's name and the classes that it gives."""
     calibration = train[0][:500]
     yield "float", _classes(model, images)
     yield "post-training int8", _int8_classes(model, images, calibration)

@@ -73,7 +73,7 @@ def prune(network, sparsity):
 
 
 def convert(network, shape, optimizations):
-    """A float .tflite file of one image."""
+    """Convert to a float .tflite file of one image."""
 
     @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32)])
     def infer(image):
@@ -98,7 +98,7 @@ class Runner:
         self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], image)
 
     def run(self):
-        """Seconds of one inference."""
+        """Return the seconds of one inference."""
         start = time.perf_counter()
         self._interpreter.invoke()
         return time.perf_counter() - start

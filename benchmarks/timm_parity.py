@@ -1,4 +1,4 @@
-"""Our networks against timm's, whole, on photographs: the same weights, the same pixels, the logits compared.
+"""Logits of our networks against those of timm's, on photographs, with the same weights and pixels.
 
 In an environment with torch and timm 1.0.31, for one network or more of timm's (none named: all that we read):
 

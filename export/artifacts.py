@@ -33,35 +33,35 @@ class BuiltArtifact(NamedTuple):
 
     of: QuantizedModel
     target: str
-    product: Deliverable
+    deliverable: Deliverable
     manifest: dict[str, Any]
 
 
-def build_artifact(content: QuantizedModel, target: Target, *, source, calibration, **further) -> BuiltArtifact:
+def build_artifact(quantized: QuantizedModel, target: Target, *, source, calibration, **further) -> BuiltArtifact:
     """Package a quantized file for its target and write its manifest; `further` are fields of that.
 
     Raises:
         InputError: the target's tool is missing, or it refuses the file.
     """
-    product = target.package_for_target(content)
+    deliverable = target.package_for_target(quantized)
     manifest = {
-        "model": content.name,
+        "model": quantized.name,
         "model_sha256": source,
-        "recipe": content.recipe.name,
+        "recipe": quantized.recipe.name,
         "target": target.name,
-        "preprocessing": content.preprocessing.to_dict(),
-        "input_range": content.preprocessing.input_range,
+        "preprocessing": quantized.preprocessing.to_dict(),
+        "input_range": quantized.preprocessing.input_range,
         "calibration": calibration,
-        "bytes": len(product.file.content),
-        "sha256": hashlib.sha256(product.file.content).hexdigest(),
-        "operations": product.file.operation_counts,
-        "dtypes": product.file.dtype_counts,
-        "xnnpack_partitions": xnnpack_partitions(content.file) if target.xnnpack else None,
+        "bytes": len(deliverable.file.content),
+        "sha256": hashlib.sha256(deliverable.file.content).hexdigest(),
+        "operations": deliverable.file.operation_counts,
+        "dtypes": deliverable.file.dtype_counts,
+        "xnnpack_partitions": xnnpack_partitions(quantized.file) if target.xnnpack else None,
         "versions": installed_versions(),
         **further,
-        **product.manifest,
+        **deliverable.manifest,
     }
-    return BuiltArtifact(content, target.name, product, manifest)
+    return BuiltArtifact(quantized, target.name, deliverable, manifest)
 
 
 def write(built: BuiltArtifact, folder: Path) -> Artifact:
@@ -83,13 +83,13 @@ def write_all(built: Sequence[BuiltArtifact], folder: Path) -> list[Artifact]:
     artifacts = []
     for part in built:
         stem = f"{part.of.name}.{part.of.recipe.name}"
-        further = sorted(f"{stem}{suffix}" for suffix in part.product.files)
+        further = sorted(f"{stem}{suffix}" for suffix in part.deliverable.files)
         check_replaceable(folder, stem, further)
         path = folder / f"{stem}.tflite"
         manifest = {**part.manifest, "files": further}
         contents[_manifest(path)] = json_bytes(manifest)  # first: what a killed process has written is listed
-        contents |= {folder / f"{stem}{suffix}": content for suffix, content in part.product.files.items()}
-        contents[path] = part.product.file.content
+        contents |= {folder / f"{stem}{suffix}": content for suffix, content in part.deliverable.files.items()}
+        contents[path] = part.deliverable.file.content
         artifacts.append(Artifact(path, part.of.recipe.name, part.target, manifest))
     write_together(contents)
     return artifacts

@@ -38,7 +38,7 @@ def export_mixed_precision(
     The file is written also when the bound was not reached; `Search.reached` and the manifest tell.
 
     Args:
-        higher_precision: what operations are lifted to; None for the target's own choice.
+        higher_precision: format of the operations that are not int8; None for the target's own choice.
         model_or_path, out, calibration, target, calibration_method, preprocessing: as for `export`.
         images, labels, max_drop: as for `search`.
     Returns:
@@ -52,6 +52,7 @@ def export_mixed_precision(
         ... )
         >>> artifact.path.name, result.reached
         ('se_mobilenet.static_wi8_ai8_mixed.tflite', True)
+    Source: Agresti and Min 2005, for the interval of the loss (`keras_se.export.evaluation.paired_interval`).
     """
     device = find_target(target, [RECIPES["static_wi8_ai8"]])
     higher_precision = higher_precision or device.higher_precision

@@ -31,7 +31,7 @@ _DIAGNOSED = 20  # images; a rank needs no more, and the reference kernels are s
 class Step:
     """One file that was tried."""
 
-    lifted: int
+    ops_in_higher_precision: int
     """Ranked operations that are out of int8, each with its adjacent operations."""
     accuracy: float
     """Share of the images that the file classifies right, on LiteRT."""
@@ -45,14 +45,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Search:
-    """Result of a search: the file within the bound that has the fewest operations lifted."""
+    """Result of a search: the file within the bound that has the fewest operations in higher precision."""
 
     file: TFLiteModel
     float_accuracy: float
     max_drop: float
     """Percentage points."""
     higher_precision: str
-    lifted: tuple[str, ...]
+    ops_in_higher_precision: tuple[str, ...]
     """Operations that are not int8, as scopes (see `keras_se.export.quantization.op_scopes`)."""
     steps: tuple[Step, ...]
     """Steps of the search, the first one first."""
@@ -75,7 +75,7 @@ class Search:
         return self.loss.images_for(self.max_drop)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the file itself."""
+        """Return all but the file itself."""
         fields = {name: value for name, value in vars(self).items() if name != "file"}
         return {
             **fields,
@@ -97,10 +97,10 @@ def search(
     max_drop: float = 0.5,
     higher_precision: str = "fp32",
 ) -> Search:
-    """Lift as few operations out of int8 as the bound asks for.
+    """Put as few operations into a higher precision as the bound asks for.
 
-    Operations are ranked by the decibels that are lost in what they give. One is lifted together with its
-    adjacent_ops: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
+    Operations are ranked by the decibels that are lost in what they give. One is taken together with the operations
+    beside it: what it gives would be rounded again before an int8 reader; and where the channels of what it takes
     differ by much, its noise comes from the operation before, whose own output the widest channel makes look right. The
     number of ranked operations is doubled until the bound holds and then bisected. It holds where the upper end of the
     drop's 95 % interval is within it: what these images lose, others lose more or less. The bound is known to hold for

@@ -16,7 +16,7 @@ _UNFINISHED = ".unfinished-"
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, of the same suffix; on leaving the block without an error it becomes `path`.
+    """Yield a temporary path of the suffix of `path`; on leaving the block without an error it becomes `path`.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -105,7 +105,7 @@ def remove_unfinished(*paths: Path) -> None:
 
 
 def writable_folder(folder: Path | str) -> Path:
-    """`folder`, made if it was missing.
+    """Return `folder`, made if it was missing.
 
     Raises:
         InputError: it cannot be made, or nothing can be written in it.

@@ -50,7 +50,7 @@ def find_named(kind: str, choices: Mapping[str, T], name: str) -> T:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question that follows a name which is none, with the nearest of those that there are; empty if none is near.
+    """Return a question that proposes the nearest names to an unknown one; empty if none is near.
 
     Example:
         >>> did_you_mean("SEResNet50", ["se_resnet18", "se_resnet50"])

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """`items`, counted on standard error as they are taken; nothing is shown where that is no terminal."""
+    """Count `items` on standard error as they are taken; nothing is shown where that is no terminal."""
     console = Console(stderr=True)
     return iter(
         rich_track(items, description, total=total, console=console, transient=True, disable=not console.is_terminal)

@@ -48,11 +48,11 @@ class Evaluation:
     calibration_error: float
     """Expected calibration error: how far the greatest score is from the share of right answers, in the mean."""
     confusion: np.ndarray
-    """int `(classes, classes)`: images by their class, row, and by the class of the greatest score, column."""
+    """Images by their class, row, and by the class of the greatest score, column: int `(classes, classes)`."""
     scores: np.ndarray
-    """float `(n, classes)`."""
+    """Scores of each image, float `(n, classes)`."""
     labels: np.ndarray
-    """int `(n,)`, as places in `classes`."""
+    """Class of each image as its place in `classes`, int `(n,)`."""
 
     @property
     def images(self) -> int:
@@ -115,6 +115,7 @@ def evaluate(
         >>> figures = evaluate(model, "digits")
         >>> figures.images, figures.confusion.shape
         (355, (10, 10))
+    Source: arXiv 1706.04599, equation 5, for the calibration error.
     """
     if part not in ("test", "train", "all"):
         raise InputError(f"part must be test, train or all; got {part!r}")
@@ -124,7 +125,7 @@ def evaluate(
 
 
 def evaluate_classifier(classifier: Classifier, source: Source, part: Part = "test") -> Evaluation:
-    """`evaluate`, of a classifier and images that are loaded."""
+    """Measure a classifier on images that are loaded."""
     split = whole(source) if part == "all" else getattr(source, part)
     places = _places(classifier, source)
     scores = np.concatenate(list(scores_of(classifier, split)))

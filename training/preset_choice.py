@@ -71,7 +71,7 @@ def shorter_side(split: Split) -> int:
 
 
 def unequal_classes(source: Source) -> str | None:
-    """A line that names the least and the greatest class where one has several times the other's images."""
+    """Return a line that names the least and the greatest class where one has several times the other's images."""
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     least, most = int(counts.argmin()), int(counts.argmax())
     if counts[most] < _UNEQUAL * counts[least]:

@@ -107,7 +107,7 @@ def _trained(
         if not progress.step:
             checkpoints.inventory = files = inventory.begin(folder)
     best = folder / inventory.BEST
-    survival = CheckpointCallback(
+    callback = CheckpointCallback(
         checkpoints,
         progress,
         devices,
@@ -117,13 +117,13 @@ def _trained(
         learning_rate=learning_rate,
         batch_size=recipe.batch_size,
     )
-    with survival.listening(), _full_disk_named(folder, checkpoints):
+    with callback.listening(), _full_disk_named(folder, checkpoints):
         batches = worker_batches(recipe, source, preprocessing, devices)
         for end in sorted({recipe.frozen_epochs, recipe.epochs} - {0}):
             if recipe.freeze == "backbone":
                 freeze_backbone(trained, len(progress.history) < recipe.frozen_epochs)
             if len(progress.history) < end:
-                _fit(trained, survival, batches, end, steps, callbacks)
+                _fit(trained, callback, batches, end, steps, callbacks)
         if recipe.freeze == "backbone":
             freeze_backbone(trained, False)
     history = run_folder.by_name(progress.history)
@@ -147,21 +147,21 @@ def _trained(
 
 def _fit(
     trained: keras.Model,
-    survival: CheckpointCallback,
+    callback: CheckpointCallback,
     batches: WorkerBatches,
     epochs: int,
     steps: int,
     callbacks: Sequence[Any] = (),
 ) -> None:
     """Train the epochs that are left, the first of which may have begun."""
-    progress = survival.progress
+    progress = callback.progress
     bar = 1 if sys.stdout.isatty() else 2  # or a line an epoch
     common: dict[str, Any] = {
         "validation_data": batches.evaluation,
         "validation_steps": batches.evaluation_steps,
-        "callbacks": [*callbacks, *_callbacks(survival)],
+        "callbacks": [*callbacks, *_callbacks(callback)],
         "shuffle": False,  # the batches are
-        "verbose": bar if survival.devices.chief else 0,
+        "verbose": bar if callback.devices.chief else 0,
     }
     epoch, done = len(progress.history), progress.step - len(progress.history) * steps
     if done == steps:  # killed while it was evaluated
@@ -169,8 +169,8 @@ def _fit(
         measured = trained.evaluate(
             batches.evaluation, steps=batches.evaluation_steps, return_dict=True, verbose=silent
         )
-        survival.set_model(trained)
-        survival.on_epoch_end(epoch, {f"val_{name}": value for name, value in measured.items()})
+        callback.set_model(trained)
+        callback.on_epoch_end(epoch, {f"val_{name}": value for name, value in measured.items()})
     elif done:
         remaining = batches.training(progress.step)
         trained.fit(remaining, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=steps - done, **common)
@@ -181,16 +181,16 @@ def _fit(
         )
 
 
-def _callbacks(survival: CheckpointCallback) -> list[Any]:
-    callbacks = [survival, keras.callbacks.TerminateOnNaN()]
-    if not survival.devices.chief:
+def _callbacks(callback: CheckpointCallback) -> list[Any]:
+    callbacks = [callback, keras.callbacks.TerminateOnNaN()]
+    if not callback.devices.chief:
         return callbacks
-    folder = survival.history.with_name(inventory.TENSORBOARD)
+    folder = callback.history.with_name(inventory.TENSORBOARD)
     if not is_installed("tensorboard"):
         print(f"keras-se: {folder} is left out; it needs pip install 'keras-se[tensorboard]'", file=sys.stderr)
         return callbacks
     # At the end of an epoch all of its writers have begun their files.
-    listing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: survival.checkpoints.list_events())
+    listing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: callback.checkpoints.list_events())
     return [*callbacks, keras.callbacks.TensorBoard(str(folder)), listing]
 
 
@@ -209,7 +209,7 @@ def _lost_workers_named(devices: Devices) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _full_disk_named(folder: Path, checkpoints: Checkpoints) -> Iterator[None]:
-    """TensorBoard's writer has an error of its own."""
+    """Name a full disk, for which TensorBoard's writer has an error of its own."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -55,7 +55,7 @@ class Fold(NamedTuple):
     bias: np.ndarray | None
     factor: float = 1.0
     steps: tuple[layers.Layer, ...] = ()
-    """`BatchNormalization`, as at inference, and constants as `Rescaling`."""
+    """Layers behind the kernel: `BatchNormalization`, as at inference, and constants as `Rescaling`."""
 
 
 class GraphRewriter:
@@ -86,7 +86,7 @@ class GraphRewriter:
         return self._activated(output, layer.activation, layer.name)
 
     def _linear(self, layer: layers.Layer, kind: type, name: str, x: Tensor, **changes: Any) -> Tensor:
-        """A layer of `CONVOLUTIONS` without its activation, with changes of its configuration."""
+        """Apply a layer of `CONVOLUTIONS` without its activation, with changes of its configuration."""
         config = {**layer.get_config(), "activation": "linear", "name": name, **changes}
         new, output = reconfigured(layer, kind, config, x)
         self._facts[output].convolved = Convolved(new, x)
@@ -98,7 +98,7 @@ class GraphRewriter:
         return self._activated(x, layer.activation, layer.name, name=layer.name)
 
     def _activated(self, x: Tensor, function: Callable, label: str, name: str | None = None) -> Tensor:
-        """`function` of `x` in layers of their own, of which the last has the name, else one from the label."""
+        """Apply `function` in layers of their own, of which the last has the name, else one from the label."""
         functions = keras.activations
         name = name or f"{label}_{function.__name__}"
         if function is functions.linear:
@@ -137,7 +137,7 @@ class GraphRewriter:
     def _affine(
         self, x: Tensor, scale: np.ndarray, offset: np.ndarray, name: str, step: layers.Layer | None = None
     ) -> Tensor:
-        """`scale * x + offset`, one number each for a channel or for all, as a convolution.
+        """Apply `scale * x + offset`, one number each for a channel or for all, as a convolution.
 
         It is the one that `x` comes from, folded, or else a depthwise one of 1x1.
 
@@ -180,7 +180,7 @@ class GraphRewriter:
         return self._rescaled(layer, x, gate)
 
     def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
-        """SE's squeeze and its first layer, before the activation."""
+        """Apply SE's squeeze and its first layer, without the activation."""
         return self._linear(layer.reduce, layers.Conv2D, name, self._squeezed(layer, x))
 
     def _rescaled(self, layer: SqueezeExcite, x: Tensor, gate: Tensor) -> Tensor:

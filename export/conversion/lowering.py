@@ -29,6 +29,7 @@ from keras_se.export.conversion.matching import (
     averages,
     cuts_off_a_concatenation,
     is_bounded,
+    is_homogeneous,
     is_never_negative,
     is_rewritten,
     is_squeezed,
@@ -62,31 +63,16 @@ def lower_with_folds(model: keras.Model, lowering: LoweringConfig) -> tuple[kera
 
     A model that `lower` leaves as it is is written out and folded.
     """
-    writer = _Lowerer(lowering) if is_rewritten(model, lowering) else GraphRewriter(fold=True)
-    return _written(model, writer), writer.folds
+    rewriter = _Lowerer(lowering) if is_rewritten(model, lowering) else GraphRewriter(fold=True)
+    return _written(model, rewriter), rewriter.folds
 
 
-def _written(model: keras.Model, writer: GraphRewriter) -> keras.Model:
-    new: Any = keras.models.clone_model(functional(model), clone_function=lambda layer: layer, call_function=writer)
-    if not isinstance(writer, _Lowerer):
+def _written(model: keras.Model, rewriter: GraphRewriter) -> keras.Model:
+    new: Any = keras.models.clone_model(functional(model), clone_function=lambda layer: layer, call_function=rewriter)
+    if not isinstance(rewriter, _Lowerer):
         return new
-    outputs = [writer.apply_pending_scale(output) for output in new.outputs]
+    outputs = [rewriter.apply_pending_scale(output) for output in new.outputs]
     return keras.Model(new.input, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
-
-
-_HOMOGENEOUS = (
-    layers.AveragePooling2D,
-    layers.Cropping2D,
-    layers.Dropout,
-    layers.Flatten,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling2D,
-    layers.MaxPooling2D,
-    layers.Multiply,
-    layers.Reshape,
-    layers.ZeroPadding2D,
-)
-"""Layers that give `s` times as much where an input is `s` times as large, for `s` above 0."""
 
 
 _WIDE = 56
@@ -109,7 +95,7 @@ class _Lowerer(GraphRewriter):
             return self._of_scaled(layer, args, kwargs)
         if leaves_out(layer):
             layer = by_1(layer, *args)
-        if isinstance(layer, _HOMOGENEOUS):
+        if is_homogeneous(layer):
             factor = math.prod(self._pending_scale(tensor) for tensor in keras.tree.flatten((args, kwargs)))
             convolved = self._lowering.pooling == "convolution" and averages(layer)
             write = averaged if convolved else super().__call__
@@ -169,23 +155,25 @@ class _Lowerer(GraphRewriter):
         convolved: Any = self._facts[output].convolved
         convolved.layer.kernel.assign(convolved.layer.kernel * factor)
         self.folds[name] = self.folds[name]._replace(factor=factor)
-        return output if gated is None else self._rescaled_late(Gated(output, gated.gate, gated.mean), name)
+        return (
+            output if gated is None else self._rescaled_after_downsampling(Gated(output, gated.gate, gated.mean), name)
+        )
 
     def _affine(self, x: Tensor, scale, offset, name: str, step: layers.Layer | None = None) -> Tensor:
-        late = self._facts[x].gated_late
-        if late is not None:
-            convolved, gate, mean = late
+        gated = self._facts[x].gated_after_downsampling
+        if gated is not None:
+            convolved, gate, mean = gated
             # Channels share a range: so the scale goes into the kernel all the same, and what the gate is in the mean.
             if mean is not None:
                 scale, gate = scale * mean, super()._affine(gate, 1 / mean, np.array(0.0), f"{name}_gate")
             scaled = super()._affine(convolved, scale, np.array(0.0), f"{name}_scale")
-            x, scale = self._rescaled_late(Gated(scaled, gate, mean), name), np.array(1.0)
+            x, scale = self._rescaled_after_downsampling(Gated(scaled, gate, mean), name), np.array(1.0)
             step = None if step is None else only_offset(step, offset)
         return super()._affine(x, scale, offset, name, step)
 
-    def _rescaled_late(self, gated: Gated, name: str) -> Tensor:
+    def _rescaled_after_downsampling(self, gated: Gated, name: str) -> Tensor:
         output = layers.Multiply(dtype=self._dtype, name=f"{name}_rescaled")([gated.source, gated.gate])
-        self._facts[output].gated_late = gated
+        self._facts[output].gated_after_downsampling = gated
         return output
 
     def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:

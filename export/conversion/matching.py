@@ -16,6 +16,18 @@ from keras_se.layers.squeeze_excite import SqueezeExcite
 
 _POOLINGS = (layers.AveragePooling2D, layers.Concatenate, layers.Dropout, layers.MaxPooling2D)
 _ABOVE_ZERO = (keras.activations.relu, keras.activations.relu6, keras.activations.sigmoid)
+_HOMOGENEOUS = (
+    layers.AveragePooling2D,
+    layers.Cropping2D,
+    layers.Dropout,
+    layers.Flatten,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.MaxPooling2D,
+    layers.Multiply,
+    layers.Reshape,
+    layers.ZeroPadding2D,
+)
 
 
 def is_rewritten(model: keras.Model, lowering: LoweringConfig) -> bool:
@@ -141,3 +153,8 @@ def is_bounded(relu: Any) -> bool:
     if isinstance(relu, layers.ReLU):
         return relu.max_value is not None or bool(relu.threshold)
     return relu.activation is not keras.activations.relu
+
+
+def is_homogeneous(layer: Any) -> bool:
+    """Return True for a layer that gives `s` times as much where an input is `s` times as large, for `s` above 0."""
+    return isinstance(layer, _HOMOGENEOUS)

@@ -56,5 +56,5 @@ class TensorFacts:
     """Concatenation that gives it."""
     gated: Gated | None = None
     """Rescaling of SE that gives it, which a later convolution may do in its place."""
-    gated_late: Gated | None = None
+    gated_after_downsampling: Gated | None = None
     """Rescaling of SE, done behind a later convolution, that gives it."""

@@ -87,7 +87,7 @@ def diagnose(float_file: Path | str, quantized_file: Path | str, images: np.ndar
 def diagnose_files(
     float_file: TFLiteModel, quantized_file: TFLiteModel, images: np.ndarray, *, file: str = "the file"
 ) -> list[Diagnosis]:
-    """`diagnose` for files that are not on disk; both run in a child process.
+    """Diagnose files that are not on disk, as `diagnose` does; both run in a child process.
 
     Args:
         file: the files' names, for messages.

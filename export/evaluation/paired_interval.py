@@ -76,7 +76,7 @@ def highest_share(share: float, images: int) -> float:
 
 
 def _interval(lost: float, gained: float, images: int) -> tuple[float, float]:
-    """Both ends, in percentage points."""
+    """Return both ends, in percentage points."""
     total = images + 2
     centre = (lost - gained) / total
     spread = _QUANTILE * math.sqrt(((lost + gained + 1) / total - centre**2) / total)

@@ -79,7 +79,7 @@ class FakeQuantize(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_se")
 class RoundedInput(FakeQuantize):
-    """`FakeQuantize` of a model's input, which also keeps the form that the model is written in.
+    """Layer `FakeQuantize` of a model's input, which also keeps the form that the model is written in.
 
     A .keras file has a configuration for each layer and no room for one of the model's own.
 

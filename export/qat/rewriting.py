@@ -69,6 +69,7 @@ def quantize_aware(
         >>> aware = quantize_aware(keras.models.load_model("run/model.keras"), calibration=images)
         >>> aware.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy")
         >>> history = aware.fit(images, labels, verbose=0)
+    Source: arXiv 1712.05877, section 3, for training with simulated rounding.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")

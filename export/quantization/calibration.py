@@ -148,7 +148,7 @@ def magnitudes(float_file: TFLiteModel, images: np.ndarray) -> dict[str, float]:
 
 
 def noise(float_file: TFLiteModel, low: float, high: float) -> np.ndarray:
-    """Images for a first run where there are no others: uniform noise, and the greatest value throughout."""
+    """Return images for a first run where there are no others: uniform noise, and the greatest value throughout."""
     shape = float_file.input_shape[1:]
     random = np.random.default_rng(0).uniform(low, high, (1, *shape))
     return np.concatenate([random, np.full((1, *shape), high)]).astype("float32")

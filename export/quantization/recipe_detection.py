@@ -35,11 +35,11 @@ def _computed_types(file: TFLiteModel) -> dict[str, str]:
 
 
 def _mixed(file: TFLiteModel, types: dict[str, str]) -> Recipe:
-    lifted = {scope for scope, kind in types.items() if kind in ("INT16", "FLOAT32")}
+    not_int8 = {scope for scope, kind in types.items() if kind in ("INT16", "FLOAT32")}
     for recipe in RECIPES.values():
         for override in recipe.overrides:
-            same_type = {types[scope] for scope in lifted} == {_TYPES[override.activations]}
-            if same_type and lifted == _scopes(override, file) & types.keys():
+            same_type = {types[scope] for scope in not_int8} == {_TYPES[override.activations]}
+            if same_type and not_int8 == _scopes(override, file) & types.keys():
                 return recipe
     return MIXED_PRECISION
 

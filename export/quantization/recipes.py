@@ -230,7 +230,7 @@ MIXED_PRECISION = Recipe(
     tolerance=_MIXED,
     between_engines=_MIXED_ROUNDINGS,
 )
-"""Recipe of a file in which other operations than those of a scope are lifted out of int8."""
+"""Recipe of a file in which other operations than those of a scope are not in int8."""
 
 
 def find_recipe(name: str) -> Recipe:

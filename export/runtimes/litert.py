@@ -46,7 +46,7 @@ def xnnpack_partitions(file: TFLiteModel) -> int:
 
 
 def partitions(content: bytes) -> dict[str, int]:
-    """`xnnpack_partitions`, as a dictionary; to be run in a child process."""
+    """Return `xnnpack_partitions` as a dictionary; to be run in a child process."""
     interpreter = import_extra("ai_edge_litert.interpreter", "edge").Interpreter(model_content=content)
     try:
         interpreter.allocate_tensors()

@@ -148,13 +148,13 @@ class Target:
         """Return how a network is written for a recipe."""
         return self.integer_config if recipe.calibrated else self.float_config
 
-    def package_for_target(self, content: QuantizedModel) -> Deliverable:
+    def package_for_target(self, quantized: QuantizedModel) -> Deliverable:
         """Return the file as the device takes it.
 
         Raises:
             InputError: the target's tool is missing, or it refuses the file.
         """
-        return Deliverable(content.file) if self.package is None else self.package(content, self)
+        return Deliverable(quantized.file) if self.package is None else self.package(quantized, self)
 
 
 FORMAT_LIMITS = (
@@ -180,15 +180,15 @@ def is_int16(recipe: Recipe) -> bool:
     return recipe.activations == INT16
 
 
-def check_labels(content: QuantizedModel, target: Target) -> None:
+def check_labels(quantized: QuantizedModel, target: Target) -> None:
     """Refuse labels of another number than that of the classes.
 
     Raises:
         InputError: they are, as when the record beside the model is of another network.
     """
-    classes = content.file.output_shape[-1]
-    if content.labels is not None and len(content.labels) != classes:
+    classes = quantized.file.output_shape[-1]
+    if quantized.labels is not None and len(quantized.labels) != classes:
         raise InputError(
             f"{target.name} shows a label for each of the {classes} classes; the run.json beside the model has "
-            f"{len(content.labels)}: move it away, or put that of this network there"
+            f"{len(quantized.labels)}: move it away, or put that of this network there"
         )

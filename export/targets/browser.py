@@ -20,35 +20,35 @@ INTERPOLATIONS = ("bilinear", "bicubic", "lanczos3")
 """Resizing methods of the page."""
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file with float32 input and output, and `NAME.RECIPE.html`, which classifies images with it.
 
     Raises:
         InputError: the network takes another input than one colour image, or one resized as the page cannot, or has
             another number of classes than of labels.
     """
-    shape = content.file.input_shape
-    height, width = content.preprocessing.size
+    shape = quantized.file.input_shape
+    height, width = quantized.preprocessing.size
     if shape != (1, height, width, 3):
         raise InputError(f"{target.name} takes networks of one image (1, {height}, {width}, 3); got {shape}")
-    if content.preprocessing.interpolation not in INTERPOLATIONS:
+    if quantized.preprocessing.interpolation not in INTERPOLATIONS:
         raise InputError(
             f"{target.name} resizes images by {', '.join(INTERPOLATIONS)}; got "
-            f"{content.preprocessing.interpolation!r}; give the preprocessing one of these"
+            f"{quantized.preprocessing.interpolation!r}; give the preprocessing one of these"
         )
-    check_labels(content, target)
-    return Deliverable(with_float_io(content.file), files={".html": page(content).encode()})
+    check_labels(quantized, target)
+    return Deliverable(with_float_io(quantized.file), files={".html": page(quantized).encode()})
 
 
-def page(content: QuantizedModel) -> str:
+def page(quantized: QuantizedModel) -> str:
     """Return the page, with what it needs to know of the network inside."""
     network = {
-        "name": content.name,
-        "file": f"{content.name}.{content.recipe.name}.tflite",
-        "recipe": content.recipe.name,
-        "preprocessing": content.preprocessing.to_dict(),
-        "labels": content.labels,
-        "logits": content.file.output_operation not in _PROBABILITIES,
+        "name": quantized.name,
+        "file": f"{quantized.name}.{quantized.recipe.name}.tflite",
+        "recipe": quantized.recipe.name,
+        "preprocessing": quantized.preprocessing.to_dict(),
+        "labels": quantized.labels,
+        "logits": quantized.file.output_operation not in _PROBABILITIES,
     }
     template = files("keras_se.export.targets").joinpath("browser.html").read_text(encoding="utf-8")
     # In a script element "</script>" and "<!--" would be read as markup, even within a string.

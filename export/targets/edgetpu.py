@@ -32,25 +32,25 @@ COMPILER = "edgetpu_compiler"
 _SECONDS = 600  # the compiler's own limit is 180; beyond this it hangs
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file, compiled where `edgetpu_compiler` is on PATH; the manifest says whether it was.
 
     Raises:
         InputError: an operation breaks a published rule, or the compiler fails.
     """
-    floating = sorted({*content.file.float_operations} - {"QUANTIZE", "DEQUANTIZE"})
+    floating = sorted({*quantized.file.float_operations} - {"QUANTIZE", "DEQUANTIZE"})
     if floating:
         raise InputError(
             f"{target.name} computes in 8-bit integers alone, which there are none of for {', '.join(floating)}; build "
             "and train the network without"
         )
-    findings = lint(content.file)
+    findings = lint(quantized.file)
     if findings:
         raise InputError(f"{target.name} wants {summary(findings)}")
     compiler = shutil.which(COMPILER)
     if compiler is None:
-        return Deliverable(content.file, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
-    return _compiled(content.file.content, compiler)
+        return Deliverable(quantized.file, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
+    return _compiled(quantized.file.content, compiler)
 
 
 def _compiled(content: bytes, compiler: str) -> Deliverable:

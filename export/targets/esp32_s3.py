@@ -63,14 +63,14 @@ KERNELS: Mapping[str, Callable[[Operation], bool]] = {
 """Operations that ESP-NN runs on int8 tensors, each with its condition."""
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file with TFLite Micro's C++ sources, and what of it the chip runs slowly.
 
     Raises:
         InputError: TFLite Micro refuses the file or is not installed, or the arena is larger than any module's memory.
     """
-    product = tflite_micro.package(content, target)
-    arena = product.manifest["tflite_micro"]["arena_bytes"]
+    deliverable = tflite_micro.package(quantized, target)
+    arena = deliverable.manifest["tflite_micro"]["arena_bytes"]
     if arena > PSRAM:
         raise InputError(
             f"the arena for {target.name} must fit {PSRAM >> 20} MiB, the most that a module has; it takes "
@@ -78,9 +78,9 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         )
     facts = {
         "arena_fits": "SRAM" if arena <= SRAM else "PSRAM",
-        "reference_kernels": reference_kernels(content.file),
+        "reference_kernels": reference_kernels(quantized.file),
     }
-    return Deliverable(product.file, {**product.manifest, target.name: facts}, product.files)
+    return Deliverable(deliverable.file, {**deliverable.manifest, target.name: facts}, deliverable.files)
 
 
 def reference_kernels(file: TFLiteModel) -> dict[str, int]:

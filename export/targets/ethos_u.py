@@ -68,17 +68,17 @@ class Compiled(NamedTuple):
     """Operations that stay on the CPU, by their name in the schema, each with a reason of Vela's."""
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Compile the file for the target's NPU, every operation of it.
 
     Raises:
         InputError: Vela is not installed or fails, the file takes more than one image, or an operation is left to the
             CPU.
     """
-    batch = content.file.input_shape[0]
+    batch = quantized.file.input_shape[0]
     if batch != 1:
         raise InputError(f"{target.name} takes one image at a time; got a batch of {batch}; export with batch 1")
-    compiled = compile_for(content.file.content, target)
+    compiled = compile_for(quantized.file.content, target)
     if compiled.summary.npu_share < 1:
         raise InputError(
             f"every operation must run on the NPU of {target.name}; {1 - compiled.summary.npu_share:.1%} are left to "
@@ -87,11 +87,11 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     manifest = {
         "version": metadata.version("ethos-u-vela"),
         **target.options,
-        "compiled_from": {"suffix": BEFORE, "sha256": hashlib.sha256(content.file.content).hexdigest()},
+        "compiled_from": {"suffix": BEFORE, "sha256": hashlib.sha256(quantized.file.content).hexdigest()},
         "npu_share": compiled.summary.npu_share,
         "estimates": estimates(compiled.summary),
     }
-    return Deliverable(TFLiteModel(compiled.content), {"vela": manifest}, {BEFORE: content.file.content})
+    return Deliverable(TFLiteModel(compiled.content), {"vela": manifest}, {BEFORE: quantized.file.content})
 
 
 def vela_summary(content: bytes, accelerator: str) -> Summary:

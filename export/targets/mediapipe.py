@@ -28,7 +28,7 @@ _NOTHING = {"Dropout", "FakeQuantize", "GaussianNoise", "SpatialDropout2D"}
 """Layers that are no operation of a file."""
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file with the types, normalisation, labels and score calibration that `ImageClassifier` reads.
 
     The input is uint8 where an integer input's step is a pixel's, else float32. MediaPipe normalises a float input,
@@ -39,32 +39,32 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
         InputError: the network does not take three channels, does not give one score of a softmax or sigmoid for each
             class, or has another number of classes than of labels.
     """
-    shape = content.file.input_shape
+    shape = quantized.file.input_shape
     if shape[3] != 3:
         raise InputError(f"{target.name} gives networks three channels, red, green and blue; this one takes {shape[3]}")
-    _check_scores(content, target)
-    mean, std = content.preprocessing.mean, content.preprocessing.std
-    inside = with_float_output(content.file)
-    if takes_pixels(inside, content.preprocessing):
+    _check_scores(quantized, target)
+    mean, std = quantized.preprocessing.mean, quantized.preprocessing.std
+    inside = with_float_output(quantized.file)
+    if takes_pixels(inside, quantized.preprocessing):
         inside = with_uint8_input(inside)
     else:
         inside = with_float_input(inside)
         if len(set(zip(mean, std, strict=True))) > 1:
             inside = with_normalisation(inside, mean, std)
             mean, std = (0.0,), (1.0,)
-    described = {"labels": content.labels, "scores": content.scores}
-    whole = with_metadata(inside, content.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described)
-    return Deliverable(whole, {} if content.scores is None else {"score_calibration": asdict(content.scores)})
+    described = {"labels": quantized.labels, "scores": quantized.scores}
+    whole = with_metadata(inside, quantized.name, mean=_PIXEL * mean[0], std=_PIXEL * std[0], **described)
+    return Deliverable(whole, {} if quantized.scores is None else {"score_calibration": asdict(quantized.scores)})
 
 
-def _check_scores(content: QuantizedModel, target: Target) -> None:
-    shape = content.file.output_shape
+def _check_scores(quantized: QuantizedModel, target: Target) -> None:
+    shape = quantized.file.output_shape
     if len(shape) != 2:
         raise InputError(_no_classifier(target, shape))
-    last = content.file.output_operation
+    last = quantized.file.output_operation
     if last not in _SCORES:
         raise InputError(f"{_no_scores(target, last or 'its input')}; end it with one, or choose phone_cpu")
-    check_labels(content, target)
+    check_labels(quantized, target)
 
 
 def object_to(layers: Layers, recipe: Recipe, target: Target) -> Iterator[Objection]:

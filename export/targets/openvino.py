@@ -8,7 +8,7 @@ from keras_se.export.targets.base import Deliverable, QuantizedModel, Target
 from keras_se.optional_packages import import_extra
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file as it is, with OpenVINO's own format, which computes the same and is read several times faster.
 
     Raises:
@@ -16,9 +16,9 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     """
     check_tool(target)
     files = runner.call(
-        "keras_se.export.runtimes.openvino:converted", by="OpenVINO", file="the file", content=content.file.content
+        "keras_se.export.runtimes.openvino:converted", by="OpenVINO", file="the file", content=quantized.file.content
     )
-    return Deliverable(content.file, {"openvino": files.pop("version")}, files)
+    return Deliverable(quantized.file, {"openvino": files.pop("version")}, files)
 
 
 def check_tool(target: Target) -> None:

@@ -53,32 +53,32 @@ _FLOATS = {"FLOAT32", "FLOAT16"}
 _DIMENSIONS = 4  # batch, height, width, channels: tensorflow/lite/delegates/gpu/common/model_builder_helper.cc
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file as it is, when the delegate runs the whole of it.
 
     Raises:
         InputError: it has an operation, or an operation on a tensor, that the delegate leaves to the processor.
     """
-    graph, types = content.file.graph, flatbuffer.tensor_types()
-    names = content.file.operation_names
+    graph, types = quantized.file.graph, flatbuffer.tensor_types()
+    names = quantized.file.operation_names
     if refused := sorted(set(names) - OPERATIONS.keys()):
         raise InputError(
-            f"{target.name} runs the operations that LiteRT's GPU delegate takes; {content.name} has "
+            f"{target.name} runs the operations that LiteRT's GPU delegate takes; {quantized.name} has "
             f"{', '.join(refused)}; replace the layers that make them, or choose phone_cpu"
         )
     for name, op in zip(names, graph.operators, strict=True):
         tensor = graph.tensors[op.outputs[0]]
         if types[tensor.type] not in _FLOATS:
             raise InputError(
-                f"{target.name} computes in floats; in {content.name} {name} gives {types[tensor.type]}; "
+                f"{target.name} computes in floats; in {quantized.name} {name} gives {types[tensor.type]}; "
                 "choose the recipe float16"
             )
         if len(tensor.shape) > _DIMENSIONS:
             raise InputError(
-                f"{target.name} takes tensors of at most {_DIMENSIONS} dimensions; in {content.name} {name} gives "
+                f"{target.name} takes tensors of at most {_DIMENSIONS} dimensions; in {quantized.name} {name} gives "
                 f"{len(tensor.shape)}; replace the layer that makes it, or choose phone_cpu"
             )
-    return Deliverable(content.file)
+    return Deliverable(quantized.file)
 
 
 TARGETS = (

@@ -33,20 +33,20 @@ LIMITS = (
 """Operations that no device of TFLite Micro's runs."""
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Return the file with its arena's size, as a C++ array and in a program that runs it once.
 
     Raises:
         InputError: an operation computes in float, or TFLite Micro is not installed or does not run the file.
     """
-    floating = content.file.float_operations
+    floating = quantized.file.float_operations
     if floating:
         raise InputError(f"{target.name} takes integers alone; replace what computes in float: {', '.join(floating)}")
-    arena = arena_bytes(content.file.content)
+    arena = arena_bytes(quantized.file.content)
     # Pointers are part of what an arena holds; the optimised kernels of some processors ask for more.
     manifest = {"arena_bytes": arena, "pointer_bits": 64, "kernels": "reference"}
-    sources = {suffix: source.encode() for suffix, source in cpp_sources(content, arena).items()}
-    return Deliverable(content.file, {"tflite_micro": manifest}, sources)
+    sources = {suffix: source.encode() for suffix, source in cpp_sources(quantized, arena).items()}
+    return Deliverable(quantized.file, {"tflite_micro": manifest}, sources)
 
 
 def check_tool(target: Target) -> None:

@@ -18,18 +18,18 @@ _C_TYPES = {"INT8": ("int8_t", "int8"), "INT16": ("int16_t", "i16")}
 """A tensor's type in C++, and its member of TFLite Micro's union of pointers."""
 
 
-def cpp_sources(content: QuantizedModel, arena: int) -> dict[str, str]:
+def cpp_sources(quantized: QuantizedModel, arena: int) -> dict[str, str]:
     """Return the header, the array and the example as text, by what follows `NAME.RECIPE` in their names.
 
     Args:
         content: a file whose input and output are int8 or int16.
         arena: its working memory in bytes.
     """
-    stem = f"{content.name}.{content.recipe.name}"
+    stem = f"{quantized.name}.{quantized.recipe.name}"
     return {
-        ".h": _header(stem, content.file.content, arena),
-        ".cc": _array(stem, content.file.content),
-        ".example.cc": _example(stem, content),
+        ".h": _header(stem, quantized.file.content, arena),
+        ".cc": _array(stem, quantized.file.content),
+        ".example.cc": _example(stem, quantized),
     }
 
 
@@ -52,11 +52,11 @@ def _array(stem: str, content: bytes) -> str:
     return _ARRAY.substitute(stem=stem, id=_identifier(stem), bytes=",\n".join(lines))
 
 
-def _example(stem: str, content: QuantizedModel) -> str:
-    graph = content.file.graph
+def _example(stem: str, quantized: QuantizedModel) -> str:
+    graph = quantized.file.graph
     image, scores = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     (kind, member), (scores_kind, scores_member) = _c_type(image), _c_type(scores)
-    operations = content.file.operation_counts
+    operations = quantized.file.operation_counts
     return _EXAMPLE.substitute(
         stem=stem,
         id=_identifier(stem),
@@ -72,8 +72,8 @@ def _example(stem: str, content: QuantizedModel) -> str:
         scores_member=scores_member,
         scale=float(image.quantization.scale[0]),
         zero=int(image.quantization.zeroPoint[0]),
-        mean=", ".join(f"{value}f" for value in content.preprocessing.mean),
-        deviation=", ".join(f"{value}f" for value in content.preprocessing.std),
+        mean=", ".join(f"{value}f" for value in quantized.preprocessing.mean),
+        deviation=", ".join(f"{value}f" for value in quantized.preprocessing.std),
     )
 
 

@@ -59,7 +59,7 @@ VENDORS: dict[str, Vendor] = {
 }
 
 
-def package(content: QuantizedModel, target: Target) -> Deliverable:
+def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Compile the file for the target's processor; the manifest says how many of its operations that runs.
 
     Raises:
@@ -67,7 +67,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     """
     soc = VENDORS[target.options["vendor"]].soc(target.options["soc"])
     check_tool(target)
-    compiled = _compiled(content.file.content, soc, target.name)
+    compiled = _compiled(quantized.file.content, soc, target.name)
     stats = [] if compiled.partition_stats is None else compiled.partition_stats.subgraph_stats
     counts = {
         "operations_on_npu": sum(part.num_ops_offloaded for part in stats),
@@ -76,7 +76,7 @@ def package(content: QuantizedModel, target: Target) -> Deliverable:
     }
     if counts["operations_on_npu"] == 0:
         raise InputError(
-            f"{target.name} takes none of the operations of a {content.recipe.name} file; try another recipe"
+            f"{target.name} takes none of the operations of a {quantized.recipe.name} file; try another recipe"
         )
     return Deliverable(
         TFLiteModel(compiled.model_bytes), {"npu": {"processor": repr(soc), **counts, "tested_on_hardware": False}}

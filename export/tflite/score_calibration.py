@@ -43,6 +43,7 @@ def fit_scores(scores: np.ndarray, labels: np.ndarray) -> ScoreCalibration:
         >>> calibration = fit_scores(scores, np.array([0, 0, 0, 1]))
         >>> float(calibration(np.array(0.9)).round(2))
         0.75
+    Source: Platt 1999, Probabilistic outputs for support vector machines.
     """
     if len(scores) == 0 or len(scores) != len(labels):
         raise InputError(f"scores need images with a label each; got {len(scores)} and {len(labels)} labels")

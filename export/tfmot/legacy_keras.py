@@ -194,7 +194,7 @@ class _Builder:
         return self._layer(operation, [x, gate], kind="Multiply")
 
     def _pad(self, operation: Any, x: Tensor) -> Tensor:
-        """`keras.ops.pad` with zeros, behind the batch; ZeroPadding2D of channels_first pads the last two axes."""
+        """Apply `keras.ops.pad` with zeros behind the batch; ZeroPadding2D of channels_first pads the last two axes."""
         batch, height, *inner = (tuple(widths) for widths in operation.pad_width)
         if len(inner) != 2 or any((*batch, *height)) or operation.mode != "constant":
             raise InputError(

@@ -168,7 +168,7 @@ class Layout(_quantization.QuantizeConfig):
 
 
 class _Scheme(_quantization.default_8bit.Default8BitQuantizeScheme):
-    """tfmot's own, whose layers are laid out already: of its transformations only that of the inputs.
+    """Scheme of tfmot for layers that are laid out already: of its transformations only that of the inputs.
 
     The one for concatenations permutes their inputs when these are not all of one kind (0.8.1).
     """
@@ -228,7 +228,7 @@ def _clipping(layer: Any) -> bool:
 
 @contextmanager
 def _observing(extremes: dict[int, tuple[Any, Any, float, float]]) -> Iterator[None]:
-    """Within it a model, called eagerly, notes the extremes of its activations, and finds its kernels' ranges."""
+    """Let a model, called eagerly, note the extremes of its activations and find its kernels' ranges."""
 
     def note(inputs, min_var, max_var, **_):
         low, high = float(tf.reduce_min(inputs)), float(tf.reduce_max(inputs))

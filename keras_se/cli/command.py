@@ -21,7 +21,7 @@ def left_out(value: str, *, metavar: str) -> Any:
 
 @dataclass(frozen=True)
 class Group:
-    """The group of the help that an option stands in, as metadata of its type."""
+    """Group of the help that an option stands in, as metadata of its type."""
 
     title: str
 
@@ -37,7 +37,7 @@ class Command(ABC):
     """A command line that works, which stands at the end of the help."""
 
     usage: ClassVar[str] = ""
-    """The arguments of the usage line, where they are not the required ones in front of the options."""
+    """Arguments of the usage line, where they are not the required ones in front of the options."""
 
     json: Annotated[bool, _EVERY_COMMAND] = False
     """One JSON document on standard output, and nothing else there."""

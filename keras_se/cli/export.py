@@ -156,10 +156,10 @@ class Export(ImageOptions):
         bound = "within" if search.reached else "NOT known to be within"
         return Rows(
             document=[{**_document(artifact), "search": artifact.manifest["search"]}],
-            columns=("ranked operations lifted", "top-1 %", "points lost", "95 %"),
+            columns=("ranked operations not in int8", "top-1 %", "points lost", "95 %"),
             cells=[
                 (
-                    str(step.lifted),
+                    str(step.ops_in_higher_precision),
                     f"{100 * step.accuracy:.2f}",
                     f"{step.drop:.2f}",
                     f"{step.low:.2f} to {step.high:.2f}",
@@ -167,8 +167,8 @@ class Export(ImageOptions):
                 for step in search.steps
             ],
             notes=(
-                f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; {len(search.lifted)} operations in "
-                f"{search.higher_precision}",
+                f"{artifact.path} {outcome}, {bound} {self.max_drop:g}; "
+                f"{len(search.ops_in_higher_precision)} operations in {search.higher_precision}",
                 f"interval: {METHOD}; a step is accepted by its upper end",
                 *_images_needed(search),
                 _pixels_line(origin),

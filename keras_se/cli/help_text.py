@@ -1,4 +1,4 @@
-"""The text that `--help` prints: a command's dataclass in, lines of at most 80 columns out.
+"""Text that `--help` prints: a command's dataclass in, lines of at most 80 columns out.
 
 Tyro reads the same dataclass, and prints a help of its own that has one group for all options and a usage line of any
 length. Here the options stand in groups, those that must be given first and those of every command last.
@@ -53,11 +53,11 @@ def command_help(name: str, kind: type[Command]) -> str:
     """Return the help of a command: usage, description, its arguments in groups, and an example."""
     arguments = list(_arguments(kind))
     titles = sorted(dict.fromkeys(argument.group for argument in arguments), key=_rank)
-    words = [one.usage for one in sorted(arguments, key=lambda one: one.group) if one.usage]
+    words = [argument.usage for argument in sorted(arguments, key=lambda argument: argument.group) if argument.usage]
     usage = f"usage: keras-se {name} {kind.usage or ' '.join([*words, '[options]'])}"
     lines = [*_wrapped(usage, indent=7), "", *_wrapped(kind.__doc__ or "")]
     for title in titles:
-        rows = [(one.words, one.description) for one in arguments if one.group == title]
+        rows = [(argument.words, argument.description) for argument in arguments if argument.group == title]
         lines += ["", f"{title}:", *_table(rows)]
     return "\n".join([*lines, "", "example:", *_wrapped(kind.example, start=2, indent=4)])
 
@@ -81,7 +81,7 @@ def _argument(field: dataclasses.Field, hint: Any, description: str) -> _Argumen
     metadata: tuple[Any, ...] = getattr(hint, "__metadata__", ())
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
-    option = next((one for one in metadata if hasattr(one, "help_behavior_hint")), arg())  # what tyro's arg gives
+    option = next((part for part in metadata if hasattr(part, "help_behavior_hint")), arg())  # what tyro's arg gives
     required = field.default is dataclasses.MISSING
     unsaid = required or field.default is None or field.default is False or field.default == ()
     default = getattr(option, "help_behavior_hint", None) or ("" if unsaid else f"(default: {_spelled(field.default)})")
@@ -94,7 +94,7 @@ def _argument(field: dataclasses.Field, hint: Any, description: str) -> _Argumen
     metavar = getattr(option, "metavar", None) or _metavar(hint)
     name = getattr(option, "name", None) or field.name.replace("_", "-")
     words = f"--{name} {metavar}".rstrip()
-    group = next((one.title for one in metadata if isinstance(one, Group)), "options")
+    group = next((part.title for part in metadata if isinstance(part, Group)), "options")
     return _Argument(words, description, "required" if required else group, words if required else "")
 
 
@@ -103,7 +103,7 @@ def _metavar(hint: Any) -> str:
     if hint is bool:
         return ""
     if get_origin(hint) in (Union, types.UnionType):
-        [hint] = [one for one in get_args(hint) if one is not type(None)]
+        [hint] = [member for member in get_args(hint) if member is not type(None)]
     if get_origin(hint) is Literal:
         return "|".join(get_args(hint))
     if get_origin(hint) is tuple:
@@ -117,12 +117,12 @@ def _spelled(value: Any) -> str:
 
 def _descriptions(kind: type) -> dict[str, str]:
     """Return the docstrings of a dataclass's fields, those of its bases too."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if dataclasses.is_dataclass(base):
             parsed = docstring_parser.parse_from_object(base)
-            found |= {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
-    return found
+            descriptions |= {field.arg_name: " ".join((field.description or "").split()) for field in parsed.params}
+    return descriptions
 
 
 def _first_sentence(text: str) -> str:

@@ -11,7 +11,7 @@ from keras_se.cli.report import check_page, write_report
 from keras_se.cli.report_facts import find_files, read_facts
 from keras_se.cli.report_figures import measure_files
 from keras_se.cli.tables import Rows, parity_rows
-from keras_se.cli.train import finish_run
+from keras_se.cli.train_result import finish_run
 from keras_se.errors import InputError
 
 _TITLE = "# keras-se quickstart"

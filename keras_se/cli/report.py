@@ -128,7 +128,7 @@ _LEFT, _BELOW, _ABOVE, _RIGHT = 56, 40, 16, 24
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Loss and accuracy by epoch as lines of a drawing."""
+    """Draw loss and accuracy by epoch as lines."""
     drawings = []
     for name in ("loss", "accuracy"):
         columns = [column for column in (name, f"val_{name}") if history and column in history[0]]
@@ -176,7 +176,7 @@ def _y(value: float, low: float, high: float) -> float:
 
 
 def _number(value: Any, form: str = ".4g") -> str:
-    """A figure as text; a dash where there is none, or none that is a number."""
+    """Return a figure as text; a dash where there is none, or none that is a number."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return format(value, form)

@@ -45,7 +45,7 @@ class Rows:
 
 
 def parity_rows(parities: Sequence[Any]) -> Rows:
-    """Parities (`keras_se.export.Parity`), with the bounds they are held to and the ones that do not hold."""
+    """Return parities (`keras_se.export.Parity`) as rows, with their bounds and the ones that do not hold."""
     from keras_se.export.evaluation.paired_interval import METHOD
 
     bounds = dict.fromkeys(f"{_held(row)}: {row.tolerance}" for row in parities)
@@ -66,7 +66,7 @@ def parity_rows(parities: Sequence[Any]) -> Rows:
 
 
 def bench_rows(measurements: Sequence[Any], most: int) -> Rows:
-    """Measurements (`keras_se.export.evaluation.benchmark.Bench`), MB being the peak of memory.
+    """Return measurements (`keras_se.export.evaluation.benchmark.Bench`) as rows, MB being the peak of memory.
 
     Below them: files, ratios, operations.
     """
@@ -135,7 +135,7 @@ def _cells(row: Any) -> tuple[str, ...]:
 
 
 def _losses(parities: Sequence[Any], method: str) -> list[str]:
-    """A line for each loss against Keras, with its interval: for a column of the table it is too wide."""
+    """Return a line for each loss against Keras, with its interval: for a column of the table it is too wide."""
     engines: dict[str, list[str]] = {}
     for row in parities:
         if row.loss is not None and row.reference == "keras":

@@ -12,7 +12,7 @@ _CHANNELS = 64  # of one dense convolution at least: in ResNeXt-50 as fast as 32
 
 @keras.saving.register_keras_serializable(package="keras_se")
 class GroupedConv2D(layers.Conv2D):
-    """`keras.layers.Conv2D` with groups, and with another route through them while it trains on a CPU.
+    """Layer `keras.layers.Conv2D` with groups, and with another route through them while it trains on a CPU.
 
     TensorFlow's CPU kernels have no gradient of a grouped convolution, so that Keras compiles it with XLA, whose CPU
     gradient takes a hundred times as long as it should (an update of 32 groups on 56x56x128, batch 4: 13 s). While

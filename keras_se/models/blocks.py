@@ -112,7 +112,7 @@ def pool_stem(x: Tensor, pool: str = "ceil") -> Tensor:
 
 
 def divisible(value: float, divisor: int = 8) -> int:
-    """`value` rounded to a multiple of `divisor`, at least one, and never to less than 0.9 of it.
+    """Round `value` to a multiple of `divisor`, at least one, and never to less than 0.9 of it.
 
     Source: Howard et al., arXiv 1905.02244, as in the authors' code.
     """

@@ -66,7 +66,7 @@ def _residual(x, row, width, stride, se, stage, name) -> Tensor:
 
 
 def _identity(x, width, stride, name) -> Tensor:
-    """`x` at every `stride`-th position, with zero channels up to `width`: option A of section 4.1, He et al."""
+    """Take `x` at every `stride`-th position, with zero channels up to `width`: option A of section 4.1, He et al."""
     if stride > 1:
         x = layers.MaxPooling2D(1, stride, data_format=CHANNELS_LAST, name=f"{name}_subsample")(x)
     missing = width - x.shape[-1]

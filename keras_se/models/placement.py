@@ -51,7 +51,7 @@ class SE:
             )
 
     def at(self, placement: str, x: Tensor, stage: int, name: str) -> Tensor:
-        """`x` rescaled, if this is where SE sits and the stage has it; else `x` itself."""
+        """Rescale `x` if this is where SE sits and the stage has it; else return `x` itself."""
         if placement != self.placement or (self.stages is not None and stage not in self.stages):
             return x
         return SqueezeExcite(

@@ -23,12 +23,12 @@ class Fetched(NamedTuple):
 
     path: Path
     weights: str
-    """`timm/NAME@COMMIT`, which fetches the same file again."""
+    """Name `timm/NAME@COMMIT`, which fetches the same file again."""
     sha256: str
 
 
 def published_name(weights: str) -> str:
-    """`seresnet50.a1_in1k` of `timm/seresnet50.a1_in1k@COMMIT`.
+    """Return `seresnet50.a1_in1k` of `timm/seresnet50.a1_in1k@COMMIT`.
 
     Raises:
         InputError: no such weights are known.

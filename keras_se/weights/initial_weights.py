@@ -21,7 +21,7 @@ class Weights:
     """Initial weights of a model, and what they ask of it; these are random and ask nothing."""
 
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """`create_model`'s, without which the weights would mean something else."""
+    """Arguments of `create_model` without which the weights would mean something else."""
     classes: int | None = None
     preprocessing: Preprocessing | None = None
     origin: Mapping[str, Any] | None = None

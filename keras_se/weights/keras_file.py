@@ -112,7 +112,7 @@ def _input_layer(path: Path) -> dict[str, Any]:
 
 
 def _layers(group: Any, within: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """Each layer of a group that has variables, and the layers within it."""
+    """Yield each layer of a group that has variables, and the layers within it."""
     for key, layer in group.items():
         # A model within the model keeps its layers in a group of that name; they are another's.
         if key in ("vars", "layers") or key.startswith("seed_generator"):

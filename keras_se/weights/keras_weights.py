@@ -98,7 +98,7 @@ def _recipe(path: Path) -> Mapping[str, Any]:
 
 
 def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A field that is an object; an empty one where it is missing."""
+    """Return a field that is an object; an empty one where it is missing."""
     value = fields.get(name)
     return value if isinstance(value, dict) else {}
 

@@ -40,7 +40,7 @@ VECTOR = (0,)
 
 
 def tensors(model: keras.Model, names: dict[str, str], dialect: Dialect) -> Iterator[Tensor]:
-    """Each variable of `model` as a tensor of a state dict.
+    """Yield each variable of `model` as a tensor of a state dict.
 
     Args:
         names: the dialect's, of the model's row.

@@ -105,7 +105,7 @@ class Architecture(NamedTuple):
     """Its name in `list_models()`."""
     dialect: str
     arguments: Mapping[str, Any]
-    """`create_model`'s, that make it compute what timm's computes."""
+    """Arguments of `create_model` that make it compute what timm's network computes."""
 
 
 # The class ResNet: stride in the 3x3, pool padded by 1, SE's hidden units a multiple of 8.
@@ -200,7 +200,7 @@ PUBLISHED = {
 
 
 def architecture_of(published: str) -> str:
-    """`seresnet50` of `seresnet50.a1_in1k`."""
+    """Return `seresnet50` of `seresnet50.a1_in1k`."""
     return published.partition(".")[0]
 
 

@@ -138,7 +138,7 @@ def _recorded_preprocessing(path, fields: str) -> Preprocessing:
 
 
 def _header(path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Each tensor's shape, and the metadata, after looking at everything that could keep the file from being read."""
+    """Read each tensor's shape and the metadata, after looking at all that could keep the file from being read."""
     with _opened(path) as file:
         shapes = {}
         for key in file.keys():  # noqa: SIM118, it is no dictionary

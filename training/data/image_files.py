@@ -149,7 +149,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def name_left_out(left_out: Mapping[str, int], repeated: list[str], unread: list[str]) -> str:
-    """One line of what is not used; empty if all is."""
+    """Return one line of what is not used; empty if all is."""
     counts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(left_out.items())]
     parts = [
         *([f"{sum(left_out.values())} files that are no images ({', '.join(counts)})"] if counts else []),

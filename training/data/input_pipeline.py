@@ -163,7 +163,7 @@ def _check_memory(count: int, preprocessing: Preprocessing) -> None:
 
 
 def resize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """A uint8 image as float32 `(height, width, 3)` in 0..255: shorter side resized, centre cropped."""
+    """Return a uint8 image as float32 `(height, width, 3)` in 0..255: shorter side resized, centre cropped."""
     target = tf.constant([preprocessing.height, preprocessing.width], tf.float32)
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     ratio = tf.reduce_max(tf.math.ceil(target / preprocessing.crop) / size)

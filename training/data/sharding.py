@@ -29,7 +29,7 @@ class WorkerBatches:
 
 
 def worker_batches(recipe: Recipe, source: Source, preprocessing: Preprocessing, devices: Devices) -> WorkerBatches:
-    """`recipe.batch_size` images over all workers; training goes on without end, evaluation takes each image once."""
+    """Return batches of `recipe.batch_size` images over all workers; training has no end, evaluation sees each once."""
     classes, size = 1 if recipe.binary else len(source.classes), recipe.batch_size
     weights = balanced_weights(source.train, len(source.classes)) if recipe.class_weights == "balanced" else None
 
@@ -59,7 +59,7 @@ def worker_batches(recipe: Recipe, source: Source, preprocessing: Preprocessing,
 
 
 def _distributed_over_workers(devices: Devices, batches: Callable[[Share], tf.data.Dataset]) -> Any:
-    """Each worker's share of the batches; what one process computes, Keras divides over its devices."""
+    """Return each worker's share of the batches; what one process computes, Keras divides over its devices."""
     if devices.workers == 1:
         return batches(WHOLE)
     share = Share(devices.worker, devices.workers, devices.replicas // devices.workers)

@@ -36,7 +36,7 @@ def launch(command: Sequence[str], workers: int) -> int:
 
 
 def local_clusters(workers: int) -> list[Cluster]:
-    """A cluster of this machine's free ports, as each of its workers sees it."""
+    """Return a cluster of this machine's free ports, as each of its workers sees it."""
     addresses = _free_addresses(workers)
     return [Cluster(addresses, index, TF_CONFIG) for index in range(workers)]
 

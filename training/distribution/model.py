@@ -189,7 +189,7 @@ class _Distributed(keras.Model):
         return self.compute_metrics(x, y, outputs, sample_weight=weight)
 
     def _micro_batched(self, x, y, weight):
-        """This replica's gradients, outputs and loss, the mean over its micro-batches."""
+        """Return this replica's gradients, outputs and loss, the mean over its micro-batches."""
         one_pass: Any = tf.function(self._one_pass, jit_compile=True) if self.jit_passes else self._one_pass
         if self.micro_batches == 1:
             return one_pass(x, y, weight)
@@ -285,7 +285,7 @@ class _Distributed(keras.Model):
 
 
 def _count(x) -> int | None:
-    """Images of a replica's share, where every share has the same number; else None."""
+    """Return the number of images of a replica's share, if every share has the same; else None."""
     return tree.flatten(x)[0].shape[0]
 
 

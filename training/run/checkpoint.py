@@ -131,7 +131,7 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def numbered(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
-    """Variables by their place and the last word of their name: the rest of it Keras may number otherwise next time."""
+    """Return variables by place and the last word of their name: Keras may number the rest otherwise next time."""
     return {f"{number}/{variable.name.rpartition('_')[2]}": variable for number, variable in enumerate(variables)}
 
 

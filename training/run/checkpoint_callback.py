@@ -61,7 +61,7 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """SIGTERM ends the run after the update that is being computed, here and in all workers."""
+        """Let SIGTERM end the run after the update that is being computed, here and in all workers."""
         if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
             yield
             return
