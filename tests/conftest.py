@@ -1,4 +1,4 @@
-"""What several tests read, once a session: a trained network and its files, and a larger untrained one."""
+"""Networks that several tests read, once a session: a trained network and its files, and a larger untrained one."""
 
 import gc
 import os
@@ -52,7 +52,7 @@ def graphs_are_freed():
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The folder of the trained network, its record, and its float and int8 files; to be read only."""
+    """Folder of the trained network, its record, and its float and int8 files; to be read only."""
     return GOLDEN
 
 
@@ -71,16 +71,16 @@ class _Files(dict):
             self._ranges = calibrate(float_file, images, preprocessing.input_range)
         quantized = quantize(float_file, RECIPES[recipe], self._ranges)
         part = QuantizedModel(quantized, RECIPES[recipe], self._name, preprocessing, None)
-        made = build_artifact(
+        built = build_artifact(
             part, TARGETS["phone_cpu"], source=None, calibration=calibration_record(images, "min_max")
         )
-        self[recipe] = write(made, self._folder).path
+        self[recipe] = write(built, self._folder).path
         return self[recipe]
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Exported:
-    """The trained network of golden/make_trained.py, an eighth as wide as SE-MobileNet, its files, and real digits."""
+    """Trained network of golden/make_trained.py, an eighth as wide as SE-MobileNet, its files, and real digits."""
     model = keras.models.load_model(GOLDEN / "model.keras")
     images, _ = sample(load_source("digits").test, Preprocessing(32, 32), 100, seed=1)
     committed = {recipe: GOLDEN / f"se_mobilenet.{recipe}.tflite" for recipe in ("float32", "static_wi8_ai8")}
@@ -128,7 +128,7 @@ def _randomise(model: keras.Model, seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def rewritten() -> Callable[..., tuple[keras.Model, np.ndarray, np.ndarray]]:
-    """From a network's name and a rewriting of models: the rewritten one, what it gives, and what the network gives."""
+    """Function of a network's name and a rewriting that returns the new model, its outputs and the network's own."""
 
     def outputs(name: str, rewrite: Callable[[keras.Model], keras.Model]) -> tuple[keras.Model, np.ndarray, np.ndarray]:
         size = 96 if name == "se_inception_resnet_v2" else 64  # less leaves nothing of it
@@ -143,7 +143,7 @@ def rewritten() -> Callable[..., tuple[keras.Model, np.ndarray, np.ndarray]]:
 
 @pytest.fixture
 def float64():
-    """With 53 bits a deep network of random statistics does not magnify roundings into its outputs."""
+    """Compute with 53 bits, in which a deep network of random statistics magnifies no rounding into its outputs."""
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     yield

@@ -1,4 +1,4 @@
-"""The rooms of the package and the order in which they may import each other: the contracts of pyproject.toml.
+"""Rooms of the package and the order in which they may import each other: the contracts of pyproject.toml.
 
 import-linter reads folders, not the mapping of `package-dir`: so the sources are laid out as they install.
 """

@@ -37,7 +37,7 @@ class Block(NamedTuple):
     """A fenced block of code."""
 
     place: str
-    """The page and the number of the block's first line."""
+    """Page and number of the block's first line."""
     language: str
     code: str
     exception: str
@@ -68,7 +68,9 @@ def test_every_block_has_a_language_that_is_tested(page):
     assert {block.language for block in blocks} <= {"python", "sh", "text", *FOREIGN}  # a drawing is text
     text = PAGES[page]
     assert text.count("```") == 2 * len(blocks)
-    assert len(re.findall("^<!-- (?:slow|not run)", text, re.MULTILINE)) == sum(bool(one.exception) for one in blocks)
+    assert len(re.findall("^<!-- (?:slow|not run)", text, re.MULTILINE)) == sum(
+        bool(block.exception) for block in blocks
+    )
     assert all(block.language in ("python", *FOREIGN) for block in blocks if block.exception)
     assert all(block.exception == "not run" for block in blocks if block.language in FOREIGN)
 
@@ -128,7 +130,7 @@ def test_shell_commands_can_be_given(page):
 
 
 def test_commands_in_running_text_can_be_given():
-    """Those of tables that start a run, and the options that sentences name."""
+    """Commands of tables that start a run are parsed, and so are the options that sentences name."""
     spans = {span for text in PAGES.values() for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)}
     scripts = " ".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py"))
     known = OPTIONS | set(re.findall(r"\"(--[a-z-]+)\"", scripts)) | {"--help", "--version"}
@@ -217,7 +219,7 @@ def file_at_the_end(arguments):
 
 
 def nothing(arguments):
-    """For programs of others, which are not called here."""
+    """Do nothing: programs of others are not called here."""
 
 
 PROGRAMS = {

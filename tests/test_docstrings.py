@@ -1,4 +1,4 @@
-"""The docstrings of the public names: what each must tell, and that its example runs."""
+"""Docstrings of the public names: what each must tell, and that its example runs."""
 
 import contextlib
 import dataclasses
@@ -69,7 +69,9 @@ def test_a_public_function_tells_what_goes_in_what_comes_out_and_what_it_refuses
         assert missing in ([], ["Raises:"]), missing
     if inspect.isfunction(value) and getattr(applications, name, None) is not value:
         documented = text.partition("Args:\n")[2]
-        assert [one for one in inspect.signature(value).parameters if f"{one}" not in documented] == []
+        assert [
+            parameter for parameter in inspect.signature(value).parameters if f"{parameter}" not in documented
+        ] == []
 
 
 @pytest.fixture(scope="module")

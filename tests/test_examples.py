@@ -1,4 +1,4 @@
-"""The files in examples/ do what they say, as far as this machine has what they ask for."""
+"""Programs in examples/ do what they say, as far as this machine has what they ask for."""
 
 import json
 import os
@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run_with_stub(script, tmp_path, name, **environment):
-    """What a program of that name, put in the way, is called with and finds in TF_CONFIG."""
+    """Return what a program of that name, put in the way, is called with and finds in TF_CONFIG."""
     stub = tmp_path / name
     stub.write_text('#!/bin/bash\necho "$TF_CONFIG"\nprintf "%s\\n" "$@"\n')
     stub.chmod(0o755)
@@ -41,7 +41,7 @@ def test_kubernetes_job_describes_its_cluster(tmp_path, monkeypatch):
     assert (service["kind"], job["kind"]) == ("Service", "Job")
     spec = job["spec"]["template"]["spec"]
     container = spec["containers"][0]
-    environment = {one["name"]: one["value"] for one in container["env"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
     assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(environment["WORKERS"]) == 2
     assert spec["subdomain"] == service["metadata"]["name"]
     tf_config, arguments = run_with_stub(

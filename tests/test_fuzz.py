@@ -64,7 +64,7 @@ Damage = Callable[[bytes, np.random.Generator], bytes]
 
 
 def bytes_damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """The content with bits flipped, bytes overwritten, cut out or put in, half of the time near its beginning."""
+    """Flip bits, and overwrite, cut out or put in bytes, half of the time near the content's beginning."""
     if rng.random() < 0.1:
         return content[: rng.integers(len(content))]
     damaged = bytearray(content)
@@ -171,7 +171,7 @@ def read_run(path: Path) -> None:
 
 
 def overwritten(path: Path) -> None:
-    """What `--overwrite` reads before it removes anything."""
+    """Read what `--overwrite` reads before it removes anything."""
     check_own(path.parent)
     for name in read_inventory(path.parent).names:
         assert not Path(name).is_absolute()
@@ -249,15 +249,15 @@ def read_weights(path: Path) -> None:
 
 
 def timm_in(folder: Path) -> Path:
-    """The state dict of make_timm_golden.py."""
+    """Copy the state dict of make_timm_golden.py."""
     return Path(shutil.copy(GOLDEN / "seresnet18.safetensors", folder))
 
 
 def read_timm(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry._ENTRIES, "se_resnet18", find("se_resnet18")._replace(row=ROW))
-        found = find_weights("se_resnet18", path, {})
-    found.load(TIMM, ROW)
+        weights = find_weights("se_resnet18", path, {})
+    weights.load(TIMM, ROW)
 
 
 def checkpoint_in(folder: Path) -> Path:
@@ -269,7 +269,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def best_in(folder: Path) -> Path:
-    write_state(folder / "best.safetensors", {str(n): one for n, one in enumerate(network().variables)})
+    write_state(folder / "best.safetensors", {str(n): variable for n, variable in enumerate(network().variables)})
     return folder / "best.safetensors"
 
 
@@ -328,7 +328,7 @@ READERS: dict[str, Reader] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def networks():
-    """What files are read into."""
+    """Networks that files are read into."""
     global MODEL, COMPILED, TIMM
     MODEL, COMPILED = network(), compiled()
     with pytest.MonkeyPatch.context() as patch:
@@ -350,12 +350,12 @@ def test_a_thousand_damaged_files_are_read_or_refused_in_one_line(name, tmp_path
 def try_damaged(name: str, folder: Path, count: int) -> None:
     reader, rng = READERS[name], np.random.default_rng(zlib.crc32(name.encode()))
     path = reader.write(folder)
-    good = {one: one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+    good = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     reader.read(path)
     before, lines = resident_bytes(), []
     for number in range(count):
-        for one, content in good.items():  # a reader may clear up after an unfinished run
-            one.write_bytes(content)
+        for file, content in good.items():  # a reader may clear up after an unfinished run
+            file.write_bytes(content)
         path.write_bytes(reader.damaged(good[path], rng))
         faulthandler.dump_traceback_later(SECONDS, exit=True)
         try:

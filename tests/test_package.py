@@ -1,4 +1,4 @@
-"""What is installed: the wheel that is built from the source distribution."""
+"""Content of the wheel that is built from the source distribution."""
 
 import os
 import subprocess

@@ -42,7 +42,7 @@ def photograph(tmp_path):
 @pytest.fixture
 def files(trained, tmp_path):
     """A float, an int8 and a uint8 file with manifests that name the classes."""
-    made = {}
+    paths = {}
     for recipe in ("float32", "static_wi8_ai8"):
         file = trained.files[recipe]
         manifest = json.loads(file.with_name(f"{file.name}.json").read_text())
@@ -52,10 +52,10 @@ def files(trained, tmp_path):
             part = QuantizedModel(TFLiteModel(contents[recipe]), RECIPES[recipe], "net", Preprocessing(32, 32), None)
             contents["uint8"] = TARGETS["mediapipe"].package_for_target(part).file.content
         for name, content in contents.items():
-            made[name] = tmp_path / f"{name}.tflite"
-            made[name].write_bytes(content)
-            made[name].with_name(f"{name}.tflite.json").write_text(json.dumps(manifest))
-    return made
+            paths[name] = tmp_path / f"{name}.tflite"
+            paths[name].write_bytes(content)
+            paths[name].with_name(f"{name}.tflite.json").write_text(json.dumps(manifest))
+    return paths
 
 
 def answers(python, file, image, **environment):
@@ -76,10 +76,10 @@ def test_it_imports_three_packages_and_pythons_own():
 
 @pytest.mark.parametrize("name", ["float32", "static_wi8_ai8", "uint8"])
 def test_its_scores_are_the_librarys(name, files, photograph):
-    given = answers(sys.executable, files[name], photograph)
+    scores = answers(sys.executable, files[name], photograph)
     [expected] = predict(load_classifier(files[name]), [photograph], top=10)
-    assert next(iter(given)) == "digit 7"
-    assert given == pytest.approx(dict(expected), abs=TOLERANCE)
+    assert next(iter(scores)) == "digit 7"
+    assert scores == pytest.approx(dict(expected), abs=TOLERANCE)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The README, the pages and the records of the project agree with its code and with each other."""
+"""README, pages and records of the project agree with its code and with each other."""
 
 import fnmatch
 import re
@@ -19,7 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def names_in_first_column(text: str, title: str) -> list[str]:
-    """The names in code in the first column of the table whose header starts with `title`."""
+    """Return the names in code in the first column of the table whose header starts with `title`."""
     [table] = re.findall(rf"^\| {title} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
     return [name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
 

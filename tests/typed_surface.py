@@ -1,4 +1,4 @@
-"""What a type checker sees of the public functions. `pyright` reads this file; nothing runs it."""
+"""Public functions as a type checker sees them. `pyright` reads this file; nothing runs it."""
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 

@@ -1,4 +1,4 @@
-"""The same model and the same images give the same bytes."""
+"""Exports of the same model with the same images have the same bytes."""
 
 import hashlib
 import subprocess

@@ -35,7 +35,7 @@ INTEGERS = {"static_wi8_ai8", "static_wi8_ai16", "static_wi8_ai8_se_ai16"}
 @pytest.mark.slow
 @pytest.mark.parametrize("name", keras_se.list_models())
 def test_every_file_runs_and_is_near(name, randomise):
-    """What cannot run, or is too far, is listed by recipe and engine; one conversion a form serves all recipes."""
+    """Files that do not run, or are too far, are listed by recipe and engine; one conversion serves all recipes."""
     keras.utils.set_random_seed(0)
     shape = (SIDES.get(name, 32),) * 2 + (3,)
     model = keras_se.create_model(name, input_shape=shape, classes=10)
@@ -57,14 +57,16 @@ def test_every_file_runs_and_is_near(name, randomise):
         if recipe.name in INTEGERS:
             assert not {"FLOAT32", "FLOAT16"} & content.dtype_counts.keys()
         logits = content.without_softmax
-        names = [one for one, engine in ENGINES.items() if recipe.name not in engine.unsupported_recipes]
-        outputs = {one: ENGINES[one].run(logits.content, tested).values for one in names}
-        for one, got in outputs.items():
+        names = [
+            engine_name for engine_name, engine in ENGINES.items() if recipe.name not in engine.unsupported_recipes
+        ]
+        outputs = {engine_name: ENGINES[engine_name].run(logits.content, tested).values for engine_name in names}
+        for engine_name, got in outputs.items():
             sqnr = decibels(expected, got)
-            print(f"{name} {recipe.name} {one}: {sqnr:.1f} dB")
+            print(f"{name} {recipe.name} {engine_name}: {sqnr:.1f} dB")
             least = recipe.tolerance.sqnr_db if name in SHALLOW else -np.inf
             if not np.isfinite(got).all() or sqnr < least:
-                failures.append((recipe.name, one, sqnr))
+                failures.append((recipe.name, engine_name, sqnr))
     assert failures == []
 
 

@@ -1,4 +1,4 @@
-"""The search for as much int8 as a bound on the loss allows, on a network whose bad tensor is known."""
+"""Search for as much int8 as a bound on the loss allows, on a network whose bad tensor is known."""
 
 import json
 
@@ -59,7 +59,7 @@ def uneven():
 
 @pytest.fixture(scope="module")
 def case():
-    """The network, images to calibrate on, and others with their classes."""
+    """Network, images to calibrate on, and others with their classes."""
     return uneven(), bright_quadrants(20, seed=2)[0], *bright_quadrants(200, seed=3)
 
 
@@ -71,35 +71,35 @@ def prepared(case):
 
 
 @pytest.mark.parametrize("higher_precision", ["fp32", "ai16"])
-def test_it_lifts_the_operations_around_the_bad_tensor_only(case, prepared, higher_precision):
+def test_only_the_operations_around_the_bad_tensor_leave_int8(case, prepared, higher_precision):
     _, _, images, labels = case
-    found = search(*prepared, images, labels, max_drop=3.0, higher_precision=higher_precision)
-    assert found.float_accuracy > 0.97
-    assert found.steps[0].lifted == 0
-    assert found.steps[0].drop > 20, "plain int8 is bad"
-    assert found.reached
-    assert found.drop <= 3.0
+    result = search(*prepared, images, labels, max_drop=3.0, higher_precision=higher_precision)
+    assert result.float_accuracy > 0.97
+    assert result.steps[0].ops_in_higher_precision == 0
+    assert result.steps[0].drop > 20, "plain int8 is bad"
+    assert result.reached
+    assert result.drop <= 3.0
     graph = prepared[0].graph
     names = prepared[0].operation_names
     depthwise = graph.operators[names.index("DEPTHWISE_CONV_2D")]
-    assert f"{graph.tensors[depthwise.outputs[0]].name.decode()};" in found.lifted
-    assert len(found.lifted) <= 3, "of seven"
-    dtypes = found.file.dtype_counts
+    assert f"{graph.tensors[depthwise.outputs[0]].name.decode()};" in result.ops_in_higher_precision
+    assert len(result.ops_in_higher_precision) <= 3, "of seven"
+    dtypes = result.file.dtype_counts
     assert ("FLOAT32" in dtypes, "INT16" in dtypes) == (higher_precision == "fp32", higher_precision == "ai16")
 
 
 def test_a_loose_bound_leaves_int8_alone(case, prepared):
-    found = search(*prepared, *case[2:], max_drop=100.0)
-    assert [step.lifted for step in found.steps] == [0]
-    assert found.lifted == ()
-    assert "FLOAT32" not in found.file.dtype_counts
+    result = search(*prepared, *case[2:], max_drop=100.0)
+    assert [step.ops_in_higher_precision for step in result.steps] == [0]
+    assert result.ops_in_higher_precision == ()
+    assert "FLOAT32" not in result.file.dtype_counts
 
 
 def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp_path, monkeypatch, capsys):
-    """As if each tensor in int16 brought a point back, which is not enough."""
+    """Each tensor in int16 is made to bring a point back, which is not enough."""
     model, calibration, images, labels = case
     model.save(tmp_path / "model.keras")
-    given = {"train": (calibration, None), "test": (images, labels)}
+    samples = {"train": (calibration, None), "test": (images, labels)}
 
     def right(file, images, labels):
         dtypes = file.dtype_counts
@@ -107,23 +107,23 @@ def test_a_bound_that_is_out_of_reach_gives_the_best_file_and_status_1(case, tmp
         return np.arange(len(labels)) < round(share * len(labels))
 
     monkeypatch.setattr(
-        "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: given[split]
+        "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: samples[split]
     )
     monkeypatch.setattr("keras_se.export.precision_search._right", right)
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
     assert main.run([*arguments, "--higher-precision", "ai16", "--max-drop", "1", "--json"]) == 1
     [document] = json.loads(capsys.readouterr().out)
-    found = document["search"]
-    assert found["reached"] is False
-    assert [step["lifted"] for step in found["steps"]] == [0, 1, 2, 4, 6]
-    assert found["drop"] == min(step["drop"] for step in found["steps"])
+    searched = document["search"]
+    assert searched["reached"] is False
+    assert [step["ops_in_higher_precision"] for step in searched["steps"]] == [0, 1, 2, 4, 6]
+    assert searched["drop"] == min(step["drop"] for step in searched["steps"])
     written = right(TFLiteModel.load(document["path"]), images, labels).mean()
-    assert 100 * (1 - written) == pytest.approx(found["drop"])
-    assert found["images_needed"] is None, "more images as these lose as much"
+    assert 100 * (1 - written) == pytest.approx(searched["drop"])
+    assert searched["images_needed"] is None, "more images as these lose as much"
 
 
 def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
-    """As it does where an addition's steps are a 2**24th of its inputs'; here, whatever is of integers alone."""
+    """It refuses an addition whose steps are a 2**24th of its inputs'; here, whatever is of integers alone."""
     model, calibration, images, labels = case
 
     def run(name, file, images, path):
@@ -134,22 +134,22 @@ def test_a_file_that_xnnpack_refuses_gets_nothing_right(case, monkeypatch):
     monkeypatch.setattr("keras_se.export.precision_search.run_file", run)
     float_file = to_tflite(model)
     ranges = calibrate(float_file, calibration, (0.0, 1.0))
-    found = search(float_file, ranges, images[:100], labels[:100], max_drop=3.0, higher_precision="fp32")
-    assert found.steps[0].accuracy == 0.0
-    assert found.steps[1].accuracy > 0.5
-    assert found.reached
+    result = search(float_file, ranges, images[:100], labels[:100], max_drop=3.0, higher_precision="fp32")
+    assert result.steps[0].accuracy == 0.0
+    assert result.steps[1].accuracy > 0.5
+    assert result.reached
 
 
 def test_the_manifest_tells_the_steps(case, tmp_path):
     model, calibration, images, labels = case
-    artifact, found = export_mixed_precision(
+    artifact, result = export_mixed_precision(
         model, tmp_path, calibration=calibration, images=images, labels=labels, max_drop=3.0
     )
     assert artifact.path.name == "uneven.static_wi8_ai8_mixed.tflite"
-    assert artifact.path.read_bytes() == found.file.content
+    assert artifact.path.read_bytes() == result.file.content
     manifest = json.loads(artifact.path.with_name(f"{artifact.path.name}.json").read_text())
-    assert manifest["search"]["lifted"] == list(found.lifted)
-    assert manifest["search"]["steps"][0]["drop"] == found.steps[0].drop
+    assert manifest["search"]["ops_in_higher_precision"] == list(result.ops_in_higher_precision)
+    assert manifest["search"]["steps"][0]["drop"] == result.steps[0].drop
     assert manifest["search"]["reached"] is True
     assert manifest["calibration"]["images"] == 20
 
@@ -172,9 +172,9 @@ def test_bad_arguments_are_refused(case, prepared, changes, message):
 def test_the_command_line_shows_the_steps_and_the_outcome(case, tmp_path, monkeypatch, capsys):
     model, calibration, images, labels = case
     model.save(tmp_path / "model.keras")
-    given = {"train": (calibration, None), "test": (images, labels)}
+    samples = {"train": (calibration, None), "test": (images, labels)}
     monkeypatch.setattr(
-        "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: given[split]
+        "keras_se.cli.export.Export.sample", lambda options, data, preprocessing, split, count: samples[split]
     )
     arguments = ["export", str(tmp_path / "model.keras"), "--data", "digits", "--out", str(tmp_path), "--search"]
     assert main.run([*arguments, "--max-drop", "3", "--json"]) == 0
@@ -184,18 +184,18 @@ def test_the_command_line_shows_the_steps_and_the_outcome(case, tmp_path, monkey
 
 
 def test_a_drop_within_the_bound_by_chance_is_not_accepted(case, prepared, monkeypatch):
-    """Of 200 images int8 loses one: half a point, which with so few may be one and a half."""
+    """Int8 loses one of 200 images: half a point, which with so few may be one and a half."""
     *_, images, labels = case
 
     def right(file, images, labels):
         return np.arange(len(labels)) >= ("INT8" in file.dtype_counts)
 
     monkeypatch.setattr("keras_se.export.precision_search._right", right)
-    found = search(*prepared, images, labels, max_drop=1.0)
-    assert found.drop == 0.5
-    assert found.loss.high > 1.0
-    assert not found.reached
-    assert 500 < found.images_needed < 2_000
+    result = search(*prepared, images, labels, max_drop=1.0)
+    assert result.drop == 0.5
+    assert result.loss.high > 1.0
+    assert not result.reached
+    assert 500 < result.images_needed < 2_000
 
 
 def test_images_that_cannot_show_the_bound_are_refused_before_the_search(case, prepared):

@@ -46,7 +46,7 @@ def test_another_s_file_of_the_name_is_refused_and_stays(name, kind, network, tm
 
 
 def test_a_further_file_is_another_s_unless_the_manifest_lists_it(network, tmp_path):
-    """The browser's page beside a file that was exported for the phone."""
+    """So it is with the browser's page beside a file that was exported for the phone."""
     export(network, tmp_path, recipes=["float32"])
     page = tmp_path / "net.float32.html"
     page.write_text("mine")

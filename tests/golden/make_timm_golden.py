@@ -110,7 +110,7 @@ def images(height, width):
 
 
 def pixels(uint8):
-    """As torch takes them: float `(batch, 3, height, width)`."""
+    """Return images as torch takes them: float `(batch, 3, height, width)`."""
     return torch.from_numpy(uint8).permute(0, 3, 1, 2).float() / 255
 
 
@@ -137,7 +137,7 @@ def randomise(model, inputs):
 
 
 def halved(model):
-    """The model with each weight rounded to what float16 can hold: the files are half as large."""
+    """Round each weight to what float16 can hold: the files are half as large."""
     for value in model.state_dict().values():
         if value.is_floating_point():
             value.copy_(value.half().float())

@@ -1,4 +1,4 @@
-"""The trained network of the tests: an SE-MobileNet an eighth as wide, on scikit-learn's digits, and two of its files.
+"""Train the network of the tests: an SE-MobileNet an eighth as wide, on scikit-learn's digits, and two of its files.
 
 Run where keras-se[edge] is installed; two minutes on two cores:
 

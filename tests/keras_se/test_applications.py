@@ -1,4 +1,4 @@
-"""The functions of the models: keras.applications' order and names, and what is built on a tensor."""
+"""Functions of the models: keras.applications' order and names, and what is built on a tensor."""
 
 import inspect
 import logging
@@ -28,19 +28,19 @@ def test_every_model_has_one():
 def test_the_signature_begins_as_keras_applications_do(name):
     ours = list(inspect.signature(FUNCTIONS[name]).parameters.values())
     theirs = list(inspect.signature(keras.applications.ResNet50).parameters.values())
-    assert [one.name for one in ours[: len(theirs)]] == [one.name for one in theirs]
-    assert all(one.kind is one.POSITIONAL_OR_KEYWORD for one in ours[: len(theirs)])
-    assert all(one.kind is one.KEYWORD_ONLY for one in ours[len(theirs) :])
-    assert {one.name for one in ours} < {*inspect.signature(keras_se.create_model).parameters, "name"}
+    assert [parameter.name for parameter in ours[: len(theirs)]] == [parameter.name for parameter in theirs]
+    assert all(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in ours[: len(theirs)])
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in ours[len(theirs) :])
+    assert {parameter.name for parameter in ours} < {*inspect.signature(keras_se.create_model).parameters, "name"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_defaults_are_what_is_published(name):
     """Given explicitly they build the very model that is built without them."""
     parameters = inspect.signature(FUNCTIONS[name]).parameters.values()
-    given = {one.name: one.default for one in parameters if one.name != "input_shape"}
+    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.name != "input_shape"}
     with keras.StatelessScope(initialize_variables=False):
-        explicit, usual = FUNCTIONS[name](**given), FUNCTIONS[name]()
+        explicit, usual = FUNCTIONS[name](**defaults), FUNCTIONS[name]()
     # Operations that are no layers are numbered through.
     configs = [re.sub(r"'pad(_\d+)?'", "'pad'", str(model.get_config())) for model in (explicit, usual)]
     assert configs[0] == configs[1]
@@ -114,8 +114,8 @@ def test_what_the_weights_take_is_found_before_layers_that_scale(tmp_path):
     image = keras.Input(IMAGE)
     model = on(image, keras.layers.Rescaling(1 / 127.5, offset=-1)(keras.layers.RandomFlip()(image)))
     model.save(tmp_path / "model.keras")
-    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
-        assert preprocessing_of(one) == Preprocessing.for_range(32, 32, 0, 255)
+    for network in (model, keras.models.load_model(tmp_path / "model.keras")):
+        assert preprocessing_of(network) == Preprocessing.for_range(32, 32, 0, 255)
 
 
 def test_what_the_weights_take_is_not_known_before_other_layers(caplog):

@@ -1,4 +1,4 @@
-"""The layer and the models on JAX: the same weights give the same outputs as on TensorFlow, without TensorFlow."""
+"""Layer and models on JAX: the same weights give the same outputs as on TensorFlow, without TensorFlow."""
 
 import json
 import os
@@ -60,7 +60,7 @@ print(json.dumps(record))
 
 
 def with_random_statistics(model):
-    """The model with every bias, scale and moving statistic drawn at random; fresh ones are zeros and ones."""
+    """Draw every bias, scale and moving statistic at random; fresh ones are zeros and ones."""
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if len(weight.shape) == 1:

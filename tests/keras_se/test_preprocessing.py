@@ -1,4 +1,4 @@
-"""The record of a preprocessing, read back: each field's type and range."""
+"""Record of a preprocessing, read back: each field's type and range."""
 
 import json
 

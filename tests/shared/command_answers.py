@@ -1,4 +1,4 @@
-"""What a command answers: one line of refusal on standard error, or one JSON document."""
+"""Answers of a command: one line of refusal on standard error, or one JSON document."""
 
 import json
 
@@ -6,7 +6,7 @@ from keras_se.cli import main
 
 
 def refusal(capsys, *arguments):
-    """The one line on standard error of a command that is refused."""
+    """Return the one line on standard error of a command that is refused."""
     assert main.run(list(arguments)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -16,6 +16,6 @@ def refusal(capsys, *arguments):
 
 
 def document(capsys, *arguments, status=0, after=()):
-    """What a command prints with --json."""
+    """Return what a command prints with --json."""
     assert main.run([*arguments, "--json", *after]) == status
     return json.loads(capsys.readouterr().out)

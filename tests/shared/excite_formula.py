@@ -33,7 +33,7 @@ def features(*shape, scale=1.0, seed=0):
 
 
 def with_random_weights(layer, channels, hidden, seed=1):
-    """The layer's weights set, and returned in the paper's layout: W1, b1, W2, b2 (zeros without biases)."""
+    """Set the layer's weights, and return them in the paper's layout: W1, b1, W2, b2 (zeros without biases)."""
     rng = np.random.default_rng(seed)
     # Logits of a standard deviation between 1 and 4: each gate is seen on both sides of its bends.
     w1 = rng.normal(size=(hidden, channels)) * 4 / np.sqrt(channels)

@@ -63,7 +63,7 @@ def size(name, **arguments):
 
 
 def with_random_statistics(model, seed=0):
-    """The model with every bias, scale and moving statistic drawn at random; fresh ones are zeros and ones."""
+    """Draw every bias, scale and moving statistic at random; fresh ones are zeros and ones."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if len(weight.shape) == 1:
@@ -76,7 +76,7 @@ def images(count=2, seed=0):
 
 
 def expression(tensor):
-    """How `tensor` is computed, as text: `relu(x + SE(bn(conv3x3(x))))` with `/2` after a stride of 2."""
+    """Return how `tensor` is computed, as text: `relu(x + SE(bn(conv3x3(x))))` with `/2` after a stride of 2."""
     operation, _, _ = tensor._keras_history
     arguments = [expression(argument) for argument in operation._inbound_nodes[0].input_tensors]
     if isinstance(operation, keras.layers.InputLayer):
@@ -109,7 +109,7 @@ def _window(size, strides):
 
 
 def feature_map(row, placement, **arguments):
-    """The expression of a ResNet of that row, up to its classifier."""
+    """Return the expression of a ResNet of that row, up to its classifier."""
     with without_values():
         head = Head(include_top=False)
         return expression(resnet(row, keras.Input(IMAGE, name="image"), se=SE(placement), head=head, **arguments))
@@ -120,5 +120,5 @@ def same(x):
 
 
 def assert_close(outputs, expected, of):
-    """To `of` times the greatest: float32 rounding, in another order of summation, through a whole network."""
+    """Compare to `of` times the greatest: float32 rounding, in another order of summation, through a whole network."""
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=of * np.abs(expected).max())

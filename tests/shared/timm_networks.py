@@ -1,4 +1,4 @@
-"""The tiny networks of golden/make_timm_golden.py as ours, and the answers that timm's own code gave to two images.
+"""Tiny networks of golden/make_timm_golden.py as ours, and the answers that timm's own code gave to two images.
 
 The folder is on the path of the tests (`pythonpath` in pyproject.toml).
 """
@@ -63,10 +63,10 @@ def create(model, weights, size="even", **arguments):
 
 @functools.cache
 def network(name):
-    """The golden network for the even images, made once; its row must be the registry's by then."""
+    """Return the golden network for the even images, made once; its row must be the registry's by then."""
     return create(ARCHITECTURES[name].model, golden(name), classifier_activation=None, **PORTED.get(name, {}))
 
 
 def error_of(logits, expected):
-    """The greatest difference over the greatest logit."""
+    """Return the greatest difference over the greatest logit."""
     return np.abs(logits - expected).max() / np.abs(expected).max()

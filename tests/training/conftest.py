@@ -1,4 +1,4 @@
-"""What the tests of training share: a network that is traced in a second, and folders of images."""
+"""Network and images that the tests of training share: a network that is traced in a second, and folders of images."""
 
 import dataclasses
 from pathlib import Path
@@ -41,7 +41,7 @@ def image_folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny_model():
-    """The registry with one more name, TINY; the name."""
+    """Add the name TINY to the registry; return it."""
     rows = (Separable(stage=2, out=16, stride=2),)
     entry = registry.Entry(mobilenet.mobilenet, rows)
     with pytest.MonkeyPatch.context() as patch:

@@ -14,7 +14,7 @@ def test_a_plan_counts_what_a_run_would_do_and_leaves_nothing(tiny_recipe, few_d
     recipe = dataclasses.replace(tiny_recipe, out="run", epochs=3)
     planned = plan(recipe, few_digits)
     model = create_model(recipe.model, input_shape=(32, 32, 3), classes=10)
-    assert planned.parameters == sum(int(np.prod(one.shape)) for one in model.trainable_variables)
+    assert planned.parameters == sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     assert (planned.steps, planned.epochs, planned.test_images) == (2, 3, 64)
     assert sum(planned.classes.values()) == 128
     assert planned.learning_rates[0] == pytest.approx(recipe.peak_learning_rate)

@@ -26,7 +26,7 @@ FLOAT64 = 1e-12
 
 @pytest.fixture(scope="module")
 def figures():
-    """Of 400 random scores, of which most images have the greatest on their own class, and none on class g."""
+    """Evaluation of 400 random scores; most images have the greatest on their own class, and none on class g."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 6, 400)
     logits = rng.normal(size=(400, 7)) + 1.5 * np.eye(7)[labels]

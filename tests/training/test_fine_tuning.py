@@ -1,4 +1,4 @@
-"""What training can do beside the paper's recipe: frozen backbones, unequal classes, other optimizers, two classes."""
+"""Training beside the paper's recipe: frozen backbones, unequal classes, other optimizers, two classes."""
 
 import csv
 import dataclasses
@@ -57,7 +57,7 @@ class Backbone(keras.callbacks.Callback):
         self.kernels = []
 
     def on_epoch_end(self, epoch, logs=None):
-        kernel = next(one for one in self.model.variables if one.name == "kernel")
+        kernel = next(variable for variable in self.model.variables if variable.name == "kernel")
         self.kernels.append(kernel.numpy().copy())
 
 
@@ -68,7 +68,9 @@ def test_from_unfreeze_at_on_all_is_trained(tiny_recipe, start, tmp_path):
     )
     train(recipe, callbacks=[watched])
     first, second = watched.kernels
-    kernel = next(one for one in keras.models.load_model(start / "model.keras").variables if one.name == "kernel")
+    kernel = next(
+        variable for variable in keras.models.load_model(start / "model.keras").variables if variable.name == "kernel"
+    )
     np.testing.assert_array_equal(first, kernel.numpy())
     assert not np.array_equal(first, second)
 
@@ -104,17 +106,17 @@ def test_the_recipe_names_the_optimizer(tiny_model, name, kind):
 @pytest.mark.parametrize("name", ["adamw", "lamb"])
 def test_decoupled_decay_is_of_kernels_alone(tiny_model, name):
     model = compiled(tiny_model, optimizer=name, weight_decay=0.1)
-    decayed = {one.name for one in model.trainable_variables if model.optimizer._use_weight_decay(one)}
+    decayed = {variable.name for variable in model.trainable_variables if model.optimizer._use_weight_decay(variable)}
     assert decayed == {"kernel"}
-    assert {one.name for one in model.trainable_variables} - decayed == {"gamma", "beta", "bias"}
+    assert {variable.name for variable in model.trainable_variables} - decayed == {"gamma", "beta", "bias"}
     assert model.losses == []  # it is not in the loss too
 
 
 def test_another_optimizer_trains_and_resumes_bit_for_bit(tiny_recipe, tmp_path):
     recipe = dataclasses.replace(tiny_recipe, optimizer="adamw", learning_rate=0.01, out=str(tmp_path / "one"))
     first, second = train(recipe), train(dataclasses.replace(recipe, out=str(tmp_path / "two")))
-    for one, two in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for weight, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
     assert np.isfinite(first.history["loss"]).all()
 
 
@@ -138,8 +140,8 @@ def test_each_image_of_a_batch_brings_the_weight_of_its_class():
     batches = training_batches(
         split, Preprocessing(8, 8), classes=2, batch_size=8, augmentation="none", seed=0, class_weights=weights
     )
-    _, targets, given = next(iter(batches))
-    np.testing.assert_array_equal(given, weights[np.argmax(targets, 1)])
+    _, targets, brought = next(iter(batches))
+    np.testing.assert_array_equal(brought, weights[np.argmax(targets, 1)])
 
 
 def test_balanced_weights_change_what_is_learned(tiny_recipe, tmp_path):

@@ -1,4 +1,4 @@
-"""The same `train` on Keras's JAX backend, on one and on two virtual CPU devices, each in a process of its own."""
+"""Runs of `train` on Keras's JAX backend, on one and on two virtual CPU devices, each in a process of its own."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ SAME_WEIGHTS = 1e-5
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """What a run on one device and one on two wrote, read under TensorFlow."""
+    """Models that a run on one device and one on two wrote, read under TensorFlow."""
     folders = {strategy: tmp_path_factory.mktemp("jax") / strategy for strategy in ("none", "mirrored")}
     environment = {
         **os.environ,
@@ -34,10 +34,10 @@ def models(tmp_path_factory):
 
 
 def test_two_devices_give_the_weights_of_one(models):
-    one, two = (models[strategy].get_weights() for strategy in ("none", "mirrored"))
-    for a, b in zip(one, two, strict=True):
+    plain, other = (models[strategy].get_weights() for strategy in ("none", "mirrored"))
+    for a, b in zip(plain, other, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=SAME_WEIGHTS)
-    assert np.ptp(one[-1]) > 100 * SAME_WEIGHTS  # the classifier's bias, which begins at zero
+    assert np.ptp(plain[-1]) > 100 * SAME_WEIGHTS  # the classifier's bias, which begins at zero
 
 
 def test_what_jax_trained_exports_under_tensorflow(models, tmp_path):
@@ -48,7 +48,7 @@ def test_what_jax_trained_exports_under_tensorflow(models, tmp_path):
 
 
 def test_a_killed_run_goes_on(tmp_path):
-    """In the second of two epochs of six updates, from the checkpoint after the eighth."""
+    """It is killed in the second of two epochs of six updates, and goes on from the checkpoint after the eighth."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, SCRIPT]
@@ -58,6 +58,6 @@ def test_a_killed_run_goes_on(tmp_path):
     assert ended.returncode == -9
     resumed = [*command, cut, "none", "2", "--resume"]
     subprocess.run(resumed, env=environment, check=True, timeout=300, capture_output=True)
-    one, two = (keras.models.load_model(folder / "model.keras").get_weights() for folder in (whole, cut))
-    for a, b in zip(one, two, strict=True):
+    plain, other = (keras.models.load_model(folder / "model.keras").get_weights() for folder in (whole, cut))
+    for a, b in zip(plain, other, strict=True):
         np.testing.assert_array_equal(a, b)

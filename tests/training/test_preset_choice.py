@@ -1,4 +1,4 @@
-"""Which preset images are trained with when nobody says."""
+"""Preset that images are trained with when nobody names one."""
 
 import keras
 import numpy as np

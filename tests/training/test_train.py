@@ -91,7 +91,7 @@ def test_weights_to_start_from_bring_their_preprocessing(tiny_recipe, tmp_path, 
     batches = sharding.training_batches
     monkeypatch.setattr(trainer, "build_model", with_weights)
     monkeypatch.setattr(
-        sharding, "training_batches", lambda *given, **named: seen.append(given[1]) or batches(*given, **named)
+        sharding, "training_batches", lambda *args, **named: seen.append(args[1]) or batches(*args, **named)
     )
     run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run")))
     assert preprocessing_of(run.model, run.folder / "model.keras") == brought
@@ -120,7 +120,7 @@ def test_the_history_has_a_row_an_epoch_with_loss_and_accuracy(run):
 
 
 def test_the_accuracy_of_the_run_is_that_of_the_saved_model(run, record, few_digits):
-    """The share of the test digits that the loaded model, alone, gets right."""
+    """It is the share of the test digits that the loaded model, alone, gets right."""
     images = np.stack([keras.ops.image.resize(image, (32, 32), antialias=True) for image in few_digits.test.images])
     chosen = keras.models.load_model(run.folder / "model.keras").predict(images / 255, verbose=0).argmax(1)
     accuracy = np.mean(chosen == few_digits.test.labels)
@@ -147,7 +147,7 @@ class Answers(keras.callbacks.Callback):
 def test_the_weights_of_the_best_epoch_are_saved(tiny_recipe, few_digits, tmp_path, monkeypatch):
     counts = np.bincount(few_digits.test.labels)
     callbacks, answers = trainer._callbacks, Answers([counts.argmax(), counts.argmin()])
-    monkeypatch.setattr(trainer, "_callbacks", lambda survival: [answers, *callbacks(survival)])
+    monkeypatch.setattr(trainer, "_callbacks", lambda callback: [answers, *callbacks(callback)])
     run = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "run"), epochs=2))
     best, last = counts.max() / counts.sum(), counts.min() / counts.sum()
     assert best > last  # else this test says nothing
@@ -159,8 +159,9 @@ def test_the_weights_of_the_best_epoch_are_saved(tiny_recipe, few_digits, tmp_pa
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(run, tiny_recipe, tmp_path):
     again = train(dataclasses.replace(tiny_recipe, out=str(tmp_path / "again")))
-    for one, two in zip(weights_of(run.folder / "model.keras"), weights_of(again.folder / "model.keras"), strict=True):
-        np.testing.assert_array_equal(one, two)
+    weights, others = (weights_of(folder / "model.keras") for folder in (run.folder, again.folder))
+    for weight, other in zip(weights, others, strict=True):
+        np.testing.assert_array_equal(weight, other)
     assert run.history == again.history
 
 

@@ -43,11 +43,11 @@ class Begun(keras.callbacks.Callback):
 def kill_at(function, name, count):
     original, calls = getattr(pathlib.Path, function), []
 
-    def counted(*given, **named):
-        calls.extend(value for value in given if name in str(value))
+    def counted(*arguments, **named):
+        calls.extend(value for value in arguments if name in str(value))
         if len(calls) == int(count):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(*given, **named)
+        return original(*arguments, **named)
 
     setattr(pathlib.Path, function, counted)
 
@@ -61,7 +61,9 @@ def main(folder, strategy, epochs, resume):
     )
     trainer.load_source = lambda name, **options: source
     fit = keras.Model.fit
-    keras.Model.fit = lambda self, *given, callbacks, **rest: fit(self, *given, callbacks=[*callbacks, Begun()], **rest)
+    keras.Model.fit = lambda self, *arguments, callbacks, **rest: fit(
+        self, *arguments, callbacks=[*callbacks, Begun()], **rest
+    )
     recipe = Recipe(
         model="se_tiny",
         out=folder,

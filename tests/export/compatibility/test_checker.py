@@ -1,4 +1,4 @@
-"""What `check` says of a layer is what the target's own tool says of the file; and each row of its tables is tried."""
+"""`check` says of a layer what the target's own tool says of the file; and each row of its tables is tried."""
 
 import dataclasses
 import functools
@@ -7,7 +7,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
+from layer_networks import CASES, network
 
 import keras_se
 from keras_se.cli import main
@@ -27,123 +28,12 @@ from keras_se.registry import list_models
 
 TRIED = ("phone_cpu", "phone_gpu", "mediapipe", "browser", "edgetpu", "tflite_micro", "ethos_u55_128")
 FORMATS = ("float32", "static_wi8_ai8", "static_wi8_ai16")
-
-
-def steps(x):
-    """Four vectors of 256: an unrolled layer is slow to convert."""
-    return layers.Reshape((4, 256))(x)
-
-
-def rows(x):
-    return layers.Reshape((256, 4))(x)
-
-
-def image(x):
-    return layers.Reshape((16, 16, 4))(x)
-
-
-def twice(x):
-    """A layer that is called twice is not rewritten."""
-    swish = layers.Conv2D(4, 3, padding="same", activation="hard_silu")
-    return swish(swish(x))
-
-
-def two(join):
-    return lambda x: join()([x, layers.Conv2D(4, 1)(x)])
-
-
-CASES = {
-    **{kind.__name__: two(kind) for kind in (layers.Add, layers.Average, layers.Concatenate, layers.Maximum)},
-    **{kind.__name__: two(kind) for kind in (layers.Minimum, layers.Multiply, layers.Subtract)},
-    **{function.__name__: layers.Activation(function) for function in ACTIVATIONS},
-    "Activation": layers.Activation("silu"),
-    "AveragePooling2D": layers.AveragePooling2D(2),
-    "AveragePooling2D wide": layers.AveragePooling2D(12, strides=1, padding="same"),
-    "BatchNormalization": layers.BatchNormalization(),
-    "Conv1D": lambda x: layers.Reshape((1, 254, 4))(layers.Conv1D(4, 3)(rows(x))),
-    "Conv2D": layers.Conv2D(4, 3, dilation_rate=2),
-    "Conv2D uneven": layers.Conv2D(4, 3, dilation_rate=(1, 2)),
-    "Conv2DTranspose": layers.Conv2DTranspose(4, 3, strides=2, padding="same"),
-    "Cropping2D": layers.Cropping2D(2),
-    "Dense": layers.Dense(4),
-    "Dense of one vector": lambda x: layers.Dense(4)(layers.GlobalAveragePooling2D(keepdims=True)(x)),
-    "DepthwiseConv2D": layers.DepthwiseConv2D(3),
-    "Dense of many vectors": lambda x: image(layers.Dense(4)(rows(x))),
-    "Dot": lambda x: layers.Reshape((2, 2, 4))(layers.Dot(1)([rows(x), rows(x)])),
-    "Dropout": layers.Dropout(0.1),
-    "ELU": layers.ELU(),
-    "EinsumDense": lambda x: image(layers.EinsumDense("abc,cd->abd", (None, 4))(rows(x))),
-    "Flatten": lambda x: layers.Reshape((16, 16, 4))(layers.Flatten()(x)),
-    "GRU": lambda x: layers.Reshape((1, 1, 4))(layers.GRU(4)(rows(x))),
-    "GRU unrolled": lambda x: layers.Reshape((1, 1, 4))(layers.GRU(4, unroll=True)(steps(x))),
-    "GaussianNoise": layers.GaussianNoise(0.1),
-    "GlobalAveragePooling2D": layers.GlobalAveragePooling2D(keepdims=True),
-    "GlobalMaxPooling2D": layers.GlobalMaxPooling2D(keepdims=True),
-    "GroupNormalization": layers.GroupNormalization(2),
-    "InputLayer": layers.Activation("linear"),
-    "LSTM": lambda x: layers.Reshape((1, 1, 4))(layers.LSTM(4)(rows(x))),
-    "LSTM unrolled": lambda x: layers.Reshape((1, 1, 4))(layers.LSTM(4, unroll=True)(steps(x))),
-    "LayerNormalization": layers.LayerNormalization(),
-    "LeakyReLU": layers.LeakyReLU(),
-    "MaxPooling2D": layers.MaxPooling2D(2),
-    "MultiHeadAttention": lambda x: image((lambda t: layers.MultiHeadAttention(2, 2)(t, t))(rows(x))),
-    "Normalization": layers.Normalization(mean=[0.0] * 4, variance=[2.0] * 4),
-    "PReLU": layers.PReLU(shared_axes=[1, 2]),
-    "Permute": layers.Permute((2, 1, 3)),
-    "RMSNormalization": layers.RMSNormalization(),
-    "RandomFlip": layers.RandomFlip(),
-    "ReLU": layers.ReLU(),
-    "ReLU to 3": layers.ReLU(3.0),
-    "ReLU with a slope": layers.ReLU(negative_slope=0.1),
-    "ReLU with a threshold": layers.ReLU(threshold=0.1),
-    "Rescaling": layers.Rescaling(2.0, 1.0),
-    "Reshape": layers.Reshape((8, 32, 4)),
-    "Reshape to five dimensions": lambda x: image(layers.Permute((1, 2, 4, 3))(layers.Reshape((16, 16, 2, 2))(x))),
-    "Resizing bicubic": layers.Resizing(8, 8, interpolation="bicubic"),
-    "Resizing bilinear": layers.Resizing(8, 8),
-    "Resizing nearest": layers.Resizing(8, 8, interpolation="nearest"),
-    "Resizing to four times": layers.Resizing(64, 64),
-    "Resizing to twice, nearest": layers.Resizing(32, 32, interpolation="nearest"),
-    "Resizing to four times, nearest": layers.Resizing(64, 64, interpolation="nearest"),
-    "Resizing to three times": layers.Resizing(48, 48),
-    "Resizing to one direction's twice": layers.Resizing(16, 32),
-    "SeparableConv2D": layers.SeparableConv2D(4, 3),
-    "Softmax": layers.Softmax(),
-    "SqueezeExcite": keras_se.SqueezeExcite(2),
-    "SqueezeExcite by channels first": keras_se.SqueezeExcite(2, data_format="channels_first"),
-    "SqueezeExcite by the maximum": keras_se.SqueezeExcite(2, squeeze="max"),
-    "SqueezeExcite by softmax": keras_se.SqueezeExcite(2, gate="softmax"),
-    "SqueezeExcite without": keras_se.SqueezeExcite(2, squeeze="none"),
-    "UnitNormalization": layers.UnitNormalization(),
-    "UpSampling2D": layers.UpSampling2D(2),
-    "UpSampling2D bilinear": layers.UpSampling2D(2, interpolation="bilinear"),
-    "ZeroPadding2D": layers.ZeroPadding2D(2),
-    "hard_silu twice": twice,
-    "ops.Add": lambda x: x + layers.Conv2D(4, 1)(x),
-    "ops.Exp": ops.exp,
-    "ops.Flip": lambda x: ops.flip(x, 3),
-    "ops.HardSilu": ops.hard_silu,
-    "ops.Multiply": lambda x: x * layers.Conv2D(4, 1)(x),
-    "ops.Pad": lambda x: ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]),
-    "ops.Subtract": lambda x: x - layers.Conv2D(4, 1)(x),
-    "ops.TopK": lambda x: ops.top_k(x, 2)[0],
-}
 SMALL = ("mobilenet_v3_small", "se_mobilenet", "se_resnet20_cifar", "se_shufflenet")
 FAST = ("GlobalMaxPooling2D", "LSTM unrolled")
 
 
-@functools.cache
-def network(case):
-    """A network with the layer in its middle."""
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((16, 16, 3), name="image")
-    x = CASES[case](layers.Conv2D(4, 3, padding="same", name="stem")(inputs))
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 1, name="after")(x))
-    return keras.Model(inputs, layers.Dense(10, activation="softmax", name="logits")(x), name="net")
-
-
 class Tools:
-    """What the targets' own tools make of a network."""
+    """Verdicts of the targets' own tools on a network."""
 
     def __init__(self, model):
         self._model = model
@@ -173,12 +63,12 @@ class Tools:
 
 
 def said(model, target, recipe):
-    """The worst that `check` says of a network."""
-    verdicts = {one.verdict for one in check(model, target, recipes=[recipe])}
-    return next((one for one in ("unknown", "refused", "slow") if one in verdicts), None)
+    """Return the worst verdict of `check` on a network."""
+    verdicts = {finding.verdict for finding in check(model, target, recipes=[recipe])}
+    return next((verdict for verdict in ("unknown", "refused", "slow") if verdict in verdicts), None)
 
 
-@pytest.mark.parametrize("case", [pytest.param(one, marks=() if one in FAST else pytest.mark.slow) for one in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case in FAST else pytest.mark.slow) for case in CASES])
 def test_check_says_what_the_tools_say(case):
     model = network(case)
     tools = Tools(model)
@@ -189,11 +79,11 @@ def test_check_says_what_the_tools_say(case):
     assert {pair: said(model, *pair) for pair in pairs} == expected
 
 
-@pytest.mark.parametrize("case", [pytest.param(one, marks=() if one in FAST else pytest.mark.slow) for one in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case in FAST else pytest.mark.slow) for case in CASES])
 def test_a_layer_becomes_the_operations_of_its_row(case):
-    """Of those that some target has trouble with."""
+    """Only operations that some target has trouble with are in the rows."""
     model = network(case)
-    told = {name for _, one in operations_of(model) for row in becomes(one) for name in row.operations}
+    told = {name for _, operation in operations_of(model) for row in becomes(operation) for name in row.operations}
     if case == "Resizing bicubic":
         with pytest.raises(InputError, match=r"no operation for ResizeBicubic of the layer resizing"):
             to_tflite(model)
@@ -205,15 +95,17 @@ def test_a_layer_becomes_the_operations_of_its_row(case):
 @functools.cache
 def troublesome():
     """Every operation in the tables."""
-    rows = [row for case in CASES for _, one in operations_of(network(case)) for row in becomes(one)]
+    rows = [row for case in CASES for _, operation in operations_of(network(case)) for row in becomes(operation)]
     return {name for row in rows for name in row.operations}
 
 
 def test_every_row_has_a_case():
     tried = [operation for case in CASES for _, operation in operations_of(network(case))]
-    kinds = {next((kind for kind in LAYERS if isinstance(one, kind)), type(one).__name__) for one in tried}
+    kinds = {
+        next((kind for kind in LAYERS if isinstance(operation, kind)), type(operation).__name__) for operation in tried
+    }
     assert kinds == {*LAYERS, *OPERATIONS} - _of_quantization_aware_models()
-    functions = {getattr(one, name, None) for one in tried for name in ("activation", "gate")}
+    functions = {getattr(operation, name, None) for operation in tried for name in ("activation", "gate")}
     assert set(ACTIVATIONS) <= functions
     limits = [limit for target in TARGETS.values() for limit in (*FORMAT_LIMITS, *target.limits)]
     assert all(any(name in limit.operations for name in troublesome()) for limit in limits)
@@ -231,7 +123,7 @@ def test_nothing_of_our_networks_is_refused(name):
     size = 96 if "inception" in name else 64
     model = keras_se.create_model(name, input_shape=(size, size, 3), classes=10)
     for target in TARGETS:
-        assert {one.verdict for one in check(model, target)} <= {"slow"}, target
+        assert {finding.verdict for finding in check(model, target)} <= {"slow"}, target
 
 
 @pytest.mark.slow
@@ -250,8 +142,8 @@ def test_our_networks_run_on_every_target(name, target, randomise):
 def test_a_grey_input_is_refused(target):
     inputs = keras.Input((8, 8, 1), name="grey")
     model = keras.Model(inputs, layers.Activation("sigmoid")(layers.GlobalAveragePooling2D()(inputs)))
-    [found] = check(model, target)
-    assert (found.layer, found.verdict) == ("grey", "refused")
+    [finding] = check(model, target)
+    assert (finding.layer, finding.verdict) == ("grey", "refused")
     assert Tools(model).verdict(target, "float32") == "refused"
 
 
@@ -267,9 +159,9 @@ def test_the_command_prints_the_findings_and_its_status_tells(tmp_path, capsys):
     assert main.run(["check", str(path)]) == 0
     assert "nothing is known that phone_cpu would refuse or run slowly" in capsys.readouterr().out
     assert main.run(["check", str(path), "--target", "edgetpu", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    expected = [dataclasses.asdict(one) for one in check(network("GlobalMaxPooling2D"), "edgetpu")]
-    assert found == json.loads(json.dumps(expected))
+    printed = json.loads(capsys.readouterr().out)
+    expected = [dataclasses.asdict(finding) for finding in check(network("GlobalMaxPooling2D"), "edgetpu")]
+    assert printed == json.loads(json.dumps(expected))
     assert main.run(["check", str(path), "--target", "edgetpu"]) == 1
     printed = capsys.readouterr().out
     assert "REDUCE_MAX has no integer form, and the target has no floats; take the average" in printed

@@ -21,16 +21,16 @@ def test_the_finding_names_the_layer_the_reason_and_the_rewrite():
     inner_image = keras.Input((8, 8, 3))
     inner = keras.Model(inner_image, layers.LeakyReLU(name="leak")(inner_image), name="inner")
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inner(inputs)))
-    [found] = check(model, "tflite_micro")
-    assert (found.layer, found.kind, found.verdict) == ("inner/leak", "LeakyReLU", "refused")
-    assert found.recipes == ("static_wi8_ai8", "static_wi8_ai16")
-    assert found.reason == "LEAKY_RELU has no integer form, and the target has no floats"
-    assert found.instead.startswith("build and train it with relu")
+    [finding] = check(model, "tflite_micro")
+    assert (finding.layer, finding.kind, finding.verdict) == ("inner/leak", "LeakyReLU", "refused")
+    assert finding.recipes == ("static_wi8_ai8", "static_wi8_ai16")
+    assert finding.reason == "LEAKY_RELU has no integer form, and the target has no floats"
+    assert finding.instead.startswith("build and train it with relu")
 
 
 def test_a_sequential_model_is_read_too():
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.ELU(), layers.Flatten(), layers.Dense(2)])
-    assert [one.kind for one in check(model, "phone_gpu")] == ["ELU"]
+    assert [finding.kind for finding in check(model, "phone_gpu")] == ["ELU"]
 
 
 def test_a_layer_of_elsewhere_is_unknown():
@@ -39,8 +39,8 @@ def test_a_layer_of_elsewhere_is_unknown():
             return x
 
     inputs = keras.Input((8, 8, 3))
-    [found] = check(keras.Model(inputs, layers.Flatten()(Own(name="mine")(inputs))), "edgetpu")
-    assert (found.layer, found.kind, found.verdict) == ("mine", "Own", "unknown")
+    [finding] = check(keras.Model(inputs, layers.Flatten()(Own(name="mine")(inputs))), "edgetpu")
+    assert (finding.layer, finding.kind, finding.verdict) == ("mine", "Own", "unknown")
 
 
 def test_a_quantization_aware_model_is_known(tmp_path):
@@ -136,7 +136,7 @@ def test_an_unrolled_layer_is_static_int8_as_the_remedy_of_a_loop_says(layer, tm
 
 
 def test_an_input_too_large_for_the_arena_is_refused_before_anything_is_converted(monkeypatch, tmp_path):
-    """The map alone: 2 x 64 x 1024 x 1024 bytes."""
+    """Its map alone takes 2 x 64 x 1024 x 1024 bytes."""
     inputs = keras.Input((1024, 1024, 3))
     x = layers.Conv2D(64, 1, name="second")(layers.Conv2D(64, 1, name="first")(inputs))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
@@ -157,8 +157,8 @@ def test_an_input_too_large_for_the_arena_is_refused_before_anything_is_converte
             target="tflite_micro",
             max_drop=100,  # one image leaves 65 points open
         )
-    found = check(model, "tflite_micro")
-    assert [one.recipes for one in found] == [("static_wi8_ai8",), ("static_wi8_ai16",)]
+    findings = check(model, "tflite_micro")
+    assert [finding.recipes for finding in findings] == [("static_wi8_ai8",), ("static_wi8_ai16",)]
     assert check(model, "ethos_u55_128") == []
 
 

@@ -146,7 +146,7 @@ def test_strides_that_differ_are_exported_profiled_and_trained_for(layer, tmp_pa
     try:
         model.predict(images, verbose=0)
     except tf.errors.InvalidArgumentError:  # TensorFlow without oneDNN: of depthwise convolutions alone
-        assert any(isinstance(one, keras.layers.DepthwiseConv2D) for one in model.layers)
+        assert any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in model.layers)
         [artifact] = export(model, tmp_path, recipes=["float32"])
         with pytest.raises(InputError, match=r"must run in Keras on this processor; .* equal length strides"):
             compare(model, artifact.path, images)

@@ -22,8 +22,8 @@ def network() -> keras.Model:
 
 def spoiled(layer: str, value: float) -> keras.Model:
     model = network()
-    [found] = [one for one in model._flatten_layers() if one.name == layer]
-    variable = found.moving_variance if layer == "norm" else found.kernel
+    [layer_of_model] = [candidate for candidate in model._flatten_layers() if candidate.name == layer]
+    variable = layer_of_model.moving_variance if layer == "norm" else layer_of_model.kernel
     variable.assign(np.full(variable.shape, value, "float32"))
     return model
 
@@ -74,7 +74,7 @@ def test_a_weight_beyond_float16_is_refused_by_its_layer(tmp_path):
 
 @pytest.mark.parametrize("calibration", [None, IMAGES])
 def test_what_a_gpu_cannot_hold_in_float16_is_named(calibration, tmp_path, caplog):
-    """The sums of nine positions and three channels of 0.5 to 1, by weights of 9e3."""
+    """Nine positions and three channels of 0.5 to 1, by weights of 9e3, have sums above 65,504."""
     [artifact] = export(
         spoiled("stem", 9e3), tmp_path, recipes=["float16"], target="phone_gpu", calibration=calibration
     )

@@ -1,4 +1,4 @@
-"""The gate that batch statistics foretell, against the mean of gates that images give."""
+"""Gates that batch statistics foretell, against the mean of gates that images give."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def test_it_is_near_the_mean_gate_of_normal_inputs(activation, learned, randomis
     if learned:
         randomise(model, 0)
     images = np.random.default_rng(0).normal(normal.moving_mean, np.sqrt(normal.moving_variance), (64, 32, 32, 6))
-    maps, rescaled = (np.asarray(one) for one in model(images))
+    maps, rescaled = (np.asarray(output) for output in model(images))
     gates = rescaled.sum((1, 2)) / maps.sum((1, 2))
     np.testing.assert_allclose(mean_gate(excite), gates.mean(0), rtol=0.02)
 

@@ -48,11 +48,11 @@ def test_a_layer_s_name_that_no_graph_holds_is_refused(name, tmp_path):
 def test_every_command_that_loads_a_model_refuses_it_in_one_line_and_the_remedy_helps(name, tmp_path, capsys):
     path, model = tmp_path / "model.keras", network(layer=name)
     model.save(path)
-    given = ["--data", "digits", "--images", "2"]
+    options = ["--data", "digits", "--images", "2"]
     for command in (
         ["check", str(path)],
-        ["export", str(path), "--out", str(tmp_path / "out"), "--target", "tflite_micro", *given],
-        ["export", str(path), "--out", str(tmp_path / "out"), "--search", *given],
+        ["export", str(path), "--out", str(tmp_path / "out"), "--target", "tflite_micro", *options],
+        ["export", str(path), "--out", str(tmp_path / "out"), "--search", *options],
     ):
         assert main.run(command) == 2
         [line] = capsys.readouterr().err.splitlines()

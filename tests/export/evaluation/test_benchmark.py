@@ -1,4 +1,4 @@
-"""What bench says of a file, against the file, its manifest, its Keras model and the engines; no time is asserted."""
+"""Figures of `bench`, against the file, its manifest, its Keras model and the engines; no time is asserted."""
 
 import json
 import subprocess
@@ -21,20 +21,20 @@ from keras_se.export.tflite.model import TFLiteModel
 
 @pytest.fixture(scope="module")
 def files(trained):
-    """Those of the trained network, by recipe."""
+    """Files of the trained network, by recipe."""
     return trained.files
 
 
 @pytest.fixture(scope="module")
 def layers(trained):
-    """The names of the trained network's Keras layers."""
+    """Names of the trained network's Keras layers."""
     return {layer.name for layer in trained.model.layers}
 
 
 def test_the_command_prints_every_figure_as_json(files, capsys):
     file, other = str(files["static_wi8_ai8"]), str(files["float32"])
-    asked = ["--engines", "litert", "tflm", "--threads", "1", "2", "--runs", "3", "--against", other, "--json"]
-    assert main.run(["bench", file, *asked]) == 0
+    options = ["--engines", "litert", "tflm", "--threads", "1", "2", "--runs", "3", "--against", other, "--json"]
+    assert main.run(["bench", file, *options]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["engine"], row["threads"]) for row in rows] == [("litert", 1), ("litert", 2), ("tflm", 1)]
     manifest = json.loads(files["static_wi8_ai8"].with_suffix(".tflite.json").read_text())
@@ -55,7 +55,7 @@ def test_the_table_fits_into_80_columns(files, capsys):
 
 
 def recorded_arena(file) -> int:
-    """What TFLite Micro prints in a process of its own."""
+    """Return the arena that TFLite Micro prints in a process of its own."""
     lines = (
         "import sys",
         "from tflite_micro.python.tflite_micro.runtime import Interpreter",
@@ -84,12 +84,12 @@ def test_what_tflite_micro_does_not_run_has_no_arena(files):
 @pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16"])
 def test_every_operation_on_an_activation_is_profiled_with_a_layer_of_the_model(recipe, files, layers):
     content = files[recipe].read_bytes()
-    found = [*operations(content)]
-    assert [one.name for one in found] == [
+    alone = [*operations(content)]
+    assert [operation.name for operation in alone] == [
         name for name in TFLiteModel(content).operation_names if name != "DEQUANTIZE"
     ]
-    assert {one.layer.split("/")[0] for one in found} <= layers
-    of = {(one.name, one.layer) for one in found}
+    assert {operation.layer.split("/")[0] for operation in alone} <= layers
+    of = {(operation.name, operation.layer) for operation in alone}
     expected = ("CONV_2D", "stem_conv"), ("DEPTHWISE_CONV_2D", "block3_depthwise_conv"), ("CONV_2D", "block2_se/reduce")
     assert of >= {*expected, ("MEAN", "avg_pool"), ("FULLY_CONNECTED", "logits"), ("SOFTMAX", "logits")}
 
@@ -98,27 +98,27 @@ def test_one_after_the_other_the_operations_alone_compute_the_whole(files):
     content = files["static_wi8_ai8"].read_bytes()
     whole = Interpreter(model_content=content)
     whole.allocate_tensors()
-    [taken], [given] = whole.get_input_details(), whole.get_output_details()
-    image = np.random.default_rng(0).integers(-128, 128, taken["shape"], "int8")
-    whole.set_tensor(taken["index"], image)
+    [input_details], [output_details] = whole.get_input_details(), whole.get_output_details()
+    image = np.random.default_rng(0).integers(-128, 128, input_details["shape"], "int8")
+    whole.set_tensor(input_details["index"], image)
     whole.invoke()
-    values = {taken["name"]: image}
+    values = {input_details["name"]: image}
     for part in operations(content):
         alone = Interpreter(model_content=part.content)
         alone.allocate_tensors()
-        for one in alone.get_input_details():
-            alone.set_tensor(one["index"], values[one["name"]])
+        for tensor in alone.get_input_details():
+            alone.set_tensor(tensor["index"], values[tensor["name"]])
         alone.invoke()
-        values |= {one["name"]: alone.get_tensor(one["index"]) for one in alone.get_output_details()}
-    np.testing.assert_array_equal(values[given["name"]], whole.get_tensor(given["index"]))
+        values |= {tensor["name"]: alone.get_tensor(tensor["index"]) for tensor in alone.get_output_details()}
+    np.testing.assert_array_equal(values[output_details["name"]], whole.get_tensor(output_details["index"]))
 
 
 def test_the_profile_adds_up(files):
     [row] = benchmark([files["static_wi8_ai8"]], engines=["litert"], runs=1, profile=True)
     assert row.profile is not None
     assert len(row.profile) == len(TFLiteModel(files["static_wi8_ai8"].read_bytes()).operation_names)
-    assert sum(one["share"] for one in row.profile) == pytest.approx(1)
-    assert all(one["median_ms"] > 0 for one in row.profile)
+    assert sum(operation["share"] for operation in row.profile) == pytest.approx(1)
+    assert all(operation["median_ms"] > 0 for operation in row.profile)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_a_batch_is_computed_as_a_batch(engine, files):
 
 def test_latency_ratio_is_of_its_rounds(files):
     content = files["static_wi8_ai8"].read_bytes()
-    found = latency_ratio(content, content, threads=1, rounds=7)
-    assert isinstance(found, Ratio)
-    assert found.rounds == 7
-    assert found.q1 <= found.ratio <= found.q3
+    ratio = latency_ratio(content, content, threads=1, rounds=7)
+    assert isinstance(ratio, Ratio)
+    assert ratio.rounds == 7
+    assert ratio.q1 <= ratio.ratio <= ratio.q3
 
 
 def test_every_engine_of_the_package_can_be_measured_or_is_named():

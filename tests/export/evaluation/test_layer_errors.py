@@ -19,11 +19,11 @@ def diagnosed(trained):
 
 def test_every_operation_of_the_file_is_there_in_its_order(diagnosed, trained):
     names = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()).operation_names
-    assert [one.operation for one in diagnosed] == names
+    assert [row.operation for row in diagnosed] == names
 
 
 def test_at_the_logits_it_is_what_parity_measures(diagnosed, trained):
-    (logits,) = [one for one in diagnosed if one.operation == "FULLY_CONNECTED"]
+    (logits,) = [row for row in diagnosed if row.operation == "FULLY_CONNECTED"]
     files = trained.files["float32"], trained.files["static_wi8_ai8"]
     parity = compare(*files, trained.images[:16], engine="litert_reference")
     assert logits.sqnr_db == pytest.approx(parity.sqnr_db, abs=0.01)  # dB; the last bits of float32
@@ -32,15 +32,15 @@ def test_at_the_logits_it_is_what_parity_measures(diagnosed, trained):
 
 def test_what_is_lost_adds_up_along_the_graph(diagnosed):
     """A convolution's only input that is measured is what the operation before it gave."""
-    for before, one in itertools.pairwise(diagnosed):
-        if one.operation == "DEPTHWISE_CONV_2D":
-            assert one.lost_db == pytest.approx(before.sqnr_db - one.sqnr_db)
+    for before, row in itertools.pairwise(diagnosed):
+        if row.operation == "DEPTHWISE_CONV_2D":
+            assert row.lost_db == pytest.approx(before.sqnr_db - row.sqnr_db)
 
 
 def test_a_file_has_no_error_against_itself(trained):
-    found = diagnose(trained.files["float32"], trained.files["float32"], trained.images[:2])
-    assert all(one.sqnr_db == np.inf and one.lost_db == 0 and one.clipped == 0 for one in found)
-    assert found[0].to_dict()["sqnr_db"] is None
+    rows = diagnose(trained.files["float32"], trained.files["float32"], trained.images[:2])
+    assert all(row.sqnr_db == np.inf and row.lost_db == 0 and row.clipped == 0 for row in rows)
+    assert rows[0].to_dict()["sqnr_db"] is None
 
 
 def test_the_operation_whose_weights_are_wrong_loses_most(trained, tmp_path):
@@ -54,8 +54,8 @@ def test_the_operation_whose_weights_are_wrong_loses_most(trained, tmp_path):
     model.buffers[kernel.buffer].data = -model.buffers[kernel.buffer].data  # as bytes: every weight's sign turned
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(flatbuffer.pack(model))
-    found = diagnose(trained.files["float32"], broken, trained.images[:4])
-    worst = max(found, key=lambda one: one.lost_db)
+    rows = diagnose(trained.files["float32"], broken, trained.images[:4])
+    worst = max(rows, key=lambda row: row.lost_db)
     assert worst.tensor == graph.tensors[int(operator.outputs[0])].name.decode()
 
 
@@ -65,12 +65,12 @@ def test_clipping_use_and_spread_are_what_numpy_counts():
     sums = _Sums()
     for image in exact:
         sums.add(image, _Tensor(np.clip(image, -1, 3), -1.0, 3.0))
-    one = sums.diagnosis("model/layer/op", "CONV_2D", [50.0])
-    assert one.clipped == 2 / 12
-    assert (one.low, one.high, one.used) == (-2.0, 4.0, 6 / 4)
-    assert one.spread == 4.0 / np.median([4.0, 0.5])
-    assert one.sqnr_db == pytest.approx(10 * np.log10((exact**2).sum() / 2))
-    assert one.lost_db == pytest.approx(50 - one.sqnr_db)
+    row = sums.diagnosis("model/layer/op", "CONV_2D", [50.0])
+    assert row.clipped == 2 / 12
+    assert (row.low, row.high, row.used) == (-2.0, 4.0, 6 / 4)
+    assert row.spread == 4.0 / np.median([4.0, 0.5])
+    assert row.sqnr_db == pytest.approx(10 * np.log10((exact**2).sum() / 2))
+    assert row.lost_db == pytest.approx(50 - row.sqnr_db)
 
 
 def test_what_cannot_be_compared_is_refused(trained, wide, tmp_path):

@@ -1,4 +1,4 @@
-"""The figures of a comparison against NumPy, on outputs that are made up."""
+"""Figures of a comparison against NumPy, on outputs that are made up."""
 
 import numpy as np
 import pytest
@@ -28,18 +28,18 @@ def made_up(trained, monkeypatch):
 def test_figures_are_numpys(made_up):
     expected = np.array([[1.0, 4.0, -2.0], [0.5, 0.25, 3.0]])
     got = expected + np.array([[0.5, 0, 0], [0, 0.25, 0]])
-    found = made_up(expected, got, lsb=0.25, labels=np.array([1, 0]))
-    assert found.max_abs == 0.5
-    assert found.max_lsb == 2.0
-    assert found.sqnr_db == pytest.approx(10 * np.log10(np.sum(expected**2) / 0.3125))
-    assert found.top1_agreement == 1.0
-    assert found.accuracy == 0.5
+    row = made_up(expected, got, lsb=0.25, labels=np.array([1, 0]))
+    assert row.max_abs == 0.5
+    assert row.max_lsb == 2.0
+    assert row.sqnr_db == pytest.approx(10 * np.log10(np.sum(expected**2) / 0.3125))
+    assert row.top1_agreement == 1.0
+    assert row.accuracy == 0.5
 
 
 def test_equal_outputs_have_no_error(made_up):
-    found = made_up([[1.0, 2.0]], [[1.0, 2.0]])
-    assert (found.max_abs, found.sqnr_db, found.verdict) == (0.0, float("inf"), "pass")
-    assert found.to_dict()["sqnr_db"] is None
+    row = made_up([[1.0, 2.0]], [[1.0, 2.0]])
+    assert (row.max_abs, row.sqnr_db, row.verdict) == (0.0, float("inf"), "pass")
+    assert row.to_dict()["sqnr_db"] is None
 
 
 def test_classes_of_one_integer_agree(made_up):
@@ -60,7 +60,7 @@ def test_each_bound_fails_by_itself(made_up):
 
 
 def tied(count):
-    """The logits of 100 images, and others that take the other class where both are all but equal."""
+    """Return the logits of 100 images, and others that take the other class where both are all but equal."""
     edge = np.arange(100)[:, None] < count
     return tuple(np.where(edge, [pair], [[100.0, -100.0]]) for pair in ([2e-6, 1e-6], [1e-6, 2e-6]))
 

@@ -1,4 +1,4 @@
-"""The layers of a quantization-aware model against NumPy."""
+"""Layers of a quantization-aware model against NumPy."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 
 
 def quantized(x, low, high):
-    """By the specification of an int8 tensor: a scale of the range over 255, a zero point that is one of the values."""
+    """Round by the specification of int8: a scale of the range over 255, a zero point that is one of the values."""
     scale = (high - low) / 255
     zero = np.clip(np.round(-128 - low / scale), -128, 127)
     return (np.clip(np.round(x / scale) + zero, -128, 127) - zero) * scale

@@ -1,4 +1,4 @@
-"""What `quantize_aware` cannot rewrite is refused with a remedy, and so is what it cannot calibrate on."""
+"""`quantize_aware` refuses, with a remedy, what it cannot rewrite and what it cannot calibrate on."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What cannot become the ranges of an int8 file is refused, not quantized by chance."""
+"""Models that cannot give the ranges of an int8 file are refused, not quantized by chance."""
 
 import keras
 import pytest
@@ -26,6 +26,6 @@ def test_an_activation_without_a_range_is_named():
 
 def test_a_range_for_each_is_taken():
     _, ranges = strip_fake_quant(float_file(keras.layers.MaxPooling2D(2)))
-    ends = [(float(one["min"].item()), float(one["max"].item())) for one in ranges.values()]
+    ends = [(float(ends_of["min"].item()), float(ends_of["max"].item())) for ends_of in ranges.values()]
     # 256 values with zero among them: the range moves by half a step of 2 / 255.
     assert sorted(ends) == [pytest.approx((-1.0, 1.0), abs=1.01 / 255)] * 2 + [pytest.approx((0.0, 1.0))]

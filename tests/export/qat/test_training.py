@@ -16,7 +16,7 @@ def images_of(pixels=8, number=8):
 
 
 def unrounded(aware, monkeypatch):
-    """The model with its parameters, which computes without any rounding."""
+    """Return the model with its parameters, which computes without any rounding."""
     monkeypatch.setattr(fake_quant, "rounded_kernel", lambda layer, kernel: kernel)
     for layer in aware.layers:
         if isinstance(layer, FakeQuantize):
@@ -61,7 +61,7 @@ def test_a_step_of_sgd_moves_the_function_as_far_as_the_original(target, randomi
     if target == "phone_cpu":
         # Float32 knows outputs of about 1 to 1e-7, and so a step of some thousandths to 1e-4.
         np.testing.assert_allclose(got, moved, rtol=0, atol=3e-4 * np.abs(moved).max())
-    else:  # a commuted squeeze is a kernel of its own, of two; it moves no further than these
+    else:  # a squeeze behind its convolution is a kernel of its own, of two; it moves no further than these
         assert np.linalg.norm(got) < 2 * np.linalg.norm(moved)
 
 
@@ -109,7 +109,7 @@ def test_what_was_frozen_stays_so_and_its_ranges_too(randomise):
 
 
 def test_which_positions_a_shortcut_takes_is_not_trained():
-    """The pooling of one position that it is becomes a convolution by 1."""
+    """It is a pooling of one position, which becomes a convolution by 1."""
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.MaxPooling2D(1, 2, name="every_other")(keras.layers.Conv2D(4, 3, padding="same")(inputs))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))

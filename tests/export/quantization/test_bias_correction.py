@@ -40,9 +40,9 @@ def test_the_mean_output_of_rounded_weights_is_the_float_one(name):
     model = keras.Model(image, keras.layers.Conv2D(WIDTH, 1)(LAYERS[name]()(image)))
     float_file = to_tflite(model)
     corrected = correct_biases(float_file, images())
-    rounded, mended = (quantize(one, RECIPES["weight_only_wi8_afp32"]) for one in (float_file, corrected))
+    rounded, mended = (quantize(file, RECIPES["weight_only_wi8_afp32"]) for file in (float_file, corrected))
     expected = mean_output(float_file)
-    before, after = (np.abs(mean_output(one) - expected).max() for one in (rounded, mended))
+    before, after = (np.abs(mean_output(file) - expected).max() for file in (rounded, mended))
     # The second layer's correction is for the float input's mean, to which the first's returns; float32 sums.
     assert after < 2e-6
     assert before > 1e-4
@@ -64,13 +64,13 @@ def test_export_corrects_the_files_with_8_bit_weights_only(tmp_path):
     model = keras.Model(image, keras.layers.Conv2D(WIDTH, 1)(image), name="small")
     recipes = ("float32", "float16", "weight_only_wi8_afp32", "static_wi8_ai8")
     pixels = np.random.default_rng(0).random((20, 4, 4, 4), "float32")
-    made = [
+    exported = [
         export(model, tmp_path, recipes=recipes, calibration=pixels, bias_correction=corrects)
         for corrects in (False, True)
     ]
-    same = [plain.manifest["sha256"] == mended.manifest["sha256"] for plain, mended in zip(*made, strict=True)]
+    same = [plain.manifest["sha256"] == mended.manifest["sha256"] for plain, mended in zip(*exported, strict=True)]
     assert same == [True, True, False, False]
-    assert [one.manifest["bias_correction"] for one in made[1]] == [False, False, True, True]
+    assert [artifact.manifest["bias_correction"] for artifact in exported[1]] == [False, False, True, True]
 
 
 def rounded(kernel):
@@ -87,10 +87,10 @@ def test_statistics_are_numpys_with_rounded_weights():
     x = keras.layers.Dropout(0.5)(norms[0](convolutions[0](image)))
     model = keras.Model(image, norms[1](convolutions[1](x)))
     before = [weight.copy() for weight in model.get_weights()]
-    given = images(20)
-    found = reestimate_batch_norm(model, given, batch_size=8)
+    pixels = images(20)
+    reestimated = reestimate_batch_norm(model, pixels, batch_size=8)
     sums = np.zeros((2, 2, 5))
-    for batch in np.split(given, [8, 16]):
+    for batch in np.split(pixels, [8, 16]):
         x = batch.astype("float64")
         for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
             x = x @ rounded(convolution.get_weights()[0][0, 0].astype("float64"))
@@ -98,13 +98,13 @@ def test_statistics_are_numpys_with_rounded_weights():
             sums[number] += np.stack([mean, variance]) * len(batch) / 20
             x = (x - mean) / np.sqrt(variance + norm.epsilon)
     for number in range(2):
-        norm = found.get_layer(f"norm{number}")
+        norm = reestimated.get_layer(f"norm{number}")
         # float32 sums; the second layer's mean is of values of the order of 1
         np.testing.assert_allclose(norm.moving_mean, sums[number, 0], atol=2e-5)
         np.testing.assert_allclose(norm.moving_variance, sums[number, 1], rtol=2e-4)
     for old, kept in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, kept)
-    np.testing.assert_array_equal(found.get_weights()[0], before[0])
+    np.testing.assert_array_equal(reestimated.get_weights()[0], before[0])
 
 
 def test_nothing_to_estimate_is_refused():

@@ -74,7 +74,7 @@ def test_is_the_librarys_calibration_on_every_tensor(network, method, request):
 
 
 def test_takes_the_extremes_of_all_images(trained):
-    """Of the network's logits, over all images: the quantizer's own moving average falls short of them."""
+    """The quantizer's own moving average falls short of the extremes of the logits over all images."""
     float_file = TFLiteModel(trained.files["float32"].read_bytes())
     ranges = calibrate(float_file, trained.images[:8], (0.0, 1.0))
     graph = float_file.without_softmax.graph
@@ -90,7 +90,7 @@ def test_takes_the_extremes_of_all_images(trained):
 def test_other_methods_give_narrower_ranges(trained, method):
     float_file = TFLiteModel(trained.files["float32"].read_bytes())
     images = trained.images[:8]
-    whole, narrower = (calibrate(float_file, images, method=one) for one in ("min_max", method))
+    whole, narrower = (calibrate(float_file, images, method=name) for name in ("min_max", method))
     for name, extremes in whole.items():
         # An 8-bit range has zero in it, which least squares says and the quantizer sees to.
         assert narrower[name]["min"] >= min(extremes["min"], 0) - 1e-6
@@ -99,7 +99,7 @@ def test_other_methods_give_narrower_ranges(trained, method):
 
 @pytest.mark.parametrize("unroll", [True, False])
 def test_a_tensor_that_no_operation_reads_has_no_values(unroll, tmp_path):
-    """As the forget gate of an LSTM's first step; and a loop that is not unrolled, in a float file."""
+    """Such is the forget gate of an LSTM's first step; and a loop that is not unrolled, in a float file."""
     image = keras.Input((4, 4, 3))
     x = keras.layers.LSTM(4, unroll=unroll)(keras.layers.Reshape((4, 12))(image))
     model = keras.Model(image, keras.layers.Dense(3)(x))

@@ -1,4 +1,4 @@
-"""The rules for activation ranges against NumPy on all the values at once."""
+"""Rules for activation ranges against NumPy on all the values at once."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def observed(method, samples):
 
 
 def squared_error(values, low, high):
-    """Of the 8-bit quantizer of that range, zero point nudged to an integer, as LiteRT's kernels compute it."""
+    """Return the squared error of 8 bits for that range, zero point nudged to an integer as in LiteRT's kernels."""
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / 255
     zero = np.round(-128 - low / step)
@@ -62,11 +62,11 @@ def test_percentile_is_numpys_quantile_to_a_bin(name):
 @pytest.mark.parametrize("name", SAMPLES)
 def test_no_range_of_a_dense_grid_has_less_error_than_mse(name):
     values = SAMPLES[name].ravel()
-    found = squared_error(values, *observed("mse", SAMPLES[name]))
+    error = squared_error(values, *observed("mse", SAMPLES[name]))
     ends = [np.linspace(end / 40, end, 40) if end else [0.0] for end in (min(values.min(), 0), values.max())]
     least = min(squared_error(values, low, high) for low, high in itertools.product(*ends))
     # 10 %: rounding errors are taken to be even within a step, and 10,000 values are a sample.
-    assert found <= 1.1 * least
+    assert error <= 1.1 * least
 
 
 def test_mse_gives_up_an_outlier_only_where_that_pays():
@@ -105,7 +105,7 @@ def test_padding_with_infinity_and_nothing_at_all(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("value", [0.5, -0.25, 3e38, -3e38, 1e-42, 0.0])
 def test_a_constant_has_the_range_of_its_value(method, value):
-    """As a gate that is always 0.5; the least squares' range has zero in it."""
+    """Such is a gate that is always 0.5; the least squares' range has zero in it."""
     value = np.float32(value)
     low, high = observed(method, [np.full(10, value), np.full((1, 1), value), np.zeros(0, "float32")])
     ends = (min(value, 0), max(value, 0)) if method == "mse" else (value, value)

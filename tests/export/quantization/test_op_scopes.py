@@ -1,4 +1,4 @@
-"""Which operations are SE's and which are the first and the last layer, on graphs whose parts are known."""
+"""Operations of SE, and of the first and the last layer, on graphs whose parts are known."""
 
 import re
 
@@ -73,11 +73,11 @@ def test_se_is_found_where_its_gate_does_not_come_from_what_it_rescales():
     x = keras_se.SqueezeExcite(2, name="second_se")(keras.layers.ReLU()(x))
     x = keras.layers.BatchNormalization()(keras.layers.DepthwiseConv2D(3, 2, use_bias=False)(x))
     content = to_tflite(lower(keras.Model(image, keras.layers.ReLU()(x)), CONV_BEFORE_POOL))
-    found = se_branch_ops(content)
+    operations = se_branch_ops(content)
     graph = content.graph
     written = [f"{graph.tensors[op.outputs[0]].name.decode()};" for op in graph.operators]
-    assert found == [name for name in written if re.search(r"_se_(reduce|squeeze|expand)", name)]
-    assert {"first", "second"} == {re.search(r"(\w+)_se_", name)[1].split("/")[-1] for name in found}
+    assert operations == [name for name in written if re.search(r"_se_(reduce|squeeze|expand)", name)]
+    assert {"first", "second"} == {re.search(r"(\w+)_se_", name)[1].split("/")[-1] for name in operations}
 
 
 @pytest.mark.parametrize("layer", [keras.layers.Activation("silu"), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])

@@ -1,4 +1,4 @@
-"""The quantized files against the float file."""
+"""Quantized files against the float file."""
 
 import keras
 import numpy as np
@@ -150,7 +150,7 @@ def test_a_kernel_above_32_mib_is_rounded_as_any(large, recipe):
     error = weight_error(float_file, content)
     assert error.compared == 2, "the kernel, in its shape, and the bias"
     assert 0.4 < error.steps <= 0.51
-    got, expected = (find_engine("litert").run(one.content, image).values for one in (content, float_file))
+    got, expected = (find_engine("litert").run(file.content, image).values for file in (content, float_file))
     assert 10 * np.log10(np.sum(expected**2) / np.sum((got - expected) ** 2)) > 30  # one layer of 8 bits
 
 
@@ -192,11 +192,11 @@ def test_a_channel_that_never_opens_still_runs():
 
 def test_the_same_images_give_the_same_bytes(trained):
     float_file = TFLiteModel(trained.files["float32"].read_bytes())
-    made = [
+    contents = [
         quantize(float_file, RECIPES[name], calibrate(float_file, trained.images[:4], (0.0, 1.0)))
         for name in STATIC[:1] * 2
     ]
-    assert made[0] == made[1]
+    assert contents[0] == contents[1]
 
 
 def test_the_input_has_the_range_of_the_preprocessing(trained, tmp_path):

@@ -17,10 +17,10 @@ INT8_EVERYWHERE = RECIPES["static_wi8_ai8"]
 
 
 def test_the_names_are_the_quantizers_grammar():
-    """Those of litert-quantizer's own recipes, but for the floats and the parts in more bits."""
+    """They are names of litert-quantizer's own recipes, but for the floats and the parts in more bits."""
     from litert_quantizer import recipe
 
-    plain = [name for name, one in RECIPES.items() if one.mode and not one.overrides]
+    plain = [name for name, row in RECIPES.items() if row.mode and not row.overrides]
     assert plain == ["dynamic_wi8_afp32", "weight_only_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16"]
     assert all(callable(getattr(recipe, name)) for name in plain)
     assert [name for name in RECIPES if name not in plain] == [

@@ -31,7 +31,7 @@ HASWELL = ("qemu-x86_64", "-cpu", "Haswell-v1")  # AVX2 and FMA, no AVX-512
 
 @pytest.fixture(scope="module")
 def outputs(golden, tmp_path_factory):
-    """By processor, recipe and kernels: the logits as the file gives them, `(images, classes)`."""
+    """Logits as the file gives them, `(images, classes)`, by processor, recipe and kernels."""
     folder = tmp_path_factory.mktemp("emulated")
     images, _ = sample(load_source("digits").test, Preprocessing(32, 32), 24, seed=1)
     np.save(folder / "images.npy", images)
@@ -49,8 +49,8 @@ def outputs(golden, tmp_path_factory):
 
 
 def pair(outputs, recipe, kernels):
-    """What the file gives here and there."""
-    return [found[f"{recipe}:{kernels}"] for found in (outputs["here"], outputs["haswell"])]
+    """Return the file's logits here and there."""
+    return [answers[f"{recipe}:{kernels}"] for answers in (outputs["here"], outputs["haswell"])]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -52,10 +52,10 @@ def test_is_no_farther_from_the_reference_kernels_than_xnnpack(network, recipe, 
 def test_its_own_format_computes_the_same(trained, tmp_path):
     content = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
     part = QuantizedModel(content, RECIPES["static_wi8_ai8"], "net", Preprocessing(32, 32), None)
-    product = TARGETS["openvino"].package_for_target(part)
-    assert product.file == content
-    assert product.manifest == {"openvino": openvino.__version__}
-    for suffix, data in product.files.items():
+    deliverable = TARGETS["openvino"].package_for_target(part)
+    assert deliverable.file == content
+    assert deliverable.manifest == {"openvino": openvino.__version__}
+    for suffix, data in deliverable.files.items():
         (tmp_path / f"net{suffix}").write_bytes(data)
     models = compiled(openvino.Core().read_model(tmp_path / "net.xml")), compiled(read(content.content))
     for image in np.round(255 * trained.images[:8] - 128).astype("int8"):
@@ -91,7 +91,7 @@ def test_without_openvino_one_line_says_what_to_install(monkeypatch):
 
 
 def flags() -> set[str]:
-    """Of the first processor, as Linux names them."""
+    """Return the flags of the first processor, as Linux names them."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return set(next((line for line in lines if line.startswith("flags")), ":").partition(":")[2].split())
 

@@ -1,11 +1,8 @@
-"""Native code that ends its process, and files on which the engines do."""
+"""Native code in a child process: its answers, its end, and what it shares with the next call."""
 
 import json
-import re
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import ai_edge_litert.interpreter as litert
@@ -15,7 +12,6 @@ import openvino
 import pytest
 from tflite_micro.python.tflite_micro import runtime
 
-from keras_se.cli import main
 from keras_se.errors import InputError
 from keras_se.export import export
 from keras_se.export.evaluation.benchmark import benchmark, latency_ratio
@@ -24,14 +20,7 @@ from keras_se.export.evaluation.parity import compare_all
 from keras_se.export.mixed_precision import export_mixed_precision
 from keras_se.export.runtimes.registry import ENGINES, run_file
 from keras_se.export.sandbox import exchange, runner
-from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.model import TFLiteModel
-
-
-@pytest.fixture(scope="module")
-def int8_file(trained) -> Path:
-    """That of the trained network."""
-    return trained.files["static_wi8_ai8"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +126,7 @@ def test_what_an_earlier_file_has_spoiled_is_not_blamed_on_the_next(probe):
 
 
 def test_no_file_runs_in_the_users_process(monkeypatch, tmp_path):
-    """Those of our own making neither."""
+    """Files of our own making run in none either."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(image))))
@@ -195,151 +184,3 @@ def test_the_child_imports_neither_keras_nor_tensorflow(probe):
     )
     names = runner.call("probe:names", by="it", file="x", modules=modules)["names"]
     assert not {"keras", "tensorflow"} & set(names)
-
-
-def first(model: Any, name: str) -> Any:
-    """The first operation of that name."""
-    code = getattr(flatbuffer.schema.BuiltinOperator, name)
-    codes = [number for number, one in enumerate(model.operatorCodes) if one.builtinCode == code]
-    return next(op for op in model.subgraphs[0].operators if op.opcodeIndex in codes)
-
-
-def convolution_without_weights(model):
-    first(model, "CONV_2D").inputs[1] = -1
-
-
-def mean_without_axes(model):
-    first(model, "MEAN").inputs[1] = -1
-
-
-def convolution_of_its_own_output(model):
-    op = first(model, "CONV_2D")
-    op.inputs[1] = op.outputs[0]
-
-
-def logistic_as_softmax(model):
-    first(model, "LOGISTIC").opcodeIndex = first(model, "SOFTMAX").opcodeIndex
-
-
-CRASHES = [
-    ("litert", convolution_without_weights),
-    ("litert_reference", logistic_as_softmax),
-    ("tflm", mean_without_axes),
-    ("tflm", convolution_of_its_own_output),
-    ("tflm", logistic_as_softmax),
-]
-"""Whether native code dies of such a file, and of which signal, or refuses it, is the processor's and the build's."""
-
-
-@pytest.fixture
-def hostile(int8_file, tmp_path):
-    """Writes the int8 file with a change."""
-
-    def write(change):
-        model = flatbuffer.unpack(int8_file.read_bytes())
-        change(model)
-        path = tmp_path / "hostile.tflite"
-        path.write_bytes(flatbuffer.pack(model))
-        return path
-
-    return write
-
-
-def refusal(engine: str, path: Path) -> str:
-    """The one line of what becomes of the file on that engine."""
-    with pytest.raises(InputError) as caught:
-        run_file(engine, TFLiteModel.load(path), np.zeros((1, 32, 32, 3), "float32"), path)
-    [line] = str(caught.value).splitlines()
-    assert str(path) in line
-    return line
-
-
-def tells(line: str, engine: str, path: Path) -> bool:
-    """Whether a user learns which engine did not run which file."""
-    return (
-        re.match(rf"(keras-se: )?{engine} (crashed on|cannot run|ended on) {re.escape(str(path))}\b", line) is not None
-    )
-
-
-@pytest.mark.parametrize(("engine", "change"), CRASHES)
-def test_a_file_that_crashes_an_engine_is_one_line(engine, change, hostile):
-    path = hostile(change)
-    assert tells(refusal(engine, path), engine, path)
-
-
-def one_line(arguments: list[str], capsys) -> str:
-    assert main.run(arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    [line] = printed.err.splitlines()
-    return line
-
-
-def test_a_file_that_crashes_an_engine_does_not_end_parity(golden, hostile, capsys):
-    path = hostile(convolution_without_weights)
-    keras_file = str(golden / "model.keras")
-    line = one_line(["parity", keras_file, str(path), "--data", "digits", "--images", "2"], capsys)
-    assert tells(line, "litert", path)
-
-
-def test_a_file_that_crashes_an_engine_does_not_end_bench(hostile, capsys):
-    path = hostile(convolution_without_weights)
-    assert tells(one_line(["bench", str(path)], capsys), "litert", path)
-
-
-def test_a_file_that_crashes_the_reference_kernels_cannot_be_diagnosed(int8_file, hostile, capsys):
-    path = hostile(logistic_as_softmax)
-    float_file = int8_file.with_name("se_mobilenet.float32.tflite")
-    arguments = ["diagnose", str(float_file), str(path), "--data", "digits", "--images", "2"]
-    assert str(path) in one_line(arguments, capsys)
-
-
-def foreign_operation(model):
-    op = first(model, "SOFTMAX")
-    code = model.operatorCodes[op.opcodeIndex]
-    code.builtinCode = code.deprecatedBuiltinCode = flatbuffer.schema.BuiltinOperator.CUSTOM
-    code.customCode = b"FlexErf"
-
-
-def operation_of_tomorrow(model):
-    code = model.operatorCodes[first(model, "SOFTMAX").opcodeIndex]
-    code.builtinCode, code.deprecatedBuiltinCode = 999, 127
-
-
-def unknown_to_micro(model):
-    code = model.operatorCodes[first(model, "LOGISTIC").opcodeIndex]
-    code.builtinCode, code.deprecatedBuiltinCode = flatbuffer.schema.BuiltinOperator.GELU, 127
-
-
-def input_from_nowhere(model):
-    first(model, "MUL").inputs[0] = 9999
-
-
-def unnamed(model):
-    model.subgraphs[0].tensors[3].name = None
-
-
-def without_operations(model):
-    model.subgraphs[0].operators = []
-
-
-def mean_over_a_missing_axis(model):
-    axes = model.subgraphs[0].tensors[first(model, "MEAN").inputs[1]]
-    model.buffers[axes.buffer].data = np.array([7, 9], "<i4").view(np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("change", "engine", "named"),
-    [
-        (foreign_operation, "litert", "its own operations FlexErf"),
-        (foreign_operation, "tflm", "its own operations FlexErf"),
-        (operation_of_tomorrow, "litert", "out of range: 999"),
-        (unknown_to_micro, "tflm", "Didn't find op for builtin opcode 'GELU'"),
-        (input_from_nowhere, "litert", "a tensor that is not there"),
-        (unnamed, "litert", "tensor 3 has no name"),
-        (without_operations, "litert", "no operations"),
-        (mean_over_a_missing_axis, "litert_reference", "Invalid axis index"),
-    ],
-)
-def test_what_an_engine_refuses_is_one_line(change, engine, named, hostile):
-    assert named in refusal(engine, hostile(change))

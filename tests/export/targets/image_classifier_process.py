@@ -12,8 +12,11 @@ def scores(file: str, images: list[str]) -> list[dict[str, float]]:
     with vision.ImageClassifier.create_from_options(options) as classifier:
         results = [classifier.classify(mediapipe.Image.create_from_file(image)) for image in images]
     return [
-        {one.category_name or str(one.index): one.score for one in found.classifications[0].categories}
-        for found in results
+        {
+            category.category_name or str(category.index): category.score
+            for category in result.classifications[0].categories
+        }
+        for result in results
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a browser gets: against LiteRT's own reading here, against LiteRT.js in Chromium in the slow tier."""
+"""Files for a browser: against LiteRT's own reading here, against LiteRT.js in Chromium in the slow tier."""
 
 import functools
 import http.server
@@ -28,8 +28,8 @@ from keras_se.training.data.sources import Split, load_source
 
 
 @pytest.fixture(scope="module")
-def made(trained, tmp_path_factory):
-    """The trained network's files as the browser takes them, and images to classify."""
+def folder(trained, tmp_path_factory):
+    """Folder of the trained network's files as the browser takes them, and of images to classify."""
     folder = tmp_path_factory.mktemp("browser")
     source = load_source("digits")
     for recipe in RECIPES:
@@ -40,21 +40,21 @@ def made(trained, tmp_path_factory):
             Preprocessing(32, 32),
             source.classes,
         )
-        product = TARGETS["browser"].package_for_target(content)
-        (folder / f"se_mobilenet.{recipe}.tflite").write_bytes(product.file.content)
-        (folder / f"se_mobilenet.{recipe}.html").write_bytes(product.files[".html"])
+        deliverable = TARGETS["browser"].package_for_target(content)
+        (folder / f"se_mobilenet.{recipe}.tflite").write_bytes(deliverable.file.content)
+        (folder / f"se_mobilenet.{recipe}.html").write_bytes(deliverable.files[".html"])
     for number, image in enumerate(source.test.images[:8]):
         Image.fromarray(image).save(folder / f"{number}.png")
     return folder
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_both_ends_are_float_and_the_batch_is_static(made, recipe):
-    interpreter = Interpreter(model_path=str(made / f"se_mobilenet.{recipe}.tflite"))
-    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
-    assert taken["dtype"] == given["dtype"] == np.float32
-    assert taken["shape_signature"].tolist() == [1, 32, 32, 3]
-    assert given["shape_signature"].tolist() == [1, 10]
+def test_both_ends_are_float_and_the_batch_is_static(folder, recipe):
+    interpreter = Interpreter(model_path=str(folder / f"se_mobilenet.{recipe}.tflite"))
+    [input_details], [output_details] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert input_details["dtype"] == output_details["dtype"] == np.float32
+    assert input_details["shape_signature"].tolist() == [1, 32, 32, 3]
+    assert output_details["shape_signature"].tolist() == [1, 10]
 
 
 class Reader(HTMLParser):
@@ -88,20 +88,20 @@ def small(folder, *, channels=3, interpolation="bilinear", labels=HOSTILE, mean=
     return path, preprocessing
 
 
-def test_no_label_becomes_markup(made, tmp_path):
+def test_no_label_becomes_markup(folder, tmp_path):
     export(small(tmp_path)[0], tmp_path / "out", recipes=["float32"], target="browser")
     hostile = Reader((tmp_path / "out" / "small.float32.html").read_text())
     network = json.loads(hostile.scripts["network"])
     assert network["labels"] == HOSTILE
     assert network["file"] == "small.float32.tflite"
     assert network["logits"]
-    harmless = Reader((made / "se_mobilenet.float32.html").read_text())
+    harmless = Reader((folder / "se_mobilenet.float32.html").read_text())
     assert hostile.tags == harmless.tags
     assert not json.loads(harmless.scripts["network"])["logits"], "it ends in a softmax"
 
 
-def test_the_page_names_no_other_host(made):
-    assert not re.findall(r"(?:https?:)?//[\w.-]+\.\w+", (made / "se_mobilenet.float32.html").read_text())
+def test_the_page_names_no_other_host(folder):
+    assert not re.findall(r"(?:https?:)?//[\w.-]+\.\w+", (folder / "se_mobilenet.float32.html").read_text())
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,9 @@ def open_pages(tmp_path_factory):
             server.shutdown()
         assert done.returncode == 0, done.stderr
         shown = json.loads(done.stdout)
-        assert [one["foreign"] + one["wrong"] for one in shown] == [[]] * len(pages), "no other host, no exception"
+        assert [answer["foreign"] + answer["wrong"] for answer in shown] == [[]] * len(pages), (
+            "no other host, no exception"
+        )
         return shown
 
     return opened
@@ -153,16 +155,16 @@ class Silent(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.mark.slow
-def test_the_page_classifies_as_keras_does(made, trained, open_pages):
-    files = [made / f"{number}.png" for number in range(8)]
+def test_the_page_classifies_as_keras_does(folder, trained, open_pages):
+    files = [folder / f"{number}.png" for number in range(8)]
     pages = {recipe: f"se_mobilenet.{recipe}.html" for recipe in RECIPES}
-    shown = open_pages(made, [(page, files) for page in pages.values()])
+    shown = open_pages(folder, [(page, files) for page in pages.values()])
     inputs = images_as_trained(files, Preprocessing(32, 32))
     expected = trained.model.predict(inputs, verbose=0)
     for recipe, page in zip(pages, shown, strict=True):
         assert page["problem"] is None, page["problem"]
-        got = np.array([one["outputs"] for one in page["results"]])
-        assert [one["names"][0] for one in page["results"]] == [str(row.argmax()) for row in expected], recipe
+        got = np.array([answer["outputs"] for answer in page["results"]])
+        assert [answer["names"][0] for answer in page["results"]] == [str(row.argmax()) for row in expected], recipe
         error = np.abs(got - expected).max()
         print(f"{recipe} in the browser: top-1 equal on {len(files)} images, greatest error {error:.2g}")
         # Probabilities; what a recipe's logits may be off, of logits up to some 8, is far more than this.
@@ -182,16 +184,16 @@ def test_the_page_prepares_an_image_as_training_does(interpolation, tmp_path, op
         Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(files[-1])
     [page] = open_pages(tmp_path, [("small.float32.html", files)])
     inputs = images_as_trained(files, preprocessing)
-    got = np.array([list(one["input"].values()) for one in page["results"]]).reshape(inputs.shape)
+    got = np.array([list(answer["input"].values()) for answer in page["results"]]).reshape(inputs.shape)
     error = np.abs(got - inputs).max() * 0.229 * 255
     print(f"{interpolation}: greatest error {error:.2g} of 255")
     assert error < 1e-2  # sums in float32 and in float64
-    assert all(set(one["names"]) == set(HOSTILE) for one in page["results"])
+    assert all(set(answer["names"]) == set(HOSTILE) for answer in page["results"])
 
 
 @pytest.mark.slow
-def test_the_page_classifies_what_a_camera_sees(made, open_pages):
-    [shown] = open_pages(made, [("se_mobilenet.static_wi8_ai8.html", ["camera", made / "0.png"])])
+def test_the_page_classifies_what_a_camera_sees(folder, open_pages):
+    [shown] = open_pages(folder, [("se_mobilenet.static_wi8_ai8.html", ["camera", folder / "0.png"])])
     camera, image = shown["results"]
     assert len(camera["names"]) == len(image["names"]) == 5
     assert camera["outputs"] != image["outputs"]
@@ -199,9 +201,9 @@ def test_the_page_classifies_what_a_camera_sees(made, open_pages):
 
 
 @pytest.mark.slow
-def test_the_page_says_what_is_missing(made, tmp_path, open_pages):
+def test_the_page_says_what_is_missing(folder, tmp_path, open_pages):
     page = tmp_path / "se_mobilenet.float32.html"
-    shutil.copy(made / page.name, page)
+    shutil.copy(folder / page.name, page)
     [shown] = open_pages(tmp_path, [(page.name, [])])
     assert shown["problem"] == "se_mobilenet.float32.tflite is not beside this page: copy it there"
     (tmp_path / "bare").mkdir()

@@ -1,5 +1,6 @@
-"""What ESP-NN leaves to the reference kernels is counted in the file and told from the layers; the rest is
-TFLite Micro's, whose own tests hold it."""
+"""Operations that ESP-NN leaves to the reference kernels: counted in the file, and told from the layers.
+
+The rest is TFLite Micro's, whose own tests hold it."""
 
 import keras
 import numpy as np
@@ -66,10 +67,10 @@ def test_the_files_are_those_of_tflite_micro(trained, tmp_path):
     content = QuantizedModel(
         TFLiteModel(trained.files[INT8].read_bytes()), RECIPES[INT8], "digits", Preprocessing(32, 32), None
     )
-    product, plain = (TARGETS[name].package_for_target(content) for name in ("esp32_s3", "tflite_micro"))
-    assert product.file == plain.file
-    assert product.files == plain.files
-    assert product.manifest.keys() - plain.manifest.keys() == {"esp32_s3"}
+    deliverable, plain = (TARGETS[name].package_for_target(content) for name in ("esp32_s3", "tflite_micro"))
+    assert deliverable.file == plain.file
+    assert deliverable.files == plain.files
+    assert deliverable.manifest.keys() - plain.manifest.keys() == {"esp32_s3"}
 
 
 def test_an_arena_beyond_every_module_is_refused(trained, monkeypatch):

@@ -33,7 +33,7 @@ COMPILED = [
 ]
 
 
-def made(path, recipe, target):
+def compile_for(path, recipe, target):
     content = QuantizedModel(TFLiteModel(path.read_bytes()), recipe, "digits", Preprocessing(32, 32), None)
     return build_artifact(content, TARGETS[target], source=None, calibration=None)
 
@@ -41,9 +41,9 @@ def made(path, recipe, target):
 @pytest.mark.parametrize(("target", "recipe"), COMPILED)
 def test_every_operation_runs_on_the_npu(target, recipe, trained):
     path = trained.files[recipe]
-    compiled = made(path, RECIPES[recipe], target)
+    compiled = compile_for(path, RECIPES[recipe], target)
     assert compiled.manifest["operations"] == {"CUSTOM": 1}
-    assert compiled.product.files[BEFORE] == path.read_bytes()
+    assert compiled.deliverable.files[BEFORE] == path.read_bytes()
     manifest = compiled.manifest["vela"]
     assert manifest["npu_share"] == 1
     assert manifest["accelerator"] == target.replace("_", "-")
@@ -83,7 +83,7 @@ def test_a_float_branch_is_refused_by_name(tmp_path, trained):
 def test_operations_left_to_the_cpu_are_named_with_velas_reason(trained):
     """A search may higher_precision to float, past the names of recipes."""
     with pytest.raises(InputError) as error:
-        made(trained.files["static_wi8_ai8_se_fp32"], MIXED_PRECISION, "ethos_u55_128")
+        compile_for(trained.files["static_wi8_ai8_se_fp32"], MIXED_PRECISION, "ethos_u55_128")
     [line] = str(error.value).splitlines()
     assert "CONV_2D, LOGISTIC, MEAN, QUANTIZE, RELU (Operation has tensor with unsupported DataType Float32)" in line
     assert "DEQUANTIZE (Unsupported opType)" in line
@@ -113,7 +113,9 @@ def test_velas_abort_is_one_line(trained, monkeypatch):
 def test_the_compiled_file_runs_on_no_engine_here(trained, tmp_path):
     path = tmp_path / "compiled.tflite"
     path.write_bytes(
-        made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128").product.file.content
+        compile_for(
+            trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128"
+        ).deliverable.file.content
     )
     for engine in ENGINES:
         with pytest.raises(InputError, match=r"with its own operations ethos-u|OpenVINO cannot read the file"):
@@ -127,7 +129,7 @@ def test_a_batch_is_refused(trained, tmp_path):
     path = tmp_path / "four.tflite"
     path.write_bytes(flatbuffer.pack(model))
     with pytest.raises(InputError, match="ethos_u55_128 takes one image at a time; got a batch of 4"):
-        made(path, RECIPES["static_wi8_ai8"], "ethos_u55_128")
+        compile_for(path, RECIPES["static_wi8_ai8"], "ethos_u55_128")
 
 
 def test_every_recipe_with_floats_is_refused_and_the_usual_ones_are_integers():
@@ -140,7 +142,7 @@ def test_every_recipe_with_floats_is_refused_and_the_usual_ones_are_integers():
 def test_without_vela_the_extra_is_named(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "ethosu.vela", None)
     with pytest.raises(InputError, match=r"^ethosu.vela is not installed; pip install 'keras-se\[ethos\]'$"):
-        made(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128")
+        compile_for(trained.files["static_wi8_ai8"], RECIPES["static_wi8_ai8"], "ethos_u55_128")
 
 
 def test_an_unknown_accelerator_is_named():

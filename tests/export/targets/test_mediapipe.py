@@ -1,4 +1,4 @@
-"""The real ImageClassifier, in an environment of its own, classifies images from files as Keras does."""
+"""MediaPipe's own ImageClassifier, in an environment of its own, classifies images from files as Keras does."""
 
 import json
 import subprocess
@@ -36,9 +36,9 @@ def classify(tmp_path_factory):
     script = Path(__file__).with_name("image_classifier_process.py")
 
     def run(files, images):
-        asked = json.dumps([[str(file) for file in files], [str(image) for image in images]])
+        request = json.dumps([[str(file) for file in files], [str(image) for image in images]])
         child = subprocess.run(
-            [folder / "bin" / "python", script], input=asked, capture_output=True, text=True, check=True
+            [folder / "bin" / "python", script], input=request, capture_output=True, text=True, check=True
         )
         return json.loads(child.stdout)
 
@@ -52,7 +52,7 @@ def written(pixels, folder):
     return paths
 
 
-def finished(content, recipe, preprocessing, labels=None):
+def packaged(content, recipe, preprocessing, labels=None):
     return (
         TARGETS["mediapipe"]
         .package_for_target(QuantizedModel(content, RECIPES[recipe], "net", preprocessing, labels))
@@ -68,14 +68,14 @@ def test_classifies_images_from_files_as_keras_does(trained, classify, tmp_path)
     for recipe in RECIPES:
         content = TFLiteModel(trained.files[recipe].read_bytes())
         files[recipe] = tmp_path / f"{recipe}.tflite"
-        files[recipe].write_bytes(finished(content, recipe, Preprocessing(32, 32), NAMES).content)
-    found = classify(files.values(), written(pixels, tmp_path))
+        files[recipe].write_bytes(packaged(content, recipe, Preprocessing(32, 32), NAMES).content)
+    answers = classify(files.values(), written(pixels, tmp_path))
     expected = trained.model.predict(pixels / np.float32(255), verbose=0)
     for recipe, file in files.items():
-        best = [max(scores, key=scores.get) for scores in found[str(file)]]
-        agreement = np.mean([name == NAMES[one] for name, one in zip(best, expected.argmax(1), strict=True)])
+        best = [max(scores, key=scores.get) for scores in answers[str(file)]]
+        agreement = np.mean([name == NAMES[label] for name, label in zip(best, expected.argmax(1), strict=True)])
         assert agreement >= (1.0 if recipe in ("float32", "float16") else 0.98), recipe
-    got = np.array([[scores[name] for name in NAMES] for scores in found[str(files["float32"])]])
+    got = np.array([[scores[name] for name in NAMES] for scores in answers[str(files["float32"])]])
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
 
 
@@ -92,10 +92,10 @@ def test_normalises_exactly_up_to_the_padding(classify, numbers, tmp_path):
     seen = ((pixels / 255 - preprocessing.mean) / preprocessing.std).astype("float32")
     expected = model.predict(seen, verbose=0)
     artifacts = export(model, tmp_path, target="mediapipe", calibration=seen, preprocessing=preprocessing)
-    found = classify([artifact.path for artifact in artifacts], written(pixels, tmp_path))
+    answers = classify([artifact.path for artifact in artifacts], written(pixels, tmp_path))
     bounds = {"float32": 1e-5, "static_wi8_ai8": 0.05}  # of the largest; eight bits lose up to a fiftieth
     for artifact in artifacts:
-        got = [[scores[str(number)] for number in range(10)] for scores in found[str(artifact.path)]]
+        got = [[scores[str(number)] for number in range(10)] for scores in answers[str(artifact.path)]]
         atol = bounds[artifact.recipe] * np.abs(expected).max()
         np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
 
@@ -119,9 +119,9 @@ def test_why_the_ends_change(trained, classify, tmp_path):
     file = tmp_path / "int8.tflite"
     content = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
     file.write_bytes(with_metadata(content, "net", mean=0.0, std=255.0).content)
-    found = classify([file], [])
-    assert "INT8" in found[str(file)]
-    assert "uint8/float32" in found[str(file)]
+    answers = classify([file], [])
+    assert "INT8" in answers[str(file)]
+    assert "uint8/float32" in answers[str(file)]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_why_the_ends_change(trained, classify, tmp_path):
     ],
 )
 def test_integers_take_pixels_where_that_loses_nothing(trained, recipe, numbers, ends):
-    content = finished(TFLiteModel(trained.files[recipe].read_bytes()), recipe, Preprocessing(32, 32, **numbers))
+    content = packaged(TFLiteModel(trained.files[recipe].read_bytes()), recipe, Preprocessing(32, 32, **numbers))
     assert content.io_types == ([ends[0]], [ends[1]])
 
 
@@ -142,14 +142,14 @@ def test_a_network_of_grey_images_is_refused():
     image = keras.Input((8, 8, 1))
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image)))
     with pytest.raises(InputError, match=r"^mediapipe gives networks three channels.*takes 1$"):
-        finished(to_tflite(model), "float32", Preprocessing(8, 8))
+        packaged(to_tflite(model), "float32", Preprocessing(8, 8))
 
 
 def classifier(end, labels=None):
     """A file of a network of four channels, for mediapipe, up to where `end` takes it."""
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, end(keras.layers.Conv2D(4, 3, padding="same")(image)))
-    return finished(to_tflite(model), "float32", Preprocessing(8, 8), labels)
+    return packaged(to_tflite(model), "float32", Preprocessing(8, 8), labels)
 
 
 def pooled(*layers):
@@ -197,7 +197,7 @@ def test_labels_are_those_of_the_run(golden):
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
 def test_scores_are_calibrated(trained, classify, recipe, named, tmp_path):
-    """By the sigmoid of their log-odds, as in NumPy."""
+    """A score becomes the sigmoid of its log-odds, as in NumPy."""
     scores = ScoreCalibration(slope=0.4, offset=-0.3)
     file = tmp_path / "calibrated.tflite"
     content = QuantizedModel(
@@ -210,9 +210,9 @@ def test_scores_are_calibrated(trained, classify, recipe, named, tmp_path):
     )
     file.write_bytes(TARGETS["mediapipe"].package_for_target(content).file.content)
     pixels = np.round(255 * trained.images[:20]).astype("uint8")
-    found = classify([file], written(pixels, tmp_path))[str(file)]
-    assert not isinstance(found, str), found
-    got = np.array([[one[NAMES[number] if named else str(number)] for number in range(10)] for one in found])
+    answers = classify([file], written(pixels, tmp_path))[str(file)]
+    assert not isinstance(answers, str), answers
+    got = np.array([[scores[NAMES[number] if named else str(number)] for number in range(10)] for scores in answers])
     plain = ENGINES["litert"].run(trained.files[recipe].read_bytes(), pixels / np.float32(255)).values
     inside = (plain > 1e-3) & (plain < 1 - 1e-3)
     assert inside.sum() > 20

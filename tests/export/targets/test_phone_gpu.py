@@ -18,7 +18,7 @@ from keras_se.registry import list_models
 SMALL = ("se_resnet20_cifar",)
 
 
-def finished(content, recipe="float16"):
+def packaged(content, recipe="float16"):
     return TARGETS["phone_gpu"].package_for_target(
         QuantizedModel(content, RECIPES[recipe], "net", Preprocessing(32, 32), None)
     )
@@ -31,7 +31,7 @@ def test_every_network_passes(name):
     """Its operations do not depend on the image's size; the inceptions need some."""
     size = 96 if "inception" in name else 32
     content = to_tflite(keras_se.create_model(name, input_shape=(size, size, 3), classes=10))
-    assert finished(quantize(content, RECIPES["float16"])).file.content
+    assert packaged(quantize(content, RECIPES["float16"])).file.content
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_five_dimensions_are_refused():
     shuffled = keras.layers.Permute((1, 2, 4, 3))(keras.layers.Reshape((8, 4, 2, 3))(image))
     content = to_tflite(keras.Model(image, keras.layers.Flatten()(shuffled)))
     with pytest.raises(InputError, match=r"^phone_gpu takes tensors of at most 4 dimensions; in net RESHAPE gives 5"):
-        finished(content, "float32")
+        packaged(content, "float32")
 
 
 @pytest.mark.parametrize("recipe", ["static_wi8_ai8", "dynamic_wi8_afp32"])
@@ -62,9 +62,9 @@ def test_integers_are_refused(recipe, tmp_path):
 
 
 def test_an_integer_file_is_refused_whatever_its_recipe(trained):
-    """As a search makes them."""
+    """A search makes such files."""
     with pytest.raises(InputError, match=r"^phone_gpu computes in floats; in net CONV_2D gives INT8"):
-        finished(TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()))
+        packaged(TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()))
 
 
 def test_each_operation_has_a_source():

@@ -1,4 +1,4 @@
-"""What a device cannot run is refused before anything is made."""
+"""Recipes that a device cannot run are refused before anything is made."""
 
 import keras
 import numpy as np

@@ -1,20 +1,17 @@
-"""What TFLite Micro takes: the arena's size, the C++ sources, and results equal to LiteRT's to the bit."""
+"""Files for TFLite Micro: the arena's size, and results equal to LiteRT's to the bit."""
 
 import copy
-import re
-import shutil
-import subprocess
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from micro_registrations import PUBLISHED
 from tflite_micro.python.tflite_micro import runtime
 
 import keras_se
 from keras_se.errors import InputError
-from keras_se.export import RECIPES, export
-from keras_se.export.artifacts import build_artifact, write
+from keras_se.export import export
 from keras_se.export.quantization.recipes import MIXED_PRECISION
 from keras_se.export.runtimes.base import quantized_input
 from keras_se.export.runtimes.tflite_micro import MICRO_STEPS, ample_arena
@@ -41,25 +38,6 @@ UP_TO_10_MB = {
     "se_mobilenet": 64,
 }
 """Every network of the registry whose int8 file has up to 10 MB, at a size in pixels that bounds the time."""
-
-PUBLISHED = """AddAdd AddAveragePool2D AddConcatenation AddConv2D AddCumSum AddDepthwiseConv2D AddFullyConnected
-AddHardSwish AddL2Normalization AddLogistic AddMaxPool2D AddMaximum AddMean AddMinimum AddMul AddPad AddPadV2
-AddQuantize AddReduceMax AddRelu AddRelu6 AddReshape AddResizeNearestNeighbor AddSoftmax AddSpaceToBatchNd AddSplit
-AddSplitV AddStridedSlice AddSub AddTanh AddTranspose""".split()  # noqa: SIM905
-"""Methods of `MicroMutableOpResolver`, in tensorflow/lite/micro/micro_mutable_op_resolver.h of tflite-micro."""
-
-
-@pytest.fixture(scope="module")
-def sources(trained, tmp_path_factory):
-    """The folder of the trained network's files for TFLite Micro, and its manifest."""
-    folder = tmp_path_factory.mktemp("micro")
-    content = QuantizedModel(
-        TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT
-    )
-    artifact = write(build_artifact(content, MICRO, source=None, calibration=None), folder)
-    return folder, artifact.manifest
-
-
 EIGHT = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
 
 
@@ -70,87 +48,6 @@ def test_the_arena_is_the_least(recipe, trained):
     assert size % 256 == 0
     assert run_python(["-P", TRIAL, file, size]).returncode == 0
     assert run_python(["-P", TRIAL, file, size - 256]).returncode != 0
-
-
-def test_the_array_compiles_to_the_file(sources, tmp_path):
-    folder, manifest = sources
-    main = tmp_path / "main.cc"
-    main.write_text(
-        '#include "digits-v1.static_wi8_ai8.h"\n#include <cstdio>\n#include <cstdint>\n'
-        "int main() {\n"
-        "  if (reinterpret_cast<std::uintptr_t>(model_digits_v1_static_wi8_ai8) % 16) return 1;\n"
-        "  std::fwrite(model_digits_v1_static_wi8_ai8, 1, model_digits_v1_static_wi8_ai8_size, stdout);\n"
-        '  std::fprintf(stderr, "%zu", model_digits_v1_static_wi8_ai8_arena_bytes);\n}\n'
-    )
-    program = tmp_path / "program"
-    compile_cpp(program, main, folder / "digits-v1.static_wi8_ai8.cc", include=folder)
-    ran = subprocess.run([program], check=True, capture_output=True)
-    assert ran.stdout == (folder / "digits-v1.static_wi8_ai8.tflite").read_bytes()
-    assert int(ran.stderr) == manifest["tflite_micro"]["arena_bytes"]
-
-
-def test_the_example_registers_the_files_operations_alone(sources):
-    folder, manifest = sources
-    text = (folder / "digits-v1.static_wi8_ai8.example.cc").read_text()
-    registered = re.findall(r"operations\.(Add\w+)\(\)", text)
-    assert sorted(registered) == sorted(map(registration, manifest["operations"]))
-    assert f"MicroMutableOpResolver<{len(registered)}>" in text
-
-
-def test_the_example_feeds_the_network_as_python_does(sources, trained, tmp_path):
-    """TFLite Micro's headers come with no package: stand-ins of ours declare what is used, and print the input."""
-    folder, _ = sources
-    program = tmp_path / "program"
-    stand_in(tmp_path / "tensorflow" / "lite")
-    example = folder / "digits-v1.static_wi8_ai8"
-    compile_cpp(program, f"{example}.example.cc", f"{example}.cc", include=folder, further=tmp_path)
-    pixels = np.random.default_rng(0).integers(0, 256, TFLiteModel(trained.files["float32"].read_bytes()).input_shape)
-    ran = subprocess.run([program], input=pixels.astype(np.uint8).tobytes(), check=True, capture_output=True)
-    graph = flatbuffer.unpack((folder / "digits-v1.static_wi8_ai8.tflite").read_bytes()).subgraphs[0]
-    quantization = graph.tensors[graph.inputs[0]].quantization
-    values = (pixels / 255 - EIGHT[0].mean) / EIGHT[0].std
-    expected = np.clip(np.round(values / quantization.scale[0]) + quantization.zeroPoint[0], -128, 127)
-    got = np.array(ran.stderr.split(), np.int64).reshape(pixels.shape)
-    assert np.abs(got - expected).max() <= 1  # float32 there: a tie may fall to the other side
-    assert np.mean(got == expected) > 0.999
-    assert int(ran.stdout) == 7  # the class that the stand-in gives the highest score
-
-
-def compile_cpp(program, *files, include, further=None):
-    line = [shutil.which("g++"), "-std=c++17", "-Wall", "-Werror", "-I", include, "-o", program, *files]
-    built = subprocess.run([*line, *(["-I", further] if further else [])], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-
-
-def stand_in(folder):
-    (folder / "micro").mkdir(parents=True)
-    (folder / "schema").mkdir()
-    (folder / "schema" / "schema_generated.h").write_text(
-        "#pragma once\nnamespace tflite { struct Model; inline const Model* GetModel(const void* bytes) "
-        "{ return static_cast<const Model*>(bytes); } }\n"
-    )
-    methods = "\n".join(
-        f"  TfLiteStatus {name}() {{ return ++added > Most ? kError : kTfLiteOk; }}" for name in PUBLISHED
-    )
-    (folder / "micro" / "micro_mutable_op_resolver.h").write_text(
-        "#pragma once\nnamespace tflite { namespace micro {\nenum TfLiteStatus { kTfLiteOk, kError };\n"
-        "struct MicroOpResolver {};\ntemplate <unsigned Most> struct MicroMutableOpResolver : MicroOpResolver {\n"
-        f"  unsigned added = 0;\n{methods}\n}};\n}}  }}\n"
-    )
-    (folder / "micro" / "micro_interpreter.h").write_text(
-        "#pragma once\n#include <cstdint>\n#include <cstdio>\n#include <cstddef>\n"
-        '#include "micro_mutable_op_resolver.h"\n#include "../schema/schema_generated.h"\n'
-        "namespace tflite { namespace micro {\n"
-        "struct TfLiteTensor { union { std::int8_t* int8; std::int16_t* i16; } data; };\n"
-        "struct MicroInterpreter {\n"
-        "  std::int8_t in[32 * 32 * 3], out[10] = {0, 0, 0, 0, 0, 0, 0, 9};\n  TfLiteTensor a, b;\n"
-        "  MicroInterpreter(const Model*, const MicroOpResolver&, unsigned char*, std::size_t) "
-        "{ a.data.int8 = in; b.data.int8 = out; }\n"
-        "  TfLiteStatus AllocateTensors() { return kTfLiteOk; }\n"
-        '  TfLiteStatus Invoke() { for (int x : in) std::fprintf(stderr, "%d ", x); return kTfLiteOk; }\n'
-        "  TfLiteTensor* input(int) { return &a; }\n  TfLiteTensor* output(int) { return &b; }\n"
-        "};\n} }\n"
-    )
 
 
 @pytest.mark.parametrize("recipe", INTEGER)
@@ -191,7 +88,7 @@ def settle(model, images):
 
 
 def differences(file, images):
-    """By operation and type, the greatest difference between LiteRT's reference kernels and TFLite Micro, in steps.
+    """Return the greatest difference of LiteRT's reference kernels to TFLite Micro in steps, by operation and type.
 
     Each operation runs alone, on what LiteRT gives it in the network.
     """
@@ -222,7 +119,7 @@ def differences(file, images):
 
 
 def alone(file, op):
-    """The file of one operation of another."""
+    """Return the file of one operation of another."""
     model, graph, moving = file.unpacked, file.graph, file.activations
     used = [int(index) for index in dict.fromkeys((*op.inputs, *op.outputs)) if index >= 0]
     places = {index: place for place, index in enumerate(used)} | {-1: -1}
@@ -265,5 +162,5 @@ def test_what_ends_the_interpreter_is_one_line(tmp_path):
 
 
 def test_a_file_of_250_megabytes_gets_an_arena_that_an_int32_counts():
-    """As SE-ResNet-152 in float32 is, for which TFLite Micro crashed the process."""
+    """SE-ResNet-152 in float32 is as large: TFLite Micro crashed the process for it."""
     assert 64 << 20 < ample_arena(range(250_000_000)) < 1 << 31

@@ -26,15 +26,15 @@ def test_there_are_the_processors_that_litert_has():
 
 
 @pytest.fixture
-def finished(trained):
-    """What the target of that name makes of the trained network's int8 file."""
+def package_for(trained):
+    """Function that packages the trained network's int8 file for the target of that name."""
 
-    def made(target):
+    def package(target):
         file = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
         recipe = RECIPES["static_wi8_ai8"]
         return TARGETS[target].package_for_target(QuantizedModel(file, recipe, "network", Preprocessing(32, 32), None))
 
-    return made
+    return package
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def finished(trained):
         ("intel_npu_lnl", "intel"),
     ],
 )
-def test_without_the_vendors_package_it_is_named(target, package, finished):
+def test_without_the_vendors_package_it_is_named(target, package, package_for):
     with pytest.raises(
         InputError, match=rf"^{target} needs .*; pip install ai-edge-litert-sdk-{package}==\d"
     ) as refused:
-        finished(target)
+        package_for(target)
     assert "\n" not in str(refused.value)
 
 
@@ -85,10 +85,10 @@ def compiler(tmp_path, monkeypatch):
     return placed
 
 
-def test_what_the_compiler_took_is_in_the_manifest(finished, compiler, capsys):
+def test_what_the_compiler_took_is_in_the_manifest(package_for, compiler, capsys):
     compiler(PLUGIN + REPORT % (90, 2))
-    product = finished("qualcomm_sm8750")
-    assert product.manifest["npu"] == {
+    deliverable = package_for("qualcomm_sm8750")
+    assert deliverable.manifest["npu"] == {
         "processor": "Qualcomm_SM8750",
         "operations_on_npu": 90,
         "operations": 95,
@@ -108,12 +108,12 @@ def test_what_the_compiler_took_is_in_the_manifest(finished, compiler, capsys):
     ],
     ids=["fails", "makes nothing", "takes nothing", "is not there"],
 )
-def test_a_failed_back_end_is_never_silent(script, message, finished, tmp_path, compiler, monkeypatch, capsys):
+def test_a_failed_back_end_is_never_silent(script, message, package_for, tmp_path, compiler, monkeypatch, capsys):
     if script is None:
         monkeypatch.setattr(apply_plugin, "_BINARY", tmp_path / "nowhere")
     else:
         compiler(script)
     with pytest.raises(InputError, match=f"^qualcomm_sm8750:? {message}") as refused:
-        finished("qualcomm_sm8750")
+        package_for("qualcomm_sm8750")
     assert "\n" not in str(refused.value)
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""What is in a .tflite file, and the edits of it, against LiteRT's own reading."""
+"""Content of a .tflite file, and the edits of it, against LiteRT's own reading."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ from keras_se.export.tflite.model import TFLiteModel
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
 def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
-    """The trap that small networks never show: TFLite Micro reads the one as empty weights."""
+    """Small networks never show this trap: TFLite Micro reads the one as empty weights."""
     from litert_quantizer.quantizer import Quantizer
 
     float_file = TFLiteModel(wide.files["float32"].read_bytes())
@@ -29,10 +29,10 @@ def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
     for content in (raw, inlined.content):
         interpreter = Interpreter(model_content=content)
         interpreter.allocate_tensors()
-        [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
-        interpreter.set_tensor(taken["index"], np.full((1, 32, 32, 3), 7, "int8"))
+        [input_details], [output_details] = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.set_tensor(input_details["index"], np.full((1, 32, 32, 3), 7, "int8"))
         interpreter.invoke()
-        outputs = interpreter.get_tensor(given["index"])
+        outputs = interpreter.get_tensor(output_details["index"])
         if content is raw:
             expected = outputs.copy()
     np.testing.assert_array_equal(outputs, expected)
@@ -40,7 +40,7 @@ def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_constants_start_at_multiples_of_16(wide, recipe):
-    """The schema's force_align, which kernels may rely on."""
+    """The schema says force_align, and kernels may rely on it."""
     content = wide.files[recipe].read_bytes()
     model = flatbuffer.schema.Model.GetRootAs(content, 0)
     starts = [
@@ -70,8 +70,8 @@ def test_without_softmax_ends_in_the_logits(trained):
     for name, file in (("probabilities", content), ("logits", cut.content)):
         interpreter = Interpreter(model_content=file)
         runner = interpreter.get_signature_runner()
-        [taken] = runner.get_input_details()
-        [outputs[name]] = runner(**{taken: trained.images[:1]}).values()
+        [input_details] = runner.get_input_details()
+        [outputs[name]] = runner(**{input_details: trained.images[:1]}).values()
     exponents = np.exp(outputs["logits"] - outputs["logits"].max())
     np.testing.assert_allclose(outputs["probabilities"], exponents / exponents.sum(), atol=1e-6)  # float32 exp
 

@@ -42,5 +42,5 @@ def test_without_labels_nothing_is_appended(trained):
 def test_the_description_begins_with_the_schemas_identifier(trained):
     described = with_metadata(TFLiteModel(trained.files["float32"].read_bytes()), "net", mean=0.0, std=255.0)
     model = described.unpacked
-    [entry] = [one for one in model.metadata if one.name == b"TFLITE_METADATA"]
+    [entry] = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
     assert model.buffers[entry.buffer].data.tobytes()[4:8] == b"M001"

@@ -13,7 +13,7 @@ FORMATS = ("float32", "float16", "dynamic_wi8_afp32", "static_wi8_ai8", "static_
 
 
 def counted(monkeypatch):
-    """The number of times that each content is unpacked in this process, from here on."""
+    """Number of times that each content is unpacked in this process, from here on."""
     times = Counter()
     unpack = flatbuffer.unpack
 
@@ -26,7 +26,7 @@ def counted(monkeypatch):
 
 
 def test_parity_of_five_files_unpacks_each_once(trained, monkeypatch):
-    """On two engines each, with the constants held; and the model's own float files no more often than they."""
+    """Each runs on two engines, with the constants held; and the model's own float files no more often than they."""
     files = [trained.files[recipe] for recipe in FORMATS]
     times = counted(monkeypatch)
     rows = compare_all(trained.model, files, trained.images[:4], engines=["litert", "litert_reference"])

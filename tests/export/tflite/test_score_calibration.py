@@ -15,7 +15,7 @@ def overconfident(images=4000, temperature=3.0):
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1.5, (images, CLASSES))
     chances = softmax(logits)
-    labels = np.array([rng.choice(CLASSES, p=one) for one in chances])
+    labels = np.array([rng.choice(CLASSES, p=chance) for chance in chances])
     return softmax(temperature * logits), labels
 
 
@@ -29,8 +29,8 @@ def test_it_is_the_logistic_regression_on_log_odds():
     odds = np.log(scores / (1 - scores))
     right = labels[:, None] == np.arange(CLASSES)
     oracle = LogisticRegression(C=np.inf, tol=1e-9).fit(odds.reshape(-1, 1), right.ravel())
-    found = fit_scores(scores, labels)
-    np.testing.assert_allclose([found.slope, found.offset], [*oracle.coef_[0], *oracle.intercept_], rtol=1e-4)
+    fitted = fit_scores(scores, labels)
+    np.testing.assert_allclose([fitted.slope, fitted.offset], [*oracle.coef_[0], *oracle.intercept_], rtol=1e-4)
 
 
 def test_a_calibrated_score_is_how_often_the_class_is_right():

@@ -25,14 +25,14 @@ def both_float64(float64):
 
 
 def there_and_back(build, shape, randomise):
-    """The outputs of a model, of its tf_keras form, and of another that got that one's weights."""
+    """Return the outputs of a model, of its tf_keras form, and of another that got that one's weights."""
     keras.utils.set_random_seed(0)
     model, other = build(), build()
     randomise(model, 0)
     images = np.random.default_rng(0).random((2, *shape))
     legacy = to_tf_keras(model)
     back = copy_weights_back(legacy, other)
-    return [one.predict_on_batch(images) for one in (model, legacy, back)]
+    return [network.predict_on_batch(images) for network in (model, legacy, back)]
 
 
 def assert_equal(outputs, tolerance):

@@ -104,11 +104,11 @@ def test_the_file_computes_what_training_saw_in_integers_only(name, randomise):
 
 @pytest.mark.parametrize(("images", "low", "high"), [(IMAGES, 0, 1), (4 * IMAGES - 1, -1, 3)])
 def test_the_input_starts_at_its_whole_range(images, low, high, randomise):
-    asked = None if (low, high) == (0, 1) else (low, high)
-    quantized = quantize_aware_tfmot(network(conv, randomise), images, input_range=asked)
+    input_range = None if (low, high) == (0, 1) else (low, high)
+    quantized = quantize_aware_tfmot(network(conv, randomise), images, input_range=input_range)
     ranges = {w.name.rpartition("/")[2]: float(w) for w in quantized.layers[1].weights if "step" not in w.name}
     assert list(ranges.values()) == pytest.approx([low, high])
-    if asked is not None:
+    if input_range is not None:
         with pytest.raises(InputError, match=r"0\.\.1 by the rule for networks that tell nothing"):
             quantize_aware_tfmot(network(conv, randomise), images)
 
@@ -121,7 +121,7 @@ def test_training_goes_on_and_its_weights_come_back(randomise):
     trained = compress(model, IMAGES, LABELS, options)
     back = copy_weights_back(trained, model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    before, after = (float(loss(LABELS, one.predict_on_batch(IMAGES))) for one in (model, back))
+    before, after = (float(loss(LABELS, trained_model.predict_on_batch(IMAGES))) for trained_model in (model, back))
     assert after < before
     # The Keras model has the unrounded weights; the rounding is the only difference.
     assert decibels(back.predict_on_batch(IMAGES), trained.predict_on_batch(IMAGES)) > 25

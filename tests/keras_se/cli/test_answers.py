@@ -1,4 +1,4 @@
-"""The commands from a folder of photographs to an answer, and what they refuse."""
+"""Commands from a folder of photographs to an answer, and what they refuse."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ TRAIN = ("train", "--data", "digits", "--out", "TMP/run", "--model")
 
 
 def refusal(capsys, *arguments):
-    """The last line on standard error of a command that is refused."""
+    """Return the last line on standard error of a command that is refused."""
     assert main.run(list(arguments)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -1,4 +1,4 @@
-"""The command line's help, and arguments that are refused before anything is computed."""
+"""Help of the command line, and arguments that are refused before anything is computed."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""How a command ends that fails, is interrupted, or cannot write: its status and one line."""
+"""Status and one line of a command that fails, is interrupted, or cannot write."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ MODELS = ("models", "se_mobilenet")
 
 
 def ending(capsys, monkeypatch, error, *options):
-    """The status and the standard error of a command that raises `error`."""
+    """Return the status and the standard error of a command that raises `error`."""
 
     def fail(self):
         raise error
@@ -90,9 +90,9 @@ def test_a_reader_that_goes_and_a_disk_that_is_full():
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C goes to a group of processes, which this system has not")
 def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothing(golden, tmp_path):
     """Half a second after the first child began; the terminal sends it to all processes of the command."""
-    asked = ["export", golden / "model.keras", "--data", "digits", "--images", "1400", "--out", tmp_path / "out"]
+    arguments = ["export", golden / "model.keras", "--data", "digits", "--images", "1400", "--out", tmp_path / "out"]
     with subprocess.Popen(
-        [COMMAND, *map(str, asked)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as command:
         try:
             while not (children := list(children_of(command.pid))) and command.poll() is None:
@@ -122,7 +122,7 @@ def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothin
     ids=["an import", "a callback of the garbage collector", "a command that ignores it"],
 )
 def test_ctrl_c_is_not_lost_and_crashes_nothing_in(module, status, printed, tmp_path):
-    """The command's own process, without what it imports."""
+    """It is the command's own process, without what it imports."""
     (tmp_path / "in_between.py").write_text(f"import gc, os, signal\n{module}\n")
     script = """
 import gc, keras_se_cli, sys, time
@@ -170,8 +170,8 @@ def test_a_disk_that_is_full_after_some_files_of_an_export_has_none_of_them(whol
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
-    asked = ["export", tmp_path / "net.keras", "--recipes", "float32", "--out", tmp_path / "out"]
-    status = main.run([*map(str, asked)])
+    arguments = ["export", tmp_path / "net.keras", "--recipes", "float32", "--out", tmp_path / "out"]
+    status = main.run([*map(str, arguments)])
     names = ["net.float32.tflite.json", "net.float32.tflite"]
     if whole == len(names):
         assert status == 0
@@ -192,7 +192,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(tmp_path):
 
 
 def test_a_name_that_is_no_text_is_printed_and_no_traceback(tmp_path):
-    """Of a class, of an image that cannot be decoded, and of a file that is none."""
+    """Names of a class, of an image that cannot be decoded, and of a file that is none."""
     for name in (b"ant", b"b\xe9"):
         folder = os.fsencode(tmp_path) + b"/data/" + name
         os.makedirs(folder)

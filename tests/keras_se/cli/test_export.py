@@ -27,7 +27,7 @@ def model_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(model_file):
-    """The document of `export`: a float file and an integer one."""
+    """Document of `export`: a float file and an integer one."""
     out = model_file.with_name("exported")
     with pytest.MonkeyPatch.context() as patch, out.with_suffix(".json").open("w+") as printed:
         patch.setattr("sys.stdout", printed)
@@ -71,10 +71,10 @@ def test_parity_prints_a_row_a_file_and_engine_with_its_figures(exported, model_
 
 def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, capsys):
     picture = tmp_path / "plot.png"
-    files = [one["path"] for one in exported]
-    found = document(capsys, "diagnose", *files, "--data", "digits", "--images", "2", "--plot", str(picture))
-    assert [one["operation"] for one in found] == TFLiteModel(Path(files[1]).read_bytes()).operation_names
-    assert {"tensor", "sqnr_db", "lost_db", "low", "high", "clipped", "used", "spread"} <= found[0].keys()
+    files = [row["path"] for row in exported]
+    rows = document(capsys, "diagnose", *files, "--data", "digits", "--images", "2", "--plot", str(picture))
+    assert [row["operation"] for row in rows] == TFLiteModel(Path(files[1]).read_bytes()).operation_names
+    assert {"tensor", "sqnr_db", "lost_db", "low", "high", "clipped", "used", "spread"} <= rows[0].keys()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main.run(["diagnose", *files, "--data", "digits", "--images", "2", "--most", "3"]) == 0
     table = capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, caps
 
 
 def test_diagnose_refuses_a_picture_that_is_none(exported, tmp_path, capsys):
-    files = [one["path"] for one in exported]
+    files = [row["path"] for row in exported]
     command = ("diagnose", *files, "--data", "digits", "--images", "1", "--plot", str(tmp_path / "plot.txt"))
     assert "plot must be an image file, as plot.png or plot.svg; got" in refusal(capsys, *command)
     assert not list(tmp_path.iterdir())

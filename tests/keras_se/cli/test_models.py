@@ -11,7 +11,7 @@ from keras_se.cli import main
 
 
 def document(capsys, *arguments, status=0, after=()):
-    """What a command prints with --json."""
+    """Return what a command prints with --json."""
     assert main.run([*arguments, "--json", *after]) == status
     return json.loads(capsys.readouterr().out)
 

@@ -1,4 +1,4 @@
-"""The command `keras-se quickstart`, once: what it trains, writes and prints."""
+"""Command `keras-se quickstart`, once: what it trains, writes and prints."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ EPOCHS = 5
 
 @pytest.fixture(scope="module", params=[EPOCHS, pytest.param(PRESETS["digits"].epochs, marks=pytest.mark.slow)])
 def quickstart(request, tmp_path_factory) -> tuple[Path, dict]:
-    """The quickstart's folder and its JSON document."""
+    """Folder of the quickstart and its JSON document."""
     folder = tmp_path_factory.mktemp("quickstart") / "out"
     printed = folder.with_name("document.json")
     with pytest.MonkeyPatch.context() as patch, printed.open("w") as stdout:

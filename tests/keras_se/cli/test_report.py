@@ -1,4 +1,4 @@
-"""The report and the model card: what they say of a run and its files, and what they refuse."""
+"""Report and model card: what they say of a run and its files, and what they refuse."""
 
 import dataclasses
 import html.parser
@@ -30,7 +30,7 @@ def reported(golden, tmp_path_factory):
 
 
 class Page(html.parser.HTMLParser):
-    """The text of a page, and what it would load."""
+    """Text of a page, and what it would load."""
 
     def __init__(self, text):
         super().__init__()
@@ -84,11 +84,11 @@ def test_files_of_one_name_in_two_folders_keep_their_own_figures(golden, trained
         (tmp_path / folder).mkdir()
         for ending in ("tflite", "tflite.json"):
             shutil.copy(golden / f"se_mobilenet.{recipe}.{ending}", tmp_path / folder / f"net.{ending}")
-    found = find_files(tmp_path)
+    reported = find_files(tmp_path)
     labels = trained.model.predict(trained.images, verbose=0).argmax(1)
-    rows = compare_all(trained.model, found.files, trained.images, engines=["litert"], labels=labels)
+    rows = compare_all(trained.model, reported.files, trained.images, engines=["litert"], labels=labels)
     right = {Path(row.file).parent.name: dataclasses.replace(row, accuracy=len(row.recipe) / 100) for row in rows}
-    facts = measure_files(read_facts(found), found, list(right.values()), None, runs=1)
+    facts = measure_files(read_facts(reported), reported, list(right.values()), None, runs=1)
     assert {row["file"]: row["recipe"] for row in facts.parity} == {
         f"{folder}/net.tflite": recipe for folder, recipe in recipes.items()
     }

@@ -40,19 +40,19 @@ def test_train_leaves_out_corrupt_images_on_demand_and_writes_the_run(image_fold
     options = {"--recipe": "small_images", "--epochs": "3", "--batch-size": "6", "--image-size": "16", "--seed": "3"}
     run = ["train", "--model", TINY, "--data", str(image_folder), "--out", str(out)]
     run += [*(word for option in options.items() for word in option), "--set", "alpha=0.5", "r=4", "--skip-corrupt"]
-    found = document(capsys, *run)
-    assert found["folder"] == str(out)
-    assert found["model"] == str(out / "model.keras")
+    printed = document(capsys, *run)
+    assert printed["folder"] == str(out)
+    assert printed["model"] == str(out / "model.keras")
     record = json.loads((out / "run.json").read_text())
-    assert record["test_accuracy"] == found["accuracy"]
+    assert record["test_accuracy"] == printed["accuracy"]
     assert record["images"] == {
         "train": 16,
         "test": 4,
         "left_out_as_corrupt": [str(image_folder / "bee" / "bad.jpg")],
         "left_out_as_no_images": {},
     }
-    given = {"epochs": 3, "batch_size": 6, "image_size": 16, "seed": 3, "model_arguments": {"alpha": 0.5, "r": 4}}
-    assert given.items() <= record["recipe"].items()
+    settings = {"epochs": 3, "batch_size": 6, "image_size": 16, "seed": 3, "model_arguments": {"alpha": 0.5, "r": 4}}
+    assert settings.items() <= record["recipe"].items()
     assert record["recipe"]["weight_decay"] == 5e-4  # of the preset
 
     assert "--overwrite" in refusal(capsys, *run)
@@ -96,17 +96,17 @@ def test_launch_refuses_what_it_cannot_run(arguments, message, capsys):
 
 
 def test_launch_gives_the_workers_the_command_and_its_status_is_theirs(capsys, monkeypatch):
-    given = []
-    monkeypatch.setattr(local_launcher, "launch", lambda command, workers: given.append((command, workers)) or 3)
-    found = document(capsys, "launch", "--workers", "3", status=3, after=("--", "train", "--model", "x", "--resume"))
-    assert given == [(["train", "--model", "x", "--resume", "--strategy", "multi_worker"], 3)]
-    assert found == {"workers": 3, "status": 3}
+    launched = []
+    monkeypatch.setattr(local_launcher, "launch", lambda command, workers: launched.append((command, workers)) or 3)
+    printed = document(capsys, "launch", "--workers", "3", status=3, after=("--", "train", "--model", "x", "--resume"))
+    assert launched == [(["train", "--model", "x", "--resume", "--strategy", "multi_worker"], 3)]
+    assert printed == {"workers": 3, "status": 3}
 
 
 def test_a_lost_worker_is_status_3(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
-    def lost(*given, **named):
+    def lost(*arguments, **named):
         raise ClusterError("worker 0 lost another")
 
     monkeypatch.setattr("keras_se.training.train", lost)

@@ -1,4 +1,4 @@
-"""The grouped convolution against Keras's own, and its gradient against that of one convolution a group."""
+"""Grouped convolution against Keras's own, and its gradient against that of one convolution a group."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def one_by_one(layer, x):
 
 
 def with_gradients(function, layer, x):
-    """The outputs, and the gradients of a weighted sum of them for the input and the kernel."""
+    """Return the outputs, and the gradients of a weighted sum of them for the input and the kernel."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)

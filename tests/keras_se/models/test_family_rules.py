@@ -1,4 +1,4 @@
-"""What a family fixes of its SE: hidden units, the published default, and arguments that it refuses."""
+"""Rules of a family for its SE: hidden units, the published default, and arguments that it refuses."""
 
 import re
 

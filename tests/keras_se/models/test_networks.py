@@ -55,7 +55,9 @@ SHORT = {
 }
 
 
-ONE_A_FAMILY = [name for name in SHORT if name == next(one for one in SHORT if find(one).build is find(name).build)]
+ONE_A_FAMILY = [
+    name for name in SHORT if name == next(other for other in SHORT if find(other).build is find(name).build)
+]
 
 
 def images(model, count=2):
@@ -72,7 +74,7 @@ def short(name):
 
 
 def whole(name):
-    """The published network on the smallest images that leave it something to convolve."""
+    """Return the published network on the smallest images that leave it something to convolve."""
     size = min(find(name).input_shape[0], 96 if "inception_resnet" in name else 64)
     return with_random_statistics(
         keras_se.create_model(name, input_shape=(size, size, 3), classes=5, classifier_activation=None)
@@ -80,7 +82,7 @@ def whole(name):
 
 
 def with_random_statistics(model):
-    """The model with biases and scales drawn at random, and the statistics that they give on random images.
+    """Draw biases and scales at random, and set the statistics that they give on random images.
 
     Fresh ones are zeros and ones. With statistics of no image the activations of a hundred layers grow to 10^7, and
     the gates turn their rounding into another network.

@@ -1,4 +1,4 @@
-"""The registry with networks as small as the golden ones of timm."""
+"""Registry with networks as small as the golden ones of timm."""
 
 import dataclasses
 

@@ -29,64 +29,66 @@ class Hub:
         blob.write_bytes(content)
         self.file.parent.mkdir()
         self.file.symlink_to(blob)
-        self.asked = []
+        self.requests = []
 
     def model_info(self, repository):
-        self.asked.append(repository)
+        self.requests.append(repository)
         return huggingface_hub.ModelInfo(id=repository, sha=COMMIT)
 
     def hf_hub_download(self, repository, filename, *, revision):
-        self.asked.append((repository, filename, revision))
+        self.requests.append((repository, filename, revision))
         return str(self.file)
 
     def get_hf_file_metadata(self, url):
-        self.asked.append(url)
+        self.requests.append(url)
         return huggingface_hub.HfFileMetadata(COMMIT, self.etag, url, None, None)
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     def install(name, **arguments):
-        made = Hub(tmp_path, golden(name).read_bytes(), **arguments)
+        fake = Hub(tmp_path, golden(name).read_bytes(), **arguments)
         for function in ("model_info", "hf_hub_download", "get_hf_file_metadata"):
-            monkeypatch.setattr(huggingface_hub, function, getattr(made, function))
-        return made
+            monkeypatch.setattr(huggingface_hub, function, getattr(fake, function))
+        return fake
 
     return install
 
 
 def test_weights_of_the_hub_are_those_of_the_commit(hub, tiny):
-    made = hub("seresnet50", named_by_hash=True)
+    fake = hub("seresnet50", named_by_hash=True)
     weights = f"timm/seresnet50.ra2_in1k@{COMMIT}"
     model = create(tiny("seresnet50"), weights, classifier_activation=None)
     assert error_of(model(images()), ANSWERS["seresnet50/even"]) < 1e-4
-    assert made.asked == [("timm/seresnet50.ra2_in1k", "model.safetensors", COMMIT)]
+    assert fake.requests == [("timm/seresnet50.ra2_in1k", "model.safetensors", COMMIT)]
 
 
 def test_the_hub_is_asked_for_the_hash_where_the_cache_does_not_tell_it(hub, tiny):
-    made = hub("seresnet50", named_by_hash=False)
+    fake = hub("seresnet50", named_by_hash=False)
     create(tiny("seresnet50"), f"timm/seresnet50.ra2_in1k@{COMMIT}")
-    assert made.asked[1] == huggingface_hub.hf_hub_url("timm/seresnet50.ra2_in1k", "model.safetensors", revision=COMMIT)
+    assert fake.requests[1] == huggingface_hub.hf_hub_url(
+        "timm/seresnet50.ra2_in1k", "model.safetensors", revision=COMMIT
+    )
 
 
 def test_without_a_commit_the_hubs_current_one_is_fetched_and_recorded(hub, tiny, tmp_path):
-    made = hub("seresnet50", named_by_hash=True)
+    fake = hub("seresnet50", named_by_hash=True)
     model = create(tiny("seresnet50"), "timm/seresnet50.ra2_in1k")
     repository = "timm/seresnet50.ra2_in1k"
-    assert made.asked == [repository, (repository, "model.safetensors", COMMIT)]
+    assert fake.requests == [repository, (repository, "model.safetensors", COMMIT)]
     model.save(tmp_path / "model.keras")
-    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
-        origin = initial_weights_of(one)
-        assert (origin["weights"], origin["sha256"]) == (f"{repository}@{COMMIT}", made.sha256)
+    for saved in (model, keras.models.load_model(tmp_path / "model.keras")):
+        origin = initial_weights_of(saved)
+        assert (origin["weights"], origin["sha256"]) == (f"{repository}@{COMMIT}", fake.sha256)
         assert origin["arguments"] == ARCHITECTURES["seresnet50"].arguments
     record = keras_se.save_record(model, tmp_path / "model.keras")
     assert json.loads(record.read_text())["weights"]["weights"] == f"{repository}@{COMMIT}"
 
 
 def test_imagenet_is_the_most_accurate_of_a_models_weights(hub, tiny):
-    made = hub("seresnet50", named_by_hash=True)
+    fake = hub("seresnet50", named_by_hash=True)
     create(tiny("seresnet50"), "imagenet")
-    assert made.asked[0] == "timm/seresnet50.ra2_in1k"  # 81.284 %; a1 81.102, a2 81.106, a3 77.028, legacy 77.644
+    assert fake.requests[0] == "timm/seresnet50.ra2_in1k"  # 81.284 %; a1 81.102, a2 81.106, a3 77.028, legacy 77.644
     having = set(keras_se.list_models(pretrained=True))
     assert all(best_weights(model) in keras_se.list_weights(model) for model in having)
     assert having.isdisjoint(keras_se.list_models(pretrained=False))
@@ -95,18 +97,18 @@ def test_imagenet_is_the_most_accurate_of_a_models_weights(hub, tiny):
 
 @pytest.mark.parametrize("named_by_hash", [True, False])
 def test_another_hash_is_refused(named_by_hash, hub):
-    made = hub("seresnet50", named_by_hash=named_by_hash, etag="0" * 64)
-    with pytest.raises(InputError, match=f"must have the sha256 {'0' * 64}; got {made.sha256}; remove it"):
+    fake = hub("seresnet50", named_by_hash=named_by_hash, etag="0" * 64)
+    with pytest.raises(InputError, match=f"must have the sha256 {'0' * 64}; got {fake.sha256}; remove it"):
         keras_se.create_model("se_resnet50", weights=f"timm/seresnet50.ra2_in1k@{COMMIT}")
 
 
 def test_the_tables_own_commit_and_hash_need_not_be_said_and_go_before_the_hubs(hub, monkeypatch):
-    made = hub("seresnet50", named_by_hash=True)
+    fake = hub("seresnet50", named_by_hash=True)
     row = PUBLISHED["seresnet50.ra2_in1k"]._replace(revision=COMMIT, sha256="1" * 64)
     monkeypatch.setitem(PUBLISHED, "seresnet50.ra2_in1k", row)
-    with pytest.raises(InputError, match=f"must have the sha256 {'1' * 64}; got {made.sha256}"):
+    with pytest.raises(InputError, match=f"must have the sha256 {'1' * 64}; got {fake.sha256}"):
         keras_se.create_model("se_resnet50", weights="timm/seresnet50.ra2_in1k")
-    assert made.asked == [("timm/seresnet50.ra2_in1k", "model.safetensors", COMMIT)]
+    assert fake.requests == [("timm/seresnet50.ra2_in1k", "model.safetensors", COMMIT)]
 
 
 def test_a_file_of_another_network_in_the_hub_is_refused_with_a_key(hub, tiny):
@@ -129,7 +131,7 @@ def test_offline_what_is_not_cached_is_refused_in_one_line(monkeypatch, tmp_path
 
 
 def test_offline_what_is_cached_loads_with_its_hash_checked(monkeypatch, tmp_path, tiny):
-    """The cache as huggingface-hub lays it out: a snapshot's file is a link to a blob named by the hash."""
+    """Huggingface-hub's cache has links in a snapshot's place, to blobs named by the hash."""
     repository = tmp_path / "models--timm--seresnet50.ra2_in1k"
     content = golden("seresnet50").read_bytes()
     blob = repository / "blobs" / hashlib.sha256(content).hexdigest()

@@ -31,7 +31,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def run(model, tmp_path_factory):
-    """The folder of a run as training leaves it."""
+    """Folder of a run as training leaves it."""
     folder = tmp_path_factory.mktemp("run")
     model.save(folder / "model.keras")
     recipe = {"model": "se_mobilenet", "model_arguments": ARGUMENTS}
@@ -48,13 +48,13 @@ def file(model, tmp_path_factory):
 
 
 def assert_same(ours, theirs):
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for weight, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(weight, other)
 
 
-@pytest.mark.parametrize("given", ["", "model.keras"])
-def test_a_run_brings_its_arguments_classes_size_and_preprocessing(given, run, model):
-    again = keras_se.SEMobileNet(weights=run / given)
+@pytest.mark.parametrize("place", ["", "model.keras"])
+def test_a_run_brings_its_arguments_classes_size_and_preprocessing(place, run, model):
+    again = keras_se.SEMobileNet(weights=run / place)
     assert_same(again.get_weights(), model.get_weights())
     assert again.input_shape == (None, 24, 24, 3)
     assert preprocessing_of(again) == PREPROCESSING
@@ -187,7 +187,7 @@ def test_a_file_that_ends_hdf5_is_refused_before_it_is_read_here(walk, reason, f
 
 
 def test_a_large_file_is_not_taken_for_a_damaged_one(tmp_path):
-    """Of more bytes than the walk may take beside it, as SE-VGG16's."""
+    """Its classifier has more bytes than the walk may take beside it, as SE-VGG16's has."""
     weights = tmp_path / "model.weights.h5"
     with h5py.File(weights, "w") as stored:
         group = stored.create_group("layers/dense/vars")

@@ -47,8 +47,8 @@ def test_save_timm_takes_a_frozen_model_without_its_top_and_one_that_was_saved(t
     model = create(tiny("seresnet50"), golden("seresnet50"), include_top=False)
     model.trainable = False
     model.save(tmp_path / "model.keras")
-    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
-        assert keras_se.save_timm(one, tmp_path / "model.safetensors") == "seresnet50"
+    for saved in (model, keras.models.load_model(tmp_path / "model.keras")):
+        assert keras_se.save_timm(saved, tmp_path / "model.safetensors") == "seresnet50"
         assert "fc.weight" not in load_file(tmp_path / "model.safetensors")
 
 
@@ -64,9 +64,9 @@ def test_save_timm_takes_a_frozen_model_without_its_top_and_one_that_was_saved(t
 def test_save_timm_refuses_what_timm_cannot_compute(model, arguments, message, tiny, tmp_path):
     if model == "se_resnet18":
         tiny("seresnet18")
-    made = keras_se.create_model(model, input_shape=(32, 32, 3), classes=CLASSES, **arguments)
+    refused = keras_se.create_model(model, input_shape=(32, 32, 3), classes=CLASSES, **arguments)
     with pytest.raises(InputError, match=message):
-        keras_se.save_timm(made, tmp_path / "model.safetensors")
+        keras_se.save_timm(refused, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
 
 

@@ -20,10 +20,10 @@ from timm_networks import ANSWERS, CLASSES, PORTED, ROWS, create, error_of, gold
 def test_logits_are_timms(name, size, tiny):
     model = tiny(name)
     if size == "even":
-        made = network(name)
+        loaded = network(name)
     else:
-        made = create(model, golden(name), size, classifier_activation=None, **PORTED.get(name, {}))
-    assert error_of(made(images(size)), ANSWERS[f"{name}/{size}"]) < 1e-4  # float32 in another order: 1e-6 measured
+        loaded = create(model, golden(name), size, classifier_activation=None, **PORTED.get(name, {}))
+    assert error_of(loaded(images(size)), ANSWERS[f"{name}/{size}"]) < 1e-4  # float32 in another order: 1e-6 measured
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_every_variable_of_the_whole_network_has_its_own_key(name):
     dialect = DIALECTS[architecture.dialect]
     with keras.StatelessScope(initialize_variables=False):
         model = keras_se.create_model(architecture.model, **architecture.arguments)
-        found = list(tensors(model, dialect.names(registry.find(architecture.model).row), dialect))
-    assert len({tensor.key for tensor in found}) == len(found) == len(model.weights)
-    assert all(math.prod(tensor.shape) == math.prod(tensor.variable.shape) for tensor in found)
-    assert any(tensor.key.startswith(dialect.mark) for tensor in found)
+        mapped = list(tensors(model, dialect.names(registry.find(architecture.model).row), dialect))
+    assert len({tensor.key for tensor in mapped}) == len(mapped) == len(model.weights)
+    assert all(math.prod(tensor.shape) == math.prod(tensor.variable.shape) for tensor in mapped)
+    assert any(tensor.key.startswith(dialect.mark) for tensor in mapped)
 
 
 @pytest.mark.parametrize("name", ["seresnet50", "legacy_seresnet50", "mobilenetv3_small_100"])

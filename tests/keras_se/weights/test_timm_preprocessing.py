@@ -1,4 +1,4 @@
-"""The preprocessing of timm's weights, from the file to the record of a model and the manifest."""
+"""Preprocessing of timm's weights, from the file to the record of a model and the manifest."""
 
 import hashlib
 

@@ -60,8 +60,8 @@ def test_batch_counts_are_neither_missed_nor_left_over(tiny, tmp_path):
     save_file({key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}, path)
     model = tiny("seresnet18")
     with_counts, without = network("seresnet18"), create(model, path)
-    for one, other in zip(with_counts.get_weights(), without.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for weight, other in zip(with_counts.get_weights(), without.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_flipped_byte_of_the_header_loads_the_very_weights_or_is_refused_with_
     name = "tf_mobilenetv3_small_100"
     model, _, row = loaded(name, tiny)
     right = model.get_weights()
-    zeros = [np.zeros_like(one) for one in right]
+    zeros = [np.zeros_like(weight) for weight in right]
     path = tmp_path / "weights.safetensors"
     model.set_weights(zeros)
 

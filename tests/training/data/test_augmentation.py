@@ -1,4 +1,4 @@
-"""What augmentation may do to an image, and what not."""
+"""Bounds of what augmentation does to an image."""
 
 import numpy as np
 import pytest
@@ -47,13 +47,13 @@ def test_an_operation_is_the_same_eagerly_and_in_a_dataset(augmentation):
     def augmented(number):
         return AUGMENTATIONS[augmentation](image, SQUARE, tf.stack([tf.constant(0, tf.int64), number]))
 
-    in_dataset = np.stack([one.numpy() for one in tf.data.Dataset.range(8).map(augmented)])
+    in_dataset = np.stack([image.numpy() for image in tf.data.Dataset.range(8).map(augmented)])
     eagerly = np.stack([augmented(tf.constant(number, tf.int64)).numpy() for number in range(8)])
     np.testing.assert_allclose(in_dataset, eagerly, atol=255 * FLOAT32)
 
 
 def moved(pixels, down, right):
-    """The image shifted over black, by NumPy."""
+    """Return the image shifted over black, by NumPy."""
     out = np.zeros_like(pixels)
     height, width = pixels.shape[:2]
     source = pixels[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]

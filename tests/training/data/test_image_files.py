@@ -23,7 +23,7 @@ def picture():
 
 
 def as_mode(mode):
-    """The picture in one of Pillow's modes."""
+    """Return the picture in one of Pillow's modes."""
     image = Image.fromarray(picture())
     if mode == "RGBA":
         image.putalpha(Image.fromarray(picture()[..., 0]))
@@ -131,6 +131,6 @@ def test_tensorflow_reads_plain_files_to_the_bit_as_pillow(mode, suffix, options
     path, calls = str(tmp_path / f"image.{suffix}"), []
     as_mode(mode).save(path, **options)
     expected = read_image(path)
-    monkeypatch.setattr(images, "read_image", lambda one: calls.append(one) or read_image(one))
+    monkeypatch.setattr(images, "read_image", lambda path: calls.append(path) or read_image(path))
     np.testing.assert_array_equal(tf.function(read_pixels)(tf.constant(path)), expected)
     assert bool(calls) == by_pillow

@@ -19,7 +19,7 @@ LEVELS = 1.01
 
 
 def by_pillow(pixels, preprocessing):
-    """The shorter side resized to `ceil(side / crop)` with antialiasing, the centre cropped; float, 0..255."""
+    """Resize the shorter side to `ceil(side / crop)` with antialiasing, and crop the centre; float, 0..255."""
     height, width = pixels.shape[:2]
     target = np.array([preprocessing.height, preprocessing.width])
     ratio = max(np.ceil(target / preprocessing.crop) / [height, width])

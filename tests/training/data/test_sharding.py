@@ -1,4 +1,4 @@
-"""The parts of a batch that each worker reads."""
+"""Parts of a batch that each worker reads."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_workers_read_the_parts_of_each_batch_in_their_order(workers, pieces):
     split = numbered(7)
     images, _ = take(training(split, augmentation="shift_flip", start=4), 3)
     shares = [Share(worker, workers, pieces) for worker in range(workers)]
-    parts = [take(training(split, augmentation="shift_flip", start=4, share=one), 3 * pieces)[0] for one in shares]
+    parts = [take(training(split, augmentation="shift_flip", start=4, share=share), 3 * pieces)[0] for share in shares]
     each = [part.reshape(3, 4 // workers, *part.shape[2:]) for part in parts]
     np.testing.assert_array_equal(np.concatenate(each, axis=1), images)
 
@@ -32,7 +32,7 @@ def test_workers_read_the_parts_of_each_batch_in_their_order(workers, pieces):
 def test_workers_evaluate_every_image_once():
     split = numbered(7)
     shares = [Share(worker, 2) for worker in range(2)]
-    parts = [list(evaluation(split, whole=True, share=one).as_numpy_iterator()) for one in shares]
+    parts = [list(evaluation(split, whole=True, share=share).as_numpy_iterator()) for share in shares]
     seen = [(labels.argmax(1), weights) for part in parts for _, labels, weights in part]
     classes, weights = (np.concatenate(values) for values in zip(*seen, strict=True))
     assert sorted(classes[weights > 0]) == list(range(7))

@@ -36,7 +36,7 @@ def test_digits_give_every_fifth_image_of_a_class_to_the_test(digits):
 
 
 def test_no_digit_is_in_both_parts(digits):
-    """Of scikit-learn's 1,797 no two are equal."""
+    """No two of scikit-learn's 1,797 are equal."""
     train, test = ({image.tobytes() for image in split.images} for split in (digits.train, digits.test))
     assert len(train | test) == 1797
 

@@ -48,7 +48,7 @@ def seeded(build):
 
 
 def compiled(build, optimizer=None, *, options=None, **arguments):
-    """In the scope; on one device as it is, which is the oracle."""
+    """Compile in the scope; on one device without one, which is the oracle."""
     with STRATEGY.scope():
         model = seeded(build) if MODE == "one" else distributed(seeded(build), **(options or {}))
         optimizer = optimizer() if optimizer else keras.optimizers.SGD(0.2, momentum=0.9)
@@ -92,10 +92,10 @@ def case_local_norm():
     model = compiled(lambda: with_norm(False))
     trained(model)
     norm, kernel = the(keras.layers.BatchNormalization, model), the(keras.layers.Conv2D, model).kernel
-    found = {"mean": norm.moving_mean, "variance": norm.moving_variance, "kernel": kernel}
+    values = {"mean": norm.moving_mean, "variance": norm.moving_variance, "kernel": kernel}
     return {
         f"{name}{number}": value.numpy()
-        for name, variable in found.items()
+        for name, variable in values.items()
         for number, value in enumerate(STRATEGY.experimental_local_results(variable.value))
     }
 
@@ -154,7 +154,7 @@ def case_weighted_samples():
 
 
 def case_overflow():
-    """In the second of three batches one image, which one replica gets, is infinite: that update is left out."""
+    """One image of the second of three batches, which one replica gets, is infinite: that update is left out."""
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         model = compiled(lambda: network(keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")))
@@ -177,7 +177,7 @@ def case_partial_evaluation():
 
 
 def case_random_layers():
-    """What a dropout of ones keeps, on each replica."""
+    """Return what a dropout of ones keeps, on each replica."""
     model = compiled(lambda: network(keras.layers.Dropout(0.5, seed=3), keras.layers.Flatten()))
     dropout = the(keras.layers.Dropout, model)
 
@@ -189,7 +189,7 @@ def case_random_layers():
 
 
 def case_refusals():
-    """What is said of misuse; of what is no more than a check, MirroredStrategy's process tells enough."""
+    """Return what is said of misuse; where it is no more than a check, MirroredStrategy's process tells enough."""
     if MODE == "one":
         return {}
     data = tf.data.Dataset.from_tensor_slices((X[:9], Y[:9])).batch(BATCH)

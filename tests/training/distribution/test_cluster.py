@@ -1,4 +1,4 @@
-"""Which cluster the environment describes."""
+"""Cluster that the environment describes."""
 
 import json
 

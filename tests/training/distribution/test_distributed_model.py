@@ -65,7 +65,7 @@ SAME = [
 
 
 class Computed:
-    """The results of each mode's process: `computed(mode, case)` is `{name: array}`."""
+    """Results of each mode's process: `computed(mode, case)` is `{name: array}`."""
 
     def __init__(self, folder):
         self._folder, self._files = folder, {}
@@ -180,8 +180,8 @@ def test_an_overflow_on_one_replica_leaves_out_the_update_on_all(computed, mode)
 def test_compiled_passes_are_the_plain_ones(computed, mode):
     """XLA sums in another order."""
     plain, compiled = (computed(mode, case) for case in ("plain_passes", "compiled_passes"))
-    for one, two in zip(plain.values(), compiled.values(), strict=True):
-        np.testing.assert_allclose(one, two, rtol=0, atol=SAME_WEIGHTS)
+    for expected, value in zip(plain.values(), compiled.values(), strict=True):
+        np.testing.assert_allclose(expected, value, rtol=0, atol=SAME_WEIGHTS)
 
 
 @pytest.mark.parametrize("mode", modes("random_layers"))
@@ -189,8 +189,8 @@ def test_replicas_draw_other_numbers_the_first_its_own(computed, mode):
     """Each replica's are two rows of what dropout leaves of ones."""
     alone, arrays = computed("one", "random_layers"), computed(mode, "random_layers")
     for draw in ("first", "second"):
-        one, both = alone[draw], arrays[draw]
-        np.testing.assert_array_equal(both[:2], one)
+        both = arrays[draw]
+        np.testing.assert_array_equal(both[:2], alone[draw])
         # Independent: of 128 positions about half are kept on one and not on the other.
         assert 35 < np.sum((both[:2] > 0) != (both[2:] > 0)) < 93
     assert (arrays["first"] != arrays["second"]).any()
@@ -240,13 +240,13 @@ def test_without_a_strategy_it_is_plain_keras():
         model.set_weights(start)
         model.compile("adam", "mse")
         model.fit(images, targets, 8, epochs=2, shuffle=False, verbose=0)
-    for one, two in zip(plain.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-        assert not np.array_equal(one, start[0])
+    for weight, other in zip(plain.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+        assert not np.array_equal(weight, start[0])
 
 
 def test_a_saved_one_loads(tmp_path):
-    """With what `distributed` was asked for, and its random layers as it left them."""
+    """It has the settings of `distributed`, and its random layers as it left them."""
     model = distributed(
         keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)]), micro_batches=2
     )

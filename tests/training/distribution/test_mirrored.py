@@ -64,7 +64,7 @@ def answer(document):
 
 
 def in_a_process_of_two_devices(script):
-    """What the script answers."""
+    """Return what the script answers."""
     done = subprocess.run(
         [sys.executable, "-c", START + textwrap.dedent(script)],
         cwd=tempfile.gettempdir(),  # in the repository Python would take its folders for the packages
@@ -78,7 +78,7 @@ def in_a_process_of_two_devices(script):
 
 
 @pytest.fixture(scope="module")
-def found():
+def answers():
     return in_a_process_of_two_devices(
         """
         from keras_se.training.distribution.strategy import make_devices
@@ -120,28 +120,28 @@ def found():
     )
 
 
-def test_mirrored_takes_every_logical_device(found):
-    assert found["devices"] == 2
+def test_mirrored_takes_every_logical_device(answers):
+    assert answers["devices"] == 2
 
 
-def test_two_devices_give_the_weights_of_one_on_the_same_batches(found):
+def test_two_devices_give_the_weights_of_one_on_the_same_batches(answers):
     """Three updates; kernels, scales and moving statistics."""
-    assert max(found["apart"].values()) <= SAME_WEIGHTS
-    assert any("moving_variance" in path for path in found["apart"])
+    assert max(answers["apart"].values()) <= SAME_WEIGHTS
+    assert any("moving_variance" in path for path in answers["apart"])
 
 
-def test_the_weights_moved_by_more_than_the_bound(found):
-    assert statistics.median(found["moved"]) > 100 * SAME_WEIGHTS
+def test_the_weights_moved_by_more_than_the_bound(answers):
+    assert statistics.median(answers["moved"]) > 100 * SAME_WEIGHTS
 
 
-def test_two_devices_report_the_loss_of_one(found):
-    one, two = found["losses"]
-    assert two == pytest.approx(one, rel=1e-5)  # float32, after three updates
+def test_two_devices_report_the_loss_of_one(answers):
+    loss, mirrored_loss = answers["losses"]
+    assert mirrored_loss == pytest.approx(loss, rel=1e-5)  # float32, after three updates
 
 
-def test_the_saved_model_does_not_synchronize_its_batch_normalisation(found):
-    assert found["synchronized"]
-    assert not any(found["synchronized"])
+def test_the_saved_model_does_not_synchronize_its_batch_normalisation(answers):
+    assert answers["synchronized"]
+    assert not any(answers["synchronized"])
 
 
 @pytest.mark.parametrize(
@@ -151,20 +151,20 @@ def test_the_saved_model_does_not_synchronize_its_batch_normalisation(found):
         pytest.param("9 by 16", id="the only batch is not shared evenly"),
     ],
 )
-def test_evaluation_on_two_devices_is_that_of_the_saved_model_on_one(found, batches):
-    """In a process that has trained another network on both devices before."""
-    on_two, on_one = found["evaluations"][batches]
+def test_evaluation_on_two_devices_is_that_of_the_saved_model_on_one(answers, batches):
+    """The process has trained another network on both devices before."""
+    on_two, on_one = answers["evaluations"][batches]
     assert on_one is not None, on_two
     assert on_two == pytest.approx(on_one, rel=1e-4)  # float32, and images resized by another function
 
 
 @pytest.mark.slow
 def test_two_devices_give_the_weights_of_one_through_a_deep_network():
-    found = in_a_process_of_two_devices(
+    answers = in_a_process_of_two_devices(
         """
         keras.config.set_floatx("float64")
         network = {"model": "se_mobilenet", "model_arguments": {"alpha": 0.25}}
         answer(apart(run("none", **network), run("mirrored", **network)))
         """
     )
-    assert max(found.values()) <= SAME_WEIGHTS_FLOAT64
+    assert max(answers.values()) <= SAME_WEIGHTS_FLOAT64

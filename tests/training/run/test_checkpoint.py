@@ -38,8 +38,8 @@ def state(model):
     return [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)]
 
 
-def assert_same(one, two):
-    for a, b in zip(one, two, strict=True):
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -60,14 +60,14 @@ def saved(checkpoints):
 
 
 def test_a_restored_model_goes_on_as_the_saved_one(checkpoints):
-    one, two = network(), network(seed=9)
-    fit(one)
-    checkpoints.save(one, Progress(step=3))
-    assert checkpoints.restore(two).step == 3
-    assert_same(state(two), state(one))
-    fit(one)
-    fit(two)
-    assert_same(state(two), state(one))
+    saved, restored = network(), network(seed=9)
+    fit(saved)
+    checkpoints.save(saved, Progress(step=3))
+    assert checkpoints.restore(restored).step == 3
+    assert_same(state(restored), state(saved))
+    fit(saved)
+    fit(restored)
+    assert_same(state(restored), state(saved))
 
 
 def test_the_progress_comes_back_to_the_last_bit(checkpoints, saved):

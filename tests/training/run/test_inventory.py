@@ -166,7 +166,7 @@ def test_an_unfinished_run_lists_its_files_and_leaves_the_others(option, tiny_re
     recipe, folder = dataclasses.replace(tiny_recipe, out=str(tmp_path), checkpoint_steps=1), tmp_path
     callbacks = trainer._callbacks
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_callbacks", lambda survival: [*callbacks(survival), Fall()])
+        patch.setattr(trainer, "_callbacks", lambda callback: [*callbacks(callback), Fall()])
         with pytest.raises(MemoryError):
             train(recipe)
     listed = json.loads((folder / "unfinished.json").read_text())["files"]

@@ -1,4 +1,4 @@
-"""What `resume` and `overwrite` make of a folder, in one process; test_survival.py kills real ones."""
+"""`resume` and `overwrite` of a folder in one process; test_survival.py kills real ones."""
 
 import dataclasses
 import json
@@ -37,10 +37,10 @@ def recipe(tiny_recipe, tmp_path):
 
 @pytest.fixture
 def fallen(recipe, monkeypatch):
-    """The folder of a run that fell after its third update."""
+    """Folder of a run that fell after its third update."""
     callbacks = trainer._callbacks
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_callbacks", lambda survival: [*callbacks(survival), Fall(3)])
+        patch.setattr(trainer, "_callbacks", lambda callback: [*callbacks(callback), Fall(3)])
         with pytest.raises(MemoryError):
             train(recipe)
     return Path(recipe.out)
@@ -49,8 +49,8 @@ def fallen(recipe, monkeypatch):
 def test_a_resumed_run_is_the_uninterrupted_one(fallen, recipe, tmp_path):
     whole = train(dataclasses.replace(recipe, out=str(tmp_path / "whole")))
     resumed = train(recipe, resume=True)
-    for one, two in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for weight, expected in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
     assert resumed.accuracy == whole.accuracy
     assert resumed.history.keys() == whole.history.keys()
     for name, values in whole.history.items():  # the means of a resumed epoch are added in another order
@@ -108,8 +108,8 @@ def test_resuming_nothing_begins_and_resuming_a_finished_run_reads_it(recipe):
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
     again = train(recipe, resume=True)
     assert (again.accuracy, again.history) == (first.accuracy, first.history)
-    for one, two in zip(again.model.get_weights(), first.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for weight, expected in zip(again.model.get_weights(), first.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
     assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
     assert not (folder / "checkpoints").exists()
     assert json.loads((folder / "run.json").read_text())["test_accuracy"] == first.accuracy
@@ -117,7 +117,7 @@ def test_resuming_nothing_begins_and_resuming_a_finished_run_reads_it(recipe):
 
 def test_sigterm_is_python_s_own_again_after_the_run(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    survival = CheckpointCallback(
+    callback = CheckpointCallback(
         Checkpoints(tmp_path),
         Progress(),
         make_devices("none"),
@@ -125,6 +125,6 @@ def test_sigterm_is_python_s_own_again_after_the_run(tmp_path):
         history=tmp_path / "history.csv",
         every=0,
     )
-    with survival.listening():
+    with callback.listening():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before

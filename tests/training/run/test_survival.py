@@ -5,73 +5,21 @@ import random
 import re
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from training_processes import EPOCHS, Process, one_of, workers_of
 
 from keras_se.training.distribution.cluster import TF_CONFIG, Cluster
-from keras_se.training.distribution.local_launcher import local_clusters
-
-SCRIPT = Path(__file__).parents[1] / "tiny_run.py"
-DEADLINE = 240  # seconds for a process to do what is waited for, on a busy machine
-EPOCHS = 12  # of 6 updates, a checkpoint every 4: it lies within an epoch as often as at its end
-
-
-class Process:
-    """A run of tiny_run.py, which a test may kill."""
-
-    def __init__(self, folder, *, strategy="none", epochs=EPOCHS, resume=False, environment=None):
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as out:
-            self.out = Path(out.name)
-            self.popen = subprocess.Popen(
-                [sys.executable, SCRIPT, folder, strategy, str(epochs), *["--resume"] * resume],
-                stdout=out,
-                stderr=out,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
-            )
-
-    @property
-    def text(self):
-        return self.out.read_text()
-
-    def wait_until_begun(self):
-        """Its first update is done, or it has ended."""
-        end = time.monotonic() + DEADLINE
-        while "begun" not in self.text and self.popen.poll() is None:
-            assert time.monotonic() < end, self.text
-            time.sleep(0.01)
-
-    def end(self):
-        """Its exit status, once it is there."""
-        try:
-            return self.popen.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            raise AssertionError(f"no end within {DEADLINE} s:\n{self.text}") from None
-
-
-def workers_of(folder, **arguments):
-    """Two processes that train together."""
-    return [
-        Process(folder, strategy="multi_worker", environment={TF_CONFIG: cluster.tf_config()}, **arguments)
-        for cluster in local_clusters(2)
-    ]
-
-
-def one_of(folder, **arguments):
-    return [Process(folder, **arguments)]
 
 
 @pytest.fixture(autouse=True)
 def no_process_outlives_its_test(monkeypatch):
     started, popen = [], subprocess.Popen
     monkeypatch.setattr(
-        subprocess, "Popen", lambda *given, **named: started.append(popen(*given, **named)) or started[-1]
+        subprocess, "Popen", lambda *arguments, **named: started.append(popen(*arguments, **named)) or started[-1]
     )
     yield
     for process in started:
@@ -88,11 +36,11 @@ def weights_of(folder):
 
 def assert_same_run(folder, expected):
     """Bit for bit; and nothing of what the killed processes left."""
-    for one, two in zip(weights_of(folder), weights_of(expected), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for weight, other in zip(weights_of(folder), weights_of(expected), strict=True):
+        np.testing.assert_array_equal(weight, other)
     names = {path.name for path in folder.iterdir()}
     assert names == {"model.keras", "run.json", "history.csv", "tensorboard"}
-    rows = [(one / "history.csv").read_text().splitlines() for one in (folder, expected)]
+    rows = [(run / "history.csv").read_text().splitlines() for run in (folder, expected)]
     assert len(rows[0]) == len(rows[1]) == EPOCHS + 1
 
 
@@ -102,15 +50,15 @@ def finish(processes):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The folder of a run that nobody killed, by how it runs."""
-    made = {}
+    """Function that returns the folder of a run that nobody killed, by how it runs."""
+    folders = {}
 
     def folder_of(how):
-        if how not in made:
+        if how not in folders:
             folder = tmp_path_factory.mktemp("uninterrupted") / "run"
             finish(START[how](folder))
-            made[how] = folder
-        return made[how]
+            folders[how] = folder
+        return folders[how]
 
     return folder_of
 
