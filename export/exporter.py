@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_se.atomic_files import writable_folder
+from keras_se.atomic_files import check_writable
 from keras_se.errors import InputError
 from keras_se.export.artifacts import Artifact, check_replaceable, write_all
 from keras_se.export.pipeline import Pipeline
@@ -77,7 +77,7 @@ def export(
     find_method(calibration_method)
     if score_calibration is not None and not device.calibrates_scores:
         raise InputError(f"score_calibration is for the target mediapipe, whose apps apply it; got {target}")
-    folder = writable_folder(out)
+    folder = check_writable(out)
     pipeline = Pipeline.open(
         model_or_path,
         device,

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_se.atomic_files import writable_folder
+from keras_se.atomic_files import check_writable
 from keras_se.errors import InputError
 from keras_se.export.artifacts import Artifact, check_replaceable, write
 from keras_se.export.pipeline import Pipeline
@@ -58,7 +58,7 @@ def export_mixed_precision(
     higher_precision = higher_precision or device.higher_precision
     find_method(calibration_method)
     check_search(max_drop, higher_precision, images, labels)
-    folder = writable_folder(out)
+    folder = check_writable(out)
     int8 = RECIPES["static_wi8_ai8"]
     pipeline = Pipeline.open(
         model_or_path,

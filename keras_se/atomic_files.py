@@ -116,7 +116,27 @@ def writable_folder(folder: Path | str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        raise InputError(f"cannot write in {folder} ({error.strerror}); choose another folder with --out") from None
+        raise _unwritable(folder, error) from None
+
+
+def check_writable(folder: Path | str) -> Path:
+    """Return `folder`, which is not made yet where it is missing: what is refused later leaves no empty folder.
+
+    Raises:
+        InputError: it is no folder and cannot become one, or nothing can be written in it.
+    """
+    nearest = folder = Path(folder)
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return folder
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write in {folder} ({error.strerror}); choose another folder with --out")
 
 
 def _synchronize(folder: Path) -> None:

@@ -54,6 +54,8 @@ def train(
             have had in one go, bit for bit. Begin it if there is none; read it if it is finished.
         source: the images of `recipe.data`, if they are loaded already.
         callbacks: further ones of Keras's, which run before the run's own; what they hold is not in its checkpoints.
+            They are no field of the recipe, since that is data: it stands in the record as JSON, and decides alone
+            whether a run may go on.
     Returns:
         The run, with the model of the best epoch.
     Raises:
@@ -72,14 +74,14 @@ def train(
     if finished:
         return finished
     check_recipe(recipe)
-    source = source or load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
-    check_images(recipe, source)
     devices = make_devices(recipe.strategy)
     if recipe.batch_size % (devices.replicas * recipe.micro_batches):
         raise InputError(
             f"batch_size must divide by the {devices.replicas} devices times the {recipe.micro_batches} micro-batches; "
             f"got {recipe.batch_size}"
         )
+    source = source or load_source(recipe.data, skip_corrupt=recipe.skip_corrupt)
+    check_images(recipe, source)
     # Same seed, same weights: without it, sums in parallel are added in the order in which the threads end.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)

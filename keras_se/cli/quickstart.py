@@ -3,18 +3,15 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from keras_se.atomic_files import writable_folder, write_bytes
+from keras_se.atomic_files import check_writable
 from keras_se.cli.command import Command
 from keras_se.cli.report import check_page, write_report
 from keras_se.cli.report_facts import find_files, read_facts
 from keras_se.cli.report_figures import measure_files
 from keras_se.cli.tables import Rows, parity_rows
 from keras_se.cli.train_result import finish_run
-from keras_se.errors import InputError
-
-_TITLE = "# keras-se quickstart"
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class Quickstart(Command):
 def run_quickstart(out: Path) -> Rows:
     """Train a small SE-MobileNet on scikit-learn's digits, export it in five formats and compare the files.
 
-    Writes the run folder, the .tflite files with their manifests, `report.md` and `report.html` into `out`.
+    Writes into `out` the run folder, the .tflite files with their manifests, and `report.html` with its figures in
+    `report.json`.
     """
     from keras_se.export import export
     from keras_se.export.artifacts import check_replaceable
@@ -44,9 +42,8 @@ def run_quickstart(out: Path) -> Rows:
     from keras_se.training.data.input_pipeline import sample
     from keras_se.training.data.sources import load_source
 
-    writable_folder(out)
+    check_writable(out)
     recipe = dataclasses.replace(PRESETS["digits"], out=str(out / "run"))
-    _check_report(out / "report.md")
     check_page(out)
     for name in DEFAULT_RECIPES:
         check_replaceable(out, f"{recipe.model}.{name}")
@@ -75,51 +72,8 @@ def run_quickstart(out: Path) -> Rows:
         ],
         "parity": [row.to_dict() for row in rows],
     }
-    write_bytes(out / "report.md", _report(document, len(images)).encode())
     parity = parity_rows(rows)
     reported = find_files(out)
     page = write_report(measure_files(read_facts(reported), reported, rows, (images, labels)), out)
     closing = f"float accuracy {run.accuracy:.4f} on {len(images)} test digits; the report is {page}"
     return dataclasses.replace(parity, document=document, notes=(*parity.notes, closing))
-
-
-def _check_report(path: Path) -> None:
-    """Refuse to replace a file that is no report of an earlier quickstart."""
-    if path.is_symlink() or (path.exists() and not (path.is_file() and path.read_bytes().startswith(_TITLE.encode()))):
-        raise InputError(f"{path} is not a quickstart's report; choose another folder with --out, or move it away")
-
-
-def _report(document: dict[str, Any], images: int) -> str:
-    from keras_se.export.evaluation.paired_interval import METHOD, Loss
-
-    lines = [
-        _TITLE,
-        "",
-        f"A quarter-width SE-MobileNet, trained on scikit-learn's digits: {document['float_accuracy']:.4f} of {images} "
-        "test digits right in Keras, with the weights of the epoch that did best on them.",
-        "",
-        "| file | KiB | accuracy (LiteRT) | points lost | verdict |",
-        "|---|---|---|---|---|",
-    ]
-    for artifact in document["artifacts"]:
-        name = Path(artifact["path"]).name
-        size, lost = f"{artifact['bytes'] / 1024:.0f}", Loss(**artifact["loss"])
-        lines.append(f"| {name} | {size} | {artifact['accuracy']:.4f} | {lost} | {artifact['verdict']} |")
-    lines += [
-        "",
-        f"Points lost: {METHOD}.",
-        "",
-        "Logits of the same images, file against reference:",
-        "",
-        "| file | engine | against | max abs | LSB | SQNR dB | top-1 agreement | verdict |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in document["parity"]:
-        steps = "" if row["max_lsb"] is None else f"{row['max_lsb']:.1f}"
-        power = "∞" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}"
-        lines.append(
-            f"| {Path(row['file']).name} | {row['engine']} | {row['reference']} | {row['max_abs']:.3g} | {steps} "
-            f"| {power} | {row['top1_agreement']:.3f} | {row['verdict']} |"
-        )
-    bounds = {f"- {row['recipe']} against {row['reference']}: {row['tolerance']}" for row in document["parity"]}
-    return "\n".join([*lines, "", "What each is held to:", "", *sorted(bounds), ""])

@@ -94,6 +94,7 @@ def render(facts: Facts) -> str:
         mark=_MARK,
         facts=facts,
         engines=engines,
+        bounds=sorted({f"{row['recipe']} against {row['reference']}: {row['tolerance']}" for row in facts.parity}),
         matrix=_matrix(facts.parity, engines),
         curves=_curves(facts.history),
         dots=_dots(facts.files),

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from keras_se.atomic_files import read_object, replacing, writable_folder, write_json
+from keras_se.atomic_files import check_writable, read_object, replacing, writable_folder, write_json
 from keras_se.errors import InputError, reason_of
 from keras_se.layers.image_input import initial_weights_of
 from keras_se.preprocessing import RECORD, Preprocessing
@@ -50,7 +50,7 @@ class Run:
 
 
 def open_folder(recipe: Recipe, *, overwrite: bool, resume: bool) -> Path:
-    """Return the recipe's folder, if it may be written into.
+    """Return the recipe's folder, if it may be written into; it is not made yet.
 
     Raises:
         InputError: it holds another run, or an unfinished one that is neither to be resumed nor overwritten, or files
@@ -66,7 +66,7 @@ def open_folder(recipe: Recipe, *, overwrite: bool, resume: bool) -> Path:
         raise InputError(f"{folder} holds a run already; choose another folder with --out, or pass --overwrite")
     if not (overwrite or resume) and begun:
         raise InputError(f"{folder} holds an unfinished run; go on with --resume, or pass --overwrite")
-    return writable_folder(folder)
+    return check_writable(folder)
 
 
 def read_finished(folder: Path, recipe: Recipe) -> Run | None:
@@ -151,11 +151,12 @@ _MATRIX = 100
 
 
 def check_shared(folder: Path, devices: Devices) -> None:
-    """Refuse a folder that only some of the workers see. All of them must ask.
+    """Make the folder where it is missing, and refuse one that only some of the workers see. All of them must ask.
 
     Raises:
         InputError: the chief's file in it is not there for all.
     """
+    writable_folder(folder)
     if devices.workers == 1:
         return
     token = folder / f".workers-{int(devices.of_chief(secrets.randbits(48))):012x}"  # no file that was there before

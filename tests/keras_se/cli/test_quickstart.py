@@ -34,7 +34,7 @@ def test_its_network_has_learned_and_every_file_passes(quickstart):
     assert document["float_accuracy"] > 0.9  # 0.97 to 0.99 after 20 epochs with the seeds that were tried
     verdicts = {(artifact["recipe"], artifact["verdict"]) for artifact in document["artifacts"]}
     assert verdicts == {(name, "pass") for name in DEFAULT_RECIPES}
-    report = (folder / "report.md").read_text()
+    report = (folder / "report.html").read_text()
     assert all(Path(artifact["path"]).name in report for artifact in document["artifacts"])
 
 

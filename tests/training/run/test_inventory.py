@@ -61,7 +61,7 @@ def test_the_quickstart_does_not_replace_what_it_has_not_written(tmp_path, capsy
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["report.md", "se_mobilenet.float32.tflite", "se_mobilenet.float32.tflite.json"])
+@pytest.mark.parametrize("name", ["report.html", "se_mobilenet.float32.tflite", "se_mobilenet.float32.tflite.json"])
 def test_the_quickstart_keeps_a_file_of_a_name_of_its_own(name, tmp_path, capsys):
     put(tmp_path, name)
     assert main.run(["quickstart", "--out", str(tmp_path)]) == 2
