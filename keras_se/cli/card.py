@@ -29,7 +29,7 @@ class Card(Command):
     license: Annotated[str | None, left_out("the card names none", metavar="NAME")] = None
     """Licence of the weights, as the Hub writes it: apache-2.0, mit, …"""
     push: Annotated[str | None, left_out("not pushed", metavar="NAME/REPO")] = None
-    """Repository of the Hub to push the card to, as NAME/REPO; the Hub's own login is used."""
+    """Existing repository of the Hub to push the card to, and nothing but the card; the Hub's own login is used."""
 
     def run(self) -> Rows:
         hub = import_extra("huggingface_hub", "hub")

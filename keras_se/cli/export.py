@@ -106,9 +106,9 @@ class Export(ImageOptions):
         files = [_document(artifact) for artifact in artifacts]
         return Rows(
             document=files,
-            columns=("file", "recipe", "bytes", "takes", "gives"),
+            columns=("file", "bytes", "takes", "gives"),  # its name ends with the recipe
             cells=[
-                (artifact.path.name, file["recipe"], f"{file['bytes']:,}", file["input_type"], file["output_type"])
+                (artifact.path.name, f"{file['bytes']:,}", file["input_type"], file["output_type"])
                 for artifact, file in zip(artifacts, files, strict=True)
             ],
             notes=(_pixels_line(origin), *self._what_next(files, calibrated=scores is not None)),

@@ -149,7 +149,7 @@ def _print(command: Command, result: Rows) -> None:
         elif getattr(command, "markdown", False):
             print(result.markdown())
         else:
-            result.show(_Console())
+            result.show(_Console(markup=False, emoji=False))  # [plot] and :bear: are names, and no styles
         sys.stdout.flush()
     except OSError as error:
         _discard_standard_output()

@@ -33,8 +33,8 @@ class Rows:
 
     def _show_table(self, console: Console) -> None:
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for column in self.columns:
-            table.add_column(column, no_wrap=True)
+        for place, column in enumerate(self.columns):
+            table.add_column(column, no_wrap=place == 0 or len(self.columns) > 2)  # of two, the right may be a sentence
         for row in self.cells:
             table.add_row(*row)
         console.print(table)

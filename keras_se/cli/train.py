@@ -113,6 +113,7 @@ class Train(Command):
     def run(self) -> Rows:
         from keras_se.training import PRESETS, train
         from keras_se.training.data.sources import load_source
+        from keras_se.training.distribution.strategy import make_devices
         from keras_se.training.network import check_images, check_recipe
         from keras_se.training.preset_choice import choose_preset, unequal_classes
         from keras_se.training.run.run_folder import open_folder
@@ -121,6 +122,8 @@ class Train(Command):
         check_recipe(recipe)
         if not self.dry_run:
             open_folder(recipe, overwrite=self.overwrite, resume=self.resume)  # before the images are read
+        if self.strategy != "multi_worker":  # whose processes meet in `train`
+            make_devices(self.strategy)
         source = load_source(self.data, skip_corrupt=self.skip_corrupt)
         notes = []
         if self.recipe is None:

@@ -36,13 +36,13 @@ def finish_run(run: "Run", source: "Source", data: str) -> tuple["Evaluation", t
     accuracies = run.history["val_accuracy"]
     best = accuracies.index(max(accuracies)) + 1
     worst = [f"{row.name} {row.recall:.2f}" for row in evaluation.worst_classes() if row.recall is not None]
-    pairs = [f"{true} for {taken} {count}" for true, taken, count in evaluation.most_confused()]
+    pairs = [f"{true} taken for {taken} ({count})" for true, taken, count in evaluation.most_confused()]
     picture = "report.png has its curves and mistakes" if drawing else "pip install 'keras-se[plot]' draws report.png"
     return evaluation, (
         f"best epoch {best} of {len(accuracies)}",
         *summary_lines(evaluation),
         *([f"recognised least: {', '.join(worst)}"] if worst else []),
-        *([f"confused most: {', '.join(pairs)} times"] if pairs else []),
+        *([f"confused most: {', '.join(pairs)}"] if pairs else []),
         f"everything is in {run.folder}; {picture}",
         f"next: keras-se predict {run.folder} IMAGE",
         f"next: keras-se export {run.folder / 'model.keras'} --data {data} --out {run.folder.with_name('files')}",

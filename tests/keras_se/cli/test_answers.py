@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 from importlib import metadata
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from keras_se import registry
 from keras_se.cli import main
+from keras_se.cli.tables import Rows
 from keras_se.models import mobilenet
 from keras_se.models.mobilenet import Separable
 
@@ -160,6 +162,17 @@ def test_an_unknown_command_names_the_nearest_also_where_help_is_asked_for(word,
     line = refusal(capsys, word, "--help")
     assert f"got '{word}'" in line
     assert nearest in line
+
+
+def test_a_table_shows_names_as_they_are_and_a_label_whole(capsys, monkeypatch):
+    """Rich would read [plot] as a style and :bear: as a picture, and cut the left column to fit the right one."""
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = Rows(None, ("class", ""), [("[brown] :bear:", "word " * 20)], notes=("pip install 'keras-se[plot]'",))
+    main._print(SimpleNamespace(json=False), rows)
+    printed = capsys.readouterr().out
+    assert "[brown] :bear:" in printed
+    assert printed.count("word") == 20
+    assert "'keras-se[plot]'" in printed
 
 
 # Bad input: one line, status 2, nothing half-written.
