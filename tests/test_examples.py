@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,39 @@ def test_ray_train_runs_two_workers(tmp_path):
     subprocess.run(command, env=environment, check=True, timeout=600)
     assert json.loads((folder / "run.json").read_text())["recipe"]["strategy"] == "multi_worker"
     assert keras.models.load_model(folder / "model.keras").output_shape == (None, 10)
+
+
+STAND_IN = """#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+struct TfLiteIntArray { int size; int data[2]; };
+struct TfLiteTensor {  // the fields of TFLite's that are used
+  union { int8_t* int8; } data;
+  TfLiteIntArray* dims;
+  struct { float scale; int32_t zero_point; } params;
+  size_t bytes;
+};
+"""
+MAIN = """
+int main() {
+  const uint8_t rgb[3] = {0, 128, 255};
+  int8_t pixels[3], scores[4] = {-128, 12, 127, 12};
+  TfLiteIntArray shape = {2, {1, 4}};
+  TfLiteTensor input = {{pixels}, &shape, {1 / 255.f, -128}, 3}, output = {{scores}, &shape, {1 / 256.f, -128}, 4};
+  set_image(&input, rgb);
+  float score;
+  const int best = best_class(&output, &score);
+  std::printf("%d %d %d %d %.4f", pixels[0], pixels[1], pixels[2], best, score);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_the_functions_for_a_microcontroller_write_pixels_and_read_the_best_class(tmp_path):
+    page = (EXAMPLES.parent / "docs/apps/microcontroller.md").read_text()
+    functions = page.split("```cpp\n")[1].split("```")[0]
+    source = tmp_path / "app.cc"
+    source.write_text(STAND_IN + functions + MAIN)
+    subprocess.run(["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", source, "-o", tmp_path / "app"], check=True)
+    printed = subprocess.run([tmp_path / "app"], check=True, capture_output=True, text=True).stdout
+    assert printed == "-128 0 127 2 0.9961"  # the pixel less 128; 255 steps of 1/256
