@@ -155,6 +155,7 @@ COMMANDS = (
     main.Parity,
     main.Diagnose,
     main.Bench,
+    main.Excite,
     main.Report,
     main.Card,
 )

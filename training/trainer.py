@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from keras_se.errors import ClusterError, InputError
 from keras_se.optional_packages import is_installed
+from keras_se.preprocessing import Preprocessing
+from keras_se.surgery.dead_gates import dead_gates
+from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sharding import WorkerBatches, worker_batches
 from keras_se.training.data.sources import Source, load_source
 from keras_se.training.distribution.model import synchronize_batch_norm
@@ -30,6 +33,9 @@ from keras_se.training.run import inventory, run_folder
 from keras_se.training.run.checkpoint import Checkpoints, Progress, assign, numbered, read_state
 from keras_se.training.run.checkpoint_callback import CheckpointCallback
 from keras_se.training.run.run_folder import Run
+
+_SEEN = 16
+"""Training images that a gate must be the same for to be named as dead."""
 
 
 def train(
@@ -140,11 +146,25 @@ def _trained(
     devices.wait_for_all()  # and all have read them
     synchronize_batch_norm(model, False)  # inference and other backends know nothing of it
     run = Run(model, history, folder, accuracy=progress.best)
+    if devices.workers == 1:  # of several, one cannot read averaged variables alone
+        name_dead_gates(model, source, preprocessing)
     if devices.chief:
         with checkpoints.disk_trouble_named(folder / inventory.MODEL):
             run_folder.write_run(run, recipe, source, preprocessing, files)
     devices.wait_for_all()  # the run is written
     return run
+
+
+def name_dead_gates(model: keras.Model, source: Source, preprocessing: Preprocessing) -> None:
+    """Say on standard error which SE blocks of a trained model do nothing."""
+    images, _ = sample(source.train, preprocessing, _SEEN)
+    dead = [f"{name} ({gate:g})" for name, gate in dead_gates(model, images).items()]
+    if dead:
+        print(
+            f"keras-se: SE does nothing where its gate is the same for each of {len(images)} training images: "
+            f"{', '.join(dead)}; keras_se.fold_constant takes it out",
+            file=sys.stderr,
+        )
 
 
 def _fit(

@@ -26,6 +26,7 @@ from keras_se.cli.check import Check
 from keras_se.cli.command import Command
 from keras_se.cli.diagnose import Diagnose
 from keras_se.cli.evaluate import Evaluate
+from keras_se.cli.excite import Excite
 from keras_se.cli.export import Export
 from keras_se.cli.help_text import command_help, program_help
 from keras_se.cli.launch import Launch
@@ -51,6 +52,7 @@ COMMANDS = (
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Diagnose, subcommand("diagnose")]
     | Annotated[Bench, subcommand("bench")]
+    | Annotated[Excite, subcommand("excite")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Card, subcommand("card")]
 )

@@ -27,7 +27,10 @@ class GateProbe(keras.Model):
         super().__init__(name="gate_probe")
         self.network = network  # so that Keras knows its weights
         self._graph = _Graph(network, list(blocks), {} if means is None else means)
-        self.held = self.add_weight(shape=(len(self._graph.paths),), initializer="zeros", trainable=False, name="held")
+        self.held: Any = None
+        if means is not None:
+            shape = (len(self._graph.paths),)
+            self.held = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="held")
 
     def call(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self._graph.run(images, self.held)

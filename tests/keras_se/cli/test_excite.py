@@ -1,0 +1,67 @@
+"""`keras-se excite`: what it prints is what the library measures, and its pictures are there."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_se
+from command_answers import document, refusal
+from keras_se.preprocessing import Preprocessing
+from keras_se.training.data.input_pipeline import sample
+from keras_se.training.data.sources import load_source
+
+LAYERS = keras.layers
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras_se.SqueezeExcite(4, name="first_se")(LAYERS.Conv2D(16, 3, name="first")(image))
+    x = keras_se.SqueezeExcite(4, name="second_se")(LAYERS.Conv2D(8, 3, name="second")(x))
+    model = keras.Model(image, LAYERS.Dense(10, activation="softmax")(LAYERS.GlobalAveragePooling2D()(x)))
+    path = tmp_path_factory.mktemp("excite") / "net.keras"
+    model.save(path)
+    return model, path
+
+
+def test_figures_and_pictures_of_each_block(network, capsys, tmp_path):
+    model, path = network
+    out = tmp_path / "new" / "excite"
+    printed = document(
+        capsys, "excite", str(path), "--data", "digits", "--out", str(out), "--images", "30", "--runs", "2"
+    )
+    images, labels = sample(load_source("digits").test, Preprocessing(8, 8), 30)
+    gates = keras_se.excitations(model, images)
+    assert printed["images"] == 30
+    assert printed["accuracy"] == np.mean(model.predict_on_batch(images).argmax(1) == labels)
+    assert [(block["name"], block["channels"]) for block in printed["blocks"]] == [("first_se", 16), ("second_se", 8)]
+    for block in printed["blocks"]:
+        assert block["mean"] == pytest.approx(gates[block["name"]].mean(), rel=1e-5)
+        assert block["spread"] == pytest.approx(gates[block["name"]].std(0).mean(), rel=1e-4)
+        assert block["ms"] > 0
+    assert printed["plots"] == [str(out / "by_class.png"), str(out / "by_depth.png")]
+    for picture in printed["plots"]:
+        with Image.open(picture) as drawn:
+            assert min(drawn.size) > 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "edgetpu"], "target must be phone_cpu or ethos_u…, for which times are estimated; got edgetpu"),
+        (["--images", "0"], "images must be at least 1; got 0"),
+        (["--runs", "0"], "runs must be at least 1; got 0"),
+    ],
+)
+def test_options_that_do_not_hold_are_refused(arguments, message, network, capsys, tmp_path):
+    line = refusal(capsys, "excite", str(network[1]), "--data", "digits", "--out", str(tmp_path), *arguments)
+    assert message in line
+
+
+def test_a_network_without_se_is_refused(network, capsys, tmp_path):
+    keras_se.remove(network[0]).save(tmp_path / "plain.keras")
+    line = refusal(capsys, "excite", str(tmp_path / "plain.keras"), "--data", "digits", "--out", str(tmp_path / "out"))
+    assert "excite takes a network with SE" in line
+    assert not (tmp_path / "out").exists()
