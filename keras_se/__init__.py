@@ -26,6 +26,11 @@ from keras_se.errors import ClusterError as ClusterError
 from keras_se.errors import InputError as InputError
 from keras_se.inference import decode_predictions as decode_predictions
 from keras_se.inference import preprocess_input as preprocess_input
+from keras_se.layers.channel_attention import ChannelAttention as ChannelAttention
+from keras_se.layers.effective_squeeze_excite import EffectiveSqueezeExcite as EffectiveSqueezeExcite
+from keras_se.layers.efficient_channel_attention import EfficientChannelAttention as EfficientChannelAttention
+from keras_se.layers.gather_excite import GatherExcite as GatherExcite
+from keras_se.layers.spatial_attention import SpatialAttention as SpatialAttention
 from keras_se.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
 from keras_se.models.mac_count import macs as macs
 from keras_se.preprocessing import Preprocessing as Preprocessing

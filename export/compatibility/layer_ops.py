@@ -24,7 +24,12 @@ from keras_se.export.targets.base import (
     VECTORS,
     WIDE_POOL,
 )
+from keras_se.layers.channel_attention import ChannelAttention
+from keras_se.layers.effective_squeeze_excite import EffectiveSqueezeExcite
+from keras_se.layers.efficient_channel_attention import EfficientChannelAttention
 from keras_se.layers.gates import double_sigmoid
+from keras_se.layers.gather_excite import GatherExcite
+from keras_se.layers.spatial_attention import SpatialAttention
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
@@ -88,6 +93,13 @@ def _convolution(layer: Any) -> Becomes:
 def _dense(layer: Any) -> Becomes:
     [taken] = layer._inbound_nodes[0].input_tensors
     return Becomes((VECTORS,), "use a 1x1 convolution") if _positions(taken.shape) > 1 else PLAIN
+
+
+def _gather_excite(layer: Any) -> Becomes:
+    if layer.extent is None:
+        return PLAIN
+    other = layer.extent not in (2, 4, 8)
+    return Becomes(("AVERAGE_POOL_2D", "RESIZE_NEAREST_NEIGHBOR", *[RESIZED] * other), "use extent=None")
 
 
 def _recurrent(layer: Any) -> Becomes:
@@ -184,8 +196,13 @@ LAYERS: Mapping[type, Becomes | Callable[[Any], Becomes]] = {
     layers.UnitNormalization: Becomes(("MINIMUM", "RSQRT", "SQUARE", "SUM"), _BATCH),
     layers.UpSampling2D: _resized,
     layers.ZeroPadding2D: PLAIN,
+    ChannelAttention: Becomes(("REDUCE_MAX",), "use SqueezeExcite, which takes the average alone"),
+    EffectiveSqueezeExcite: PLAIN,
+    EfficientChannelAttention: PLAIN,
     FakeQuantize: PLAIN,
+    GatherExcite: _gather_excite,
     RoundedWeights: PLAIN,
+    SpatialAttention: Becomes((LAST_MEAN, "REDUCE_MAX"), "use SqueezeExcite, which gates channels"),
     SqueezeExcite: _squeeze_excite,
 }
 """Operations of a layer, by its class; a subclass stands before its base."""
