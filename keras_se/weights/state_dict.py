@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from keras_se.layers.squeeze_excite import SqueezeExcite
-from keras_se.weights.timm_mapping import Dialect
+from keras_se.weights.timm_mapping import Naming
 
 
 class Tensor(NamedTuple):
@@ -39,23 +39,23 @@ DENSE = (1, 0)
 VECTOR = (0,)
 
 
-def tensors(model: keras.Model, names: dict[str, str], dialect: Dialect) -> Iterator[Tensor]:
+def tensors(model: keras.Model, names: dict[str, str], naming: Naming) -> Iterator[Tensor]:
     """Yield each variable of `model` as a tensor of a state dict.
 
     Args:
-        names: the dialect's, of the model's row.
+        names: the naming's, of the model's row.
     Raises:
         KeyError: a layer that has variables is not among the names.
     """
     for layer in model.layers:
         if layer.weights:
-            yield from _of_layer(layer, names[layer.name], dialect)
+            yield from _of_layer(layer, names[layer.name], naming)
 
 
-def _of_layer(layer, module, dialect) -> Iterator[Tensor]:
+def _of_layer(layer, module, naming) -> Iterator[Tensor]:
     if isinstance(layer, SqueezeExcite):
-        for part, name in zip((layer.reduce, layer.expand), dialect.se, strict=True):
-            yield from _of_layer(part, f"{module}.{name}", dialect)
+        for part, name in zip((layer.reduce, layer.expand), naming.se, strict=True):
+            yield from _of_layer(part, f"{module}.{name}", naming)
     elif isinstance(layer, layers.BatchNormalization):
         yield Tensor(layer.gamma, f"{module}.weight", VECTOR)
         yield Tensor(layer.beta, f"{module}.bias", VECTOR)
@@ -63,7 +63,7 @@ def _of_layer(layer, module, dialect) -> Iterator[Tensor]:
         yield Tensor(layer.moving_variance, f"{module}.running_var", VECTOR)
     elif isinstance(layer, layers.Dense):
         # A hidden dense layer is a 1x1 convolution there, behind the pooling.
-        yield Tensor(layer.kernel, f"{module}.weight", DENSE, ones=0 if module == dialect.head[-1] else 2)
+        yield Tensor(layer.kernel, f"{module}.weight", DENSE, ones=0 if module == naming.head[-1] else 2)
         yield Tensor(layer.bias, f"{module}.bias", VECTOR)
     else:
         yield Tensor(layer.kernel, f"{module}.weight", DEPTHWISE if isinstance(layer, layers.DepthwiseConv2D) else CONV)

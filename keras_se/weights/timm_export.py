@@ -13,7 +13,7 @@ from keras_se.layers.squeeze_excite import SqueezeExcite
 from keras_se.preprocessing import preprocessing_of
 from keras_se.registry import create_model, find
 from keras_se.weights.state_dict import VECTOR, tensors
-from keras_se.weights.timm_mapping import ARCHITECTURES, DIALECTS, Architecture
+from keras_se.weights.timm_mapping import ARCHITECTURES, NAMINGS, Architecture
 from keras_se.weights.timm_weights import ARCHITECTURE, PREPROCESSING
 
 # What a layer computes at inference does not depend on these.
@@ -45,9 +45,9 @@ def save_timm(model: keras.Model, path: str | Path) -> str:
     from safetensors.numpy import save_file
 
     architecture = _architecture(model)
-    dialect = DIALECTS[ARCHITECTURES[architecture].dialect]
+    naming = NAMINGS[ARCHITECTURES[architecture].naming]
     state: dict[str, np.ndarray] = {}
-    for tensor in tensors(model, dialect.names(find(ARCHITECTURES[architecture].model).row), dialect):
+    for tensor in tensors(model, naming.names(find(ARCHITECTURES[architecture].model).row), naming):
         array = np.asarray(keras.ops.convert_to_numpy(tensor.variable), np.float32)
         state[tensor.key] = np.ascontiguousarray(tensor.to_theirs(array))
         if tensor.axes == VECTOR and tensor.key.endswith(".running_var"):
@@ -77,7 +77,7 @@ def _architecture(model: keras.Model) -> str:
 
 def _may_be(model: keras.Model, architecture: Architecture) -> bool:
     """Return True where a model has the blocks of a network of timm's; its own name is the user's."""
-    names = DIALECTS[architecture.dialect].names(find(architecture.model).row)
+    names = NAMINGS[architecture.naming].names(find(architecture.model).row)
     weighted = {layer.name for layer in model.layers if layer.weights}
     blocks = {name for name in names if name.endswith(("_1_conv", "_project_conv"))}
     return blocks <= weighted <= names.keys()

@@ -15,7 +15,7 @@ from keras_se.models.resnet import ResNet
 from keras_se.preprocessing import Preprocessing
 
 
-class Dialect(NamedTuple):
+class Naming(NamedTuple):
     """Names of the modules in the state dicts of one of timm's classes."""
 
     mark: str
@@ -84,17 +84,15 @@ def _mobilenet_names(row: MobileNetV3) -> dict[str, str]:
     }
 
 
-DIALECTS = {
-    "timm_resnet": Dialect(
-        "conv1.", lambda row: _resnet_names(row, "timm_resnet", "se", "fc"), ("fc1", "fc2"), ("fc",)
-    ),
-    "timm_senet": Dialect(
+NAMINGS = {
+    "timm_resnet": Naming("conv1.", lambda row: _resnet_names(row, "timm_resnet", "se", "fc"), ("fc1", "fc2"), ("fc",)),
+    "timm_senet": Naming(
         "layer0.",
         lambda row: _resnet_names(row, "timm_senet", "se_module", "last_linear"),
         ("fc1", "fc2"),
         ("last_linear",),
     ),
-    "mobilenetv3": Dialect("conv_stem.", _mobilenet_names, ("conv_reduce", "conv_expand"), ("conv_head", "classifier")),
+    "mobilenetv3": Naming("conv_stem.", _mobilenet_names, ("conv_reduce", "conv_expand"), ("conv_head", "classifier")),
 }
 
 
@@ -103,7 +101,7 @@ class Architecture(NamedTuple):
 
     model: str
     """Its name in `list_models()`."""
-    dialect: str
+    naming: str
     arguments: Mapping[str, Any]
     """Arguments of `create_model` that make it compute what timm's network computes."""
 

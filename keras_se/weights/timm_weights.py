@@ -1,6 +1,6 @@
 """Weights of timm's networks, from safetensors files.
 
-In: a state dict in one of timm's dialects. Out: its tensors in our variables, and the arguments and preprocessing that
+In: a state dict in one of timm's namings. Out: its tensors in our variables, and the arguments and preprocessing that
 make our network compute what timm's does.
 """
 
@@ -17,7 +17,7 @@ from keras_se.errors import InputError
 from keras_se.preprocessing import Preprocessing
 from keras_se.weights.initial_weights import Weights, first_of, warn_of_classifier
 from keras_se.weights.state_dict import tensors
-from keras_se.weights.timm_mapping import ARCHITECTURES, DIALECTS, usual_preprocessing
+from keras_se.weights.timm_mapping import ARCHITECTURES, NAMINGS, usual_preprocessing
 
 ARCHITECTURE, PREPROCESSING = "timm_architecture", "preprocessing"  # in the metadata of files that we write
 _FLOATS = ("F16", "F32", "F64")
@@ -36,9 +36,9 @@ class TimmWeights(Weights):
 
         A classifier of another number of classes is left at its initialisation, and a warning says so.
         """
-        dialect = DIALECTS[ARCHITECTURES[self.architecture].dialect]
-        wanted = list(tensors(model, dialect.names(row), dialect))
-        classifier = [f"{dialect.head[-1]}.weight", f"{dialect.head[-1]}.bias"]
+        naming = NAMINGS[ARCHITECTURES[self.architecture].naming]
+        wanted = list(tensors(model, naming.names(row), naming))
+        classifier = [f"{naming.head[-1]}.weight", f"{naming.head[-1]}.bias"]
         classified = any(tensor.key in classifier for tensor in wanted)
         replaced = classified and self.classes not in (None, model.output_shape[-1])
         unused = {key for key in self.shapes if key.endswith(".num_batches_tracked")}
@@ -46,13 +46,13 @@ class TimmWeights(Weights):
             wanted = [tensor for tensor in wanted if tensor.key not in classifier]
             unused.update(classifier)
         if not classified:
-            unused.update(key for key in self.shapes if key.startswith(tuple(f"{name}." for name in dialect.head)))
+            unused.update(key for key in self.shapes if key.startswith(tuple(f"{name}." for name in naming.head)))
         self._check({tensor.key: tensor.shape for tensor in wanted}, unused)
         with _opened(self.path) as file:
             for tensor in wanted:
                 tensor.variable.assign(tensor.to_ours(file.get_tensor(tensor.key)))
         if replaced:
-            warn_of_classifier(self.path, dialect.head[-1], self.classes, model)
+            warn_of_classifier(self.path, naming.head[-1], self.classes, model)
 
     def _check(self, wanted: dict[str, tuple[int, ...]], unused: set[str]) -> None:
         this = f"{self.path} is no checkpoint of {self.architecture} as asked for"
@@ -96,7 +96,7 @@ def find_timm_weights(
             )
     if preprocessing is None and PREPROCESSING in metadata:
         preprocessing = _recorded_preprocessing(path, metadata[PREPROCESSING])
-    classifier = DIALECTS[ARCHITECTURES[architecture].dialect].head[-1]
+    classifier = NAMINGS[ARCHITECTURES[architecture].naming].head[-1]
     return TimmWeights(
         arguments,
         shapes.get(f"{classifier}.weight", (None,))[0],
@@ -109,19 +109,19 @@ def find_timm_weights(
 
 
 def _architecture(path, shapes, recorded, model, requested) -> str:
-    """Find the network of timm's that a file is of: by its own record, else by the dialect of its keys."""
+    """Find the network of timm's that a file is of: by its own record, else by the naming of its keys."""
     if recorded in ARCHITECTURES:
         if ARCHITECTURES[recorded].model != model:
             raise InputError(f"{path} is of {ARCHITECTURES[recorded].model} ({recorded}); got model {model!r}")
         return recorded
-    marks = {name: next((key for key in shapes if key.startswith(row.mark)), None) for name, row in DIALECTS.items()}
-    dialect = next((name for name, key in marks.items() if key), None)
-    if dialect is None:
+    marks = {name: next((key for key in shapes if key.startswith(row.mark)), None) for name, row in NAMINGS.items()}
+    naming = next((name for name, key in marks.items() if key), None)
+    if naming is None:
         raise InputError(f"{path} is of no network known here: nothing takes its {first_of(list(shapes))}")
-    fitting = [name for name, row in ARCHITECTURES.items() if (row.model, row.dialect) == (model, dialect)]
+    fitting = [name for name, row in ARCHITECTURES.items() if (row.model, row.naming) == (model, naming)]
     if not fitting:
-        loading = sorted({row.model for row in ARCHITECTURES.values() if row.dialect == dialect})
-        raise InputError(f"{path} has {marks[dialect]}, as only {', '.join(loading)} have; got model {model!r}")
+        loading = sorted({row.model for row in ARCHITECTURES.values() if row.naming == naming})
+        raise InputError(f"{path} has {marks[naming]}, as only {', '.join(loading)} have; got model {model!r}")
 
     def agrees(name):
         arguments = ARCHITECTURES[name].arguments

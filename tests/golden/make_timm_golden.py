@@ -4,7 +4,7 @@ Run where torch, timm 1.0.31 and safetensors are installed; keras_se is not need
 
     python tests/golden/make_timm_golden.py
 
-Writes beside itself NAME.safetensors, the state dict of a network of a class, dialect and topology that keras_se reads,
+Writes beside itself NAME.safetensors, the state dict of a network of a class, naming and topology that keras_se reads,
 and answers.safetensors with two uint8 images of an even size and two of an odd one, and each network's logits for them.
 The networks see pixel / 255. Their rows on our side are in tests/shared/timm_networks.py.
 """

@@ -11,7 +11,7 @@ import pytest
 import keras_se
 from keras_se import registry
 from keras_se.weights.state_dict import tensors
-from keras_se.weights.timm_mapping import ARCHITECTURES, DIALECTS, PUBLISHED, architecture_of
+from keras_se.weights.timm_mapping import ARCHITECTURES, NAMINGS, PUBLISHED, architecture_of
 from timm_networks import ANSWERS, CLASSES, PORTED, ROWS, create, error_of, golden, images, network
 
 
@@ -58,13 +58,13 @@ def test_the_golden_answers_tell_each_topology_from_its_neighbour(name, wrong, t
 )
 def test_every_variable_of_the_whole_network_has_its_own_key(name):
     architecture = ARCHITECTURES[name]
-    dialect = DIALECTS[architecture.dialect]
+    naming = NAMINGS[architecture.naming]
     with keras.StatelessScope(initialize_variables=False):
         model = keras_se.create_model(architecture.model, **architecture.arguments)
-        mapped = list(tensors(model, dialect.names(registry.find(architecture.model).row), dialect))
+        mapped = list(tensors(model, naming.names(registry.find(architecture.model).row), naming))
     assert len({tensor.key for tensor in mapped}) == len(mapped) == len(model.weights)
     assert all(math.prod(tensor.shape) == math.prod(tensor.variable.shape) for tensor in mapped)
-    assert any(tensor.key.startswith(dialect.mark) for tensor in mapped)
+    assert any(tensor.key.startswith(naming.mark) for tensor in mapped)
 
 
 @pytest.mark.parametrize("name", ["seresnet50", "legacy_seresnet50", "mobilenetv3_small_100"])
@@ -74,7 +74,7 @@ def test_other_classes_keep_the_backbone_and_name_the_head_that_is_replaced(name
     with caplog.at_level(logging.WARNING, "keras_se"):
         tuned = create(model, golden(name), classes=3)
     (message,) = (record.getMessage() for record in caplog.records)
-    head = DIALECTS[ARCHITECTURES[name].dialect].head[-1]
+    head = NAMINGS[ARCHITECTURES[name].naming].head[-1]
     assert f"its classifier {head}, of 7 classes, is replaced by one of 3" in message
     assert tuned.output_shape == (None, 3)
     for ours, theirs in zip(tuned.get_weights()[:-2], whole.get_weights()[:-2], strict=True):
