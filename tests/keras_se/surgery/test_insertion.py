@@ -84,7 +84,7 @@ def small(**arguments):
 @pytest.mark.parametrize(("name", "arguments", "size", "after", "r"), NETWORKS)
 def test_identity_leaves_the_outputs_and_remove_gives_the_network_back(name, arguments, size, after, r):
     plain = getattr(keras.applications, name)(
-        (size, size, 3), weights=None, classes=5, classifier_activation=None, **arguments
+        input_shape=(size, size, 3), weights=None, classes=5, classifier_activation=None, **arguments
     )
     randomise(plain)
     before, images = state(plain), np.random.default_rng(0).random((2, size, size, 3), "float32")
