@@ -1,6 +1,7 @@
 """SE that does nothing is named when training ends."""
 
 import keras
+import numpy as np
 
 import keras_se
 from keras_se.preprocessing import Preprocessing
@@ -13,6 +14,8 @@ def test_a_gate_that_is_closed_for_every_image_is_named_with_the_remedy(capsys):
     x = keras_se.SqueezeExcite(1, name="open_se")(image)
     x = keras_se.SqueezeExcite(1, name="closed_se")(x)
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
+    for layer in (model.get_layer("open_se").reduce, model.get_layer("open_se").expand):
+        layer.kernel.assign(np.ones(layer.kernel.shape))
     model.get_layer("closed_se").expand.bias.assign([-100.0] * 3)
     name_dead_gates(model, load_source("digits"), Preprocessing(8, 8))
     printed = capsys.readouterr().err

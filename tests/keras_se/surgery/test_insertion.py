@@ -20,8 +20,6 @@ NETWORKS = [
             ("ResNet50", 32, "residual"),
             ("ResNet50V2", 32, "residual"),
             ("DenseNet121", 32, "conv*_block*_concat"),
-            ("EfficientNetV2B0", 32, "residual"),
-            ("ConvNeXtTiny", 32, "residual"),
             ("InceptionV3", 75, "mixed[0-9]*"),
             ("NASNetMobile", 32, "normal_concat_*"),
             ("VGG16", 32, LAYERS.MaxPooling2D),
