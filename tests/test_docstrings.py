@@ -35,8 +35,18 @@ OF_RESULTS = (
     "Search",
 )
 """Records that functions return; their fields are documented, and those functions' examples show them."""
-SLOW = ("compare", "compare_all", "evaluate", "export", "export_mixed_precision", "quantize_aware", "train")
-"""Names whose examples convert, train or test on all digits."""
+SLOW = (
+    "compare",
+    "compare_all",
+    "evaluate",
+    "export",
+    "export_mixed_precision",
+    "fold_constant",
+    "quantize_aware",
+    "remove",
+    "train",
+)
+"""Names whose examples convert, train, test on all digits, or build several networks."""
 
 
 def _public() -> dict[str, object]:

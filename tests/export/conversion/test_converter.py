@@ -101,7 +101,7 @@ def test_a_failing_recipe_leaves_no_file(trained, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(InputError, match="needs calibration images"):
         export(trained.model, out, recipes=("float32", "static_wi8_ai8"))
-    assert list(out.iterdir()) == []
+    assert not out.exists()
 
 
 def test_what_is_no_model_is_refused(tmp_path):
