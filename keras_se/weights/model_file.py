@@ -29,8 +29,8 @@ def load_model_file(path: Path | str) -> keras.Model:
     except Exception as error:  # zip, JSON, HDF5 and deserialisation have no common error
         if unknown := _UNKNOWN_CLASS.search(str(error)):
             raise InputError(
-                f"{path} holds a layer of a class that is not Keras's, {unknown[1]}; name the module that registers it "
-                "with keras.saving.register_keras_serializable: --import MODULE"
+                f"{path} holds a layer of a class that is not Keras's, {unknown[1]!r}; name the module that registers "
+                "it with keras.saving.register_keras_serializable: --import MODULE"
             ) from None
         if "safe_mode" in str(error):
             raise InputError(

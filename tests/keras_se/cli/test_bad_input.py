@@ -214,7 +214,7 @@ def layer_of_an_unknown_class(place):
     arguments = model_with(place, Own(), "--recipes", "float32")
     archive = Path(arguments[1])
     with zipfile.ZipFile(archive) as good:
-        parts = {name: good.read(name).replace(b'"Own"', b'"Other"').replace(b"own>Own", b"own>Other")
+        parts = {name: good.read(name).replace(b'"Own"', b'"A\\nB"').replace(b"own>Own", b"own>A\\nB")
                  for name in good.namelist()}  # fmt: skip
     with zipfile.ZipFile(archive, "w") as changed:
         for name, content in parts.items():
@@ -407,7 +407,7 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     keras_that_unpacks_to_much_more: ("bomb.keras must unpack to at most 20 times", "says 134,2"),
     keras_of_arrays_that_are_not_there: ("declared.keras must unpack to at most 20 times", "it says 1,600,00"),
     weights_of_arrays_that_are_not_there: ("declared.weights.h5 must unpack to at most 20 times", "it says 1,600,00"),
-    layer_of_an_unknown_class: ("a class that is not Keras's, Other", "--import MODULE"),
+    layer_of_an_unknown_class: ("a class that is not Keras's, 'A\\nB'", "--import MODULE"),
     layer_of_python_code: ("holds Python code, as a Lambda layer does", "--import MODULE"),
     model_that_keras_quantized: ("the model must be in float", "changed by model.quantize"),
     tflite_name_that_is_not_utf8: ("changed.tflite is damaged", "the name of tensor 1 is no text"),

@@ -69,6 +69,6 @@ def test_import_brings_a_layer_to_every_command(shop):
     assert json.loads(run.stdout.splitlines()[-1]) == [2, 0, 0, 0, 2], run.stderr
     lines = [line for line in run.stderr.splitlines() if line.startswith("keras-se: ")]
     assert len(lines) == 2
-    assert "a class that is not Keras's, Doubling" in lines[0]
+    assert "a class that is not Keras's, 'Doubling'" in lines[0]
     assert "--import MODULE" in lines[0]
     assert "--import no_such_module failed" in lines[1]
