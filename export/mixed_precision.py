@@ -48,7 +48,8 @@ def export_mixed_precision(
     Example:
         >>> half = len(images) // 2
         >>> artifact, result = export_mixed_precision(
-        ...     "run/model.keras", "mixed", calibration=images[:half], images=images[half:], labels=labels[half:]
+        ...     "run/model.keras", "mixed", calibration=images[:half], images=images[half:], labels=labels[half:],
+        ...     max_drop=2,
         ... )
         >>> artifact.path.name, result.reached
         ('se_mobilenet.static_wi8_ai8_mixed.tflite', True)

@@ -71,7 +71,8 @@ def train(
         ClusterError: another worker was lost.
     Example:
         >>> recipe = dataclasses.replace(PRESETS["digits"], out="digits", epochs=1, warmup_epochs=0)
-        >>> run = train(recipe)
+        >>> run = train(recipe)  # doctest: +ELLIPSIS
+        22/22 - ... - accuracy: ... - val_accuracy: ...
         >>> run.model.output_shape, sorted(path.name for path in run.folder.iterdir())
         ((None, 10), ['history.csv', 'model.keras', 'run.json', 'tensorboard'])
     """

@@ -167,6 +167,6 @@ def _first_cut(path: Path) -> str | None:
     try:
         header = json.loads(content[8:start])
         ends = {key: start + row["data_offsets"][1] for key, row in header.items() if key != "__metadata__"}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
     return next((key for key in sorted(ends, key=ends.__getitem__) if ends[key] > len(content)), None)

@@ -106,6 +106,15 @@ def test_a_file_cut_anywhere_is_refused_with_the_key_where_it_ends(tmp_path_fact
         assert begin <= length - HEADER_END < end
 
 
+@pytest.mark.parametrize("offsets", ["[0]", '["0", "4"]', "[0, 3.5]", "[" * 2000 + "]" * 2000])
+def test_a_header_of_other_offsets_is_refused(offsets, tmp_path):
+    header = f'{{"conv_stem.weight": {{"dtype": "F32", "shape": [1], "data_offsets": {offsets}}}}}'.encode()
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(InputError, match=r"is not a safetensors file, or cut short \(.*\); fetch it again$"):
+        find_weights("mobilenet_v3_small", path, {})
+
+
 def test_a_flipped_byte_of_the_header_loads_the_very_weights_or_is_refused_with_the_file(tiny, tmp_path):
     """Where it is refused, nothing has been written into the model by then."""
     name = "tf_mobilenetv3_small_100"
