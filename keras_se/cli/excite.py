@@ -1,4 +1,4 @@
-"""The command `keras-se excite`: a model with SE and labelled images in, what each block does and is worth out."""
+"""Command `keras-se excite`: a model with SE and labelled images in, what each block does and is worth out."""
 
 import tempfile
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Excite(ImageOptions):
         self.out.mkdir(parents=True, exist_ok=True)
         plot_by_class(ranking, labels, classes, self.out / "by_class.png")
         plot_by_depth(ranking, self.out / "by_depth.png")
-        times = _block_times(model, ranking.found, self.runs) if "phone_cpu" in self.target else None
+        times = _block_times(model, ranking.places, self.runs) if "phone_cpu" in self.target else None
         document: dict[str, Any] = {"images": len(images), "accuracy": ranking.accuracy}
         document["blocks"] = [
             {**block.to_dict(), **({} if times is None else {"ms": times[block.name]})} for block in ranking.blocks

@@ -1,4 +1,4 @@
-"""The channel half of CBAM as a Keras layer."""
+"""Channel half of CBAM as a Keras layer."""
 
 from typing import Any
 

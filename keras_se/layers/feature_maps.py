@@ -1,4 +1,4 @@
-"""What the attention layers beside SE ask of their input."""
+"""Checks of the input of the attention layers beside SE."""
 
 from typing import Any
 

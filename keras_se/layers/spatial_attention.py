@@ -1,4 +1,4 @@
-"""The spatial half of CBAM as a Keras layer."""
+"""Spatial half of CBAM as a Keras layer."""
 
 from typing import Any
 

@@ -35,7 +35,7 @@ class Folding:
     """Parameters that are gone; an image took a multiplication with each."""
 
     def to_dict(self) -> dict[str, object]:
-        """The figures, as JSON holds them."""
+        """Return the figures as JSON holds them."""
         names = ("spreads", "folded", "output_change", "parameters_saved")
         return {name: getattr(self, name) for name in names}
 

@@ -41,22 +41,22 @@ def _chosen(model: keras.Model, calls: Sequence[Call], part: Any) -> list[Call]:
     if part == RESIDUAL:
         return _before_additions(model)
     if isinstance(part, str):
-        found = [call for call in calls if any(_matches(name, part) for name in (call.path, call.operation.name))]
+        chosen = [call for call in calls if any(_matches(name, part) for name in (call.path, call.operation.name))]
         known = list(dict.fromkeys(call.path for call in calls))
         near = difflib.get_close_matches(part, known, n=3, cutoff=0.3) or known[:3]
         reason = f"no layer of {model.name} has the name {part!r}; near it are {', '.join(near)}"
     elif isinstance(part, type):
-        found = [call for call in calls if isinstance(call.operation, part)]
+        chosen = [call for call in calls if isinstance(call.operation, part)]
         kinds = sorted({type(call.operation).__name__ for call in calls})
         reason = f"no layer of {model.name} is a {part.__name__}; it has {', '.join(kinds)}"
     elif callable(part):
-        found = [call for call in calls if part(call.operation)]
+        chosen = [call for call in calls if part(call.operation)]
         reason = f"after must choose a layer of {model.name}, and the function says True of none"
     else:
         raise InputError(f"after must be a name, a class or a function of a layer; got {part!r:.80}")
-    if not found:
+    if not chosen:
         raise InputError(reason)
-    return found
+    return chosen
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -95,11 +95,11 @@ def _branch(addition: Call, writers: dict[int, Call]) -> Call:
 
 def _computing(tensor: Tensor, writers: dict[int, Call]) -> dict[int, Call]:
     """Return the calls that a tensor is computed by, by the id of what each gives first."""
-    found: dict[int, Call] = {}
+    chosen: dict[int, Call] = {}
     open_ends = [tensor]
     while open_ends:
         call = writers.get(id(open_ends.pop()))
-        if call is not None and id(call.outputs[0]) not in found:
-            found[id(call.outputs[0])] = call
+        if call is not None and id(call.outputs[0]) not in chosen:
+            chosen[id(call.outputs[0])] = call
             open_ends += call.inputs
-    return found
+    return chosen

@@ -52,7 +52,7 @@ class GateProbe(keras.Model):
 
 
 class _Graph:
-    """The network's graph, which Keras need not see."""
+    """Network's graph, which Keras need not see."""
 
     def __init__(self, network: keras.Model, blocks: list[Block], means: Mapping[str, np.ndarray]):
         self._network, self._means = network, means

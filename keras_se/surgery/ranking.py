@@ -43,10 +43,10 @@ class Ranking:
     accuracy: float
     blocks: list[BlockFigures]
     gates: dict[str, np.ndarray]
-    found: list[Block]
+    places: list[Block]
 
     def most_worth(self) -> list[BlockFigures]:
-        """The blocks by what holding their gate costs, and then by how much it varies, the most first."""
+        """Return the blocks by what holding their gate costs, and then by how much it varies, the most first."""
         return sorted(self.blocks, key=lambda block: (-block.accuracy_lost, -block.spread))
 
 

@@ -44,8 +44,8 @@ def blocks_of(model: keras.Model) -> list[Block]:
     """
     calls = list(calls_of(model))
     writers = {id(output): call for call in calls for output in call.outputs}
-    found = {block.path: block for call in calls for block in _block(call, writers)}
-    return list(found.values())
+    blocks = {block.path: block for call in calls for block in _block(call, writers)}
+    return list(blocks.values())
 
 
 def layers_of(model: keras.Model, blocks: Sequence[Block]) -> Iterator[tuple[Block, list[str]]]:

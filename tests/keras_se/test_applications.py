@@ -34,7 +34,11 @@ def test_the_signature_begins_as_keras_applications_do(name):
     assert {parameter.name for parameter in ours} < {*inspect.signature(keras_se.create_model).parameters, "name"}
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    # The signature of every function is held above; that its defaults are used, for the quickly built ones.
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (not re.search("Net(18|20)|Mobile", name))) for name in FUNCTIONS],
+)
 def test_the_defaults_are_what_is_published(name):
     """Given explicitly they build the very model that is built without them."""
     parameters = inspect.signature(FUNCTIONS[name]).parameters.values()

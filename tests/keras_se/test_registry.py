@@ -36,7 +36,9 @@ def test_list_models_matches_shell_style_patterns_in_the_tables_order():
     assert keras_se.list_models("SE_*") == []
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in SMALL)) for name in PUBLISHED]
+)
 def test_function_builds_what_create_model_builds(name):
     (function,) = (getattr(keras_se, public) for public in vars(keras_se) if public.lower() == name.replace("_", ""))
     assert getattr(keras_se, function.__name__) is function

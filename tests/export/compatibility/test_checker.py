@@ -28,7 +28,8 @@ from keras_se.registry import list_models
 
 TRIED = ("phone_cpu", "phone_gpu", "mediapipe", "browser", "edgetpu", "tflite_micro", "ethos_u55_128")
 FORMATS = ("float32", "static_wi8_ai8", "static_wi8_ai16")
-SMALL = ("mobilenet_v3_small", "se_mobilenet", "se_resnet20_cifar", "se_shufflenet")
+FAST = ("mobilenet_v3_small", "se_resnet20_cifar")
+SMALL = (*FAST, "se_mobilenet", "se_shufflenet")
 FAST = ("GlobalMaxPooling2D", "LSTM unrolled")
 
 
@@ -116,7 +117,7 @@ def _of_quantization_aware_models():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in list_models()]
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in list_models()]
 )
 def test_nothing_of_our_networks_is_refused(name):
     """Other tests export them."""

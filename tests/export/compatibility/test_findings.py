@@ -114,7 +114,7 @@ def test_a_loop_is_exported_in_every_recipe_with_floats(recipe, tmp_path):
     np.testing.assert_allclose(scores, model.predict(images, verbose=0), rtol=0, atol=0.01)
 
 
-@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+@pytest.mark.parametrize("layer", [layers.LSTM, pytest.param(layers.GRU, marks=pytest.mark.slow)])
 def test_an_unrolled_layer_is_static_int8_as_the_remedy_of_a_loop_says(layer, tmp_path):
     """Its first step starts from zeros, so that a part of a split is read by nothing."""
     keras.utils.set_random_seed(0)

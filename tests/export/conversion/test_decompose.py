@@ -7,7 +7,7 @@ import pytest
 import keras_se
 from keras_se.export.conversion.decompose import written_out
 
-FAST = ("se_resnet18", "mobilenet_v3_small")
+FAST = ("mobilenet_v3_small",)
 
 
 @pytest.mark.parametrize("fold", [False, True])

@@ -92,7 +92,7 @@ def test_of_what_float16_holds_nothing_is_said(tmp_path, caplog):
     assert not [record for record in caplog.records if record.name == "keras_se"]
 
 
-@pytest.mark.parametrize("variance", [1e30, 1e8])
+@pytest.mark.parametrize("variance", [1e30, pytest.param(1e8, marks=pytest.mark.slow)])
 def test_a_bias_beside_a_kernel_of_next_to_nothing_is_not_cut_off(variance, tmp_path):
     """Its steps are those of the kernel, of which 2**31 came to less than the bias; 1e8 is too much in int16 alone."""
     model = spoiled("norm", variance)

@@ -18,7 +18,7 @@ from keras_se.export.quantization.recipes import RECIPES
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.registry import TARGETS
 
-SMALL = ("se_mobilenet", "mobilenet_v3_small", "se_resnet20_cifar")
+SMALL = ("mobilenet_v3_small", "se_resnet20_cifar")
 
 
 @pytest.fixture(scope="module")

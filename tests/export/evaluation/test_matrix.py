@@ -9,18 +9,12 @@ from keras_se.export.tflite import flatbuffer
 
 
 def row(network, recipe, *engine):
-    """The larger network in every format takes minutes, and so does an engine that compiles each file for seconds."""
-    costs = (
-        network != "trained",
-        network != "trained" and recipe == "float32",
-        recipe not in ("float32", "static_wi8_ai8"),
-        not set(engine) <= set(DEFAULT_ENGINES),
-    )
-    return pytest.param(network, recipe, *engine, marks=pytest.mark.slow if sum(costs) > 1 else ())
+    """The larger network takes minutes, and so does an engine that compiles each file for seconds."""
+    costly = recipe not in ("float32", "static_wi8_ai8") and not set(engine) <= set(DEFAULT_ENGINES)
+    return pytest.param(network, recipe, *engine, marks=pytest.mark.slow if network != "trained" or costly else ())
 
 
 FILES = [row(network, recipe) for network in ("trained", "wide") for recipe in RECIPES]
-COMMITTED = [("trained", "float32"), ("trained", "static_wi8_ai8")]
 RUNS = [
     row(network, recipe, name)
     for network in ("trained", "wide")
@@ -49,8 +43,11 @@ def test_agrees_with_the_reference_kernels(network, recipe, engine, request):
 
 @pytest.mark.parametrize(
     ("network", "recipe"),
-    # The rule is one for every recipe and width: the committed files are held to it each time.
-    [pytest.param(*file.values, marks=() if file.values in COMMITTED else pytest.mark.slow) for file in FILES],
+    # The rule is one for every recipe and width: the committed int8 file is held to it each time.
+    [
+        pytest.param(*file.values, marks=() if file.values == ("trained", "static_wi8_ai8") else pytest.mark.slow)
+        for file in FILES
+    ],
 )
 def test_one_wrong_weight_fails(network, recipe, request, tmp_path):
     """One of a million: the greatest of the first convolution with its sign turned."""

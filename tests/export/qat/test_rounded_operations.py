@@ -30,7 +30,10 @@ def block_of_every_form(x):
     return keras.layers.Dense(10, activation="softmax", name="logits")(y)
 
 
-@pytest.mark.parametrize(("target", "lowering"), [("phone_cpu", DECOMPOSED), ("ethos_u55_128", CONV_BEFORE_POOL)])
+@pytest.mark.parametrize(
+    ("target", "lowering"),
+    [("phone_cpu", DECOMPOSED), pytest.param("ethos_u55_128", CONV_BEFORE_POOL, marks=pytest.mark.slow)],
+)
 def test_each_operation_of_a_targets_form_is_within_a_step(target, lowering, randomise, tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((20, 20, 3))

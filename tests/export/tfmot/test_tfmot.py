@@ -65,7 +65,7 @@ BLOCKS = {
     "a rescaled input": lambda x: conv(layers.Rescaling(2.0, -1.0)(x)),
     "maximum squeeze, tanh gate": lambda x: keras_se.SqueezeExcite(2, squeeze="max", gate="tanh")(conv(x)),
 }
-FAST = ("SE", "Inception")
+FAST = ("Inception",)
 DEEP = {"se_resnet152", "se_resnet164_cifar", "se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"}
 
 

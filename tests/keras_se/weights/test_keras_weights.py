@@ -152,6 +152,7 @@ def test_a_damaged_file_is_named_in_one_line(name, file, run, tmp_path):
         create(weights=tmp_path / name, **ARGUMENTS)
 
 
+@pytest.mark.slow
 def test_every_family_comes_back_from_a_weight_file(tmp_path):
     """The names of layers and the order of their variables are as Keras writes them."""
     for name, arguments in {

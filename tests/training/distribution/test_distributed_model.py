@@ -1,7 +1,7 @@
 """`distributed(model)` on two logical CPUs and in two processes against plain Keras on one device.
 
-Each mode trains in a process of its own, `distributed_cases.py`, at a deadline. Two logical CPUs compute every case
-each time; two processes compute a few, and the others in the slow tier.
+Each mode trains in a process of its own, `distributed_cases.py`, at a deadline. Two logical CPUs compute almost
+every case each time, two processes a few; the others are slow.
 """
 
 import os
@@ -40,6 +40,8 @@ SAME_AS_ONE_DEVICE = (
 
 
 CASES = (*SAME_AS_ONE_DEVICE, "local_norm", "overflow", "compiled_passes", "plain_passes", "random_layers", "refusals")
+COSTLY = ("compiled_passes", "plain_passes", "quantization_aware")
+"""Cases that take XLA's compiler, or a graph of many roundings: slow in each mode."""
 OF_WORKERS = ("synchronized_norm", "global_clipnorm", "refusals")
 """Cases that two processes compute each time: means over replicas in the pass, of gradients, and an error on both."""
 
@@ -50,7 +52,7 @@ def modes(case):
 
 
 def is_slow(mode, case):
-    return mode.startswith("worker") and case not in OF_WORKERS
+    return case in COSTLY or (mode.startswith("worker") and case not in OF_WORKERS)
 
 
 SAME = [
@@ -68,20 +70,21 @@ class Computed:
 
     def __call__(self, mode, case):
         worker = mode.startswith("worker")
-        cases = None if not worker else "few" if case in OF_WORKERS else "others"
-        if (mode, cases) not in self._files:
-            self._run(worker, cases)
-        arrays, start = self._files[mode, cases], f"{case}/"
+        first = case in OF_WORKERS if worker else case not in COSTLY
+        if (mode, first) not in self._files:
+            self._run(worker, first)
+        arrays, start = self._files[mode, first], f"{case}/"
         return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
 
-    def _run(self, workers, cases):
-        """Start the processes of all modes that are compared with each other, and wait for them."""
+    def _run(self, workers, first):
+        """Compute the cases of each time, or else the others, in the processes that belong together."""
         if workers:
-            chosen = OF_WORKERS if cases == "few" else [*set(CASES) - set(OF_WORKERS)]
+            chosen = {*OF_WORKERS} if first else {*CASES} - {*OF_WORKERS}
             environments = {f"worker{cluster.index}": {TF_CONFIG: cluster.tf_config()} for cluster in local_clusters(2)}
         else:
-            chosen, environments = (), {"one": {}, "mirrored": {}}
-        files = {mode: self._folder / f"{mode}-{cases}.npz" for mode in environments}
+            chosen = {*CASES} - {*COSTLY} if first else {*COSTLY}
+            environments = {"one": {}, "mirrored": {}}
+        files = {mode: self._folder / f"{mode}-{'first' if first else 'others'}.npz" for mode in environments}
         processes = {
             mode: subprocess.Popen(
                 [sys.executable, SCRIPT, "worker" if workers else mode, files[mode], *sorted(chosen)],
@@ -93,7 +96,7 @@ class Computed:
             for mode, environment in environments.items()
         }
         finish(processes)
-        self._files |= {(mode, cases): dict(np.load(file)) for mode, file in files.items()}
+        self._files |= {(mode, first): dict(np.load(file)) for mode, file in files.items()}
 
 
 @pytest.fixture(scope="module")

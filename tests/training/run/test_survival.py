@@ -127,6 +127,7 @@ def test_many_kills(how, kills, uninterrupted, tmp_path):
         print(f"{killed} kills, {runs} runs", flush=True)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_with_143(uninterrupted, tmp_path):
     folder = tmp_path / "run"
     process = Process(folder)
