@@ -111,6 +111,7 @@ def bright(tmp_path, monkeypatch) -> Iterator[tuple[keras.Model, Path, np.ndarra
 
     oneDNN keeps to AVX2 for it: the file runs in a child process, which reads the limit when it starts.
     """
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((4, 4, 32))
     x = keras.layers.Conv2D(32, 1, activation="relu", kernel_initializer="ones")(inputs)
     x = keras.layers.Conv2D(32, 1, activation="relu", kernel_initializer="ones")(x)
