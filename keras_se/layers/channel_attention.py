@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_se.layers.feature_maps import channels_of
-from keras_se.layers.squeeze_excite import at_least_one
+from keras_se.layers.checks import at_least_one, channels_of
 
 
 @keras.saving.register_keras_serializable(package="keras_se")

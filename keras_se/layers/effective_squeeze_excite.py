@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_se.layers.feature_maps import channels_of
+from keras_se.layers.checks import channels_of
 
 
 @keras.saving.register_keras_serializable(package="keras_se")

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_se.layers.feature_maps import channels_of
-from keras_se.layers.squeeze_excite import at_least_one
+from keras_se.layers.checks import channels_of, odd
 
 
 @keras.saving.register_keras_serializable(package="keras_se")
@@ -31,9 +30,7 @@ class SpatialAttention(keras.layers.Layer):
 
     def __init__(self, kernel_size: int = 7, **kwargs: Any):
         super().__init__(**kwargs)
-        if at_least_one("kernel_size", kernel_size) % 2 == 0:
-            raise ValueError(f"kernel_size must be odd; got kernel_size={kernel_size}")
-        self.kernel_size = kernel_size
+        self.kernel_size = odd("kernel_size", kernel_size)
 
     def build(self, input_shape: Any) -> None:
         channels_of(self, input_shape)

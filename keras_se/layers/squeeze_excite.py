@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_se.layers.checks import at_least_one
 from keras_se.layers.gates import GATES
 
 SQUEEZES = ("avg", "max", "none")
@@ -133,12 +134,6 @@ class SqueezeExcite(keras.layers.Layer):
             "use_bias": self.use_bias,
             "data_format": self.data_format,
         }
-
-
-def at_least_one(name, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; got {name}={value!r}")
-    return value
 
 
 def _activation(name, value):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from keras import layers
 
-from keras_se.layers.squeeze_excite import at_least_one
+from keras_se.layers.checks import at_least_one
 from keras_se.models.blocks import CHANNELS_LAST, Norm, Tensor, conv_bn
 from keras_se.models.head import Head
 from keras_se.models.placement import SE

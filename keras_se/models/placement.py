@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from keras_se.layers.squeeze_excite import SqueezeExcite, at_least_one
+from keras_se.layers.checks import at_least_one
+from keras_se.layers.squeeze_excite import SqueezeExcite
 from keras_se.models.blocks import CHANNELS_LAST, Tensor, divisible
 
 PLACEMENTS = ("standard", "pre", "post", "identity", "3x3", "none")
