@@ -40,9 +40,16 @@ class Exported:
     files: dict[str, Path]
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """A network without a seed of its own has the same weights in each run and in any order of the tests."""
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def graphs_are_freed():
     """Thousands of TensorFlow's graphs that are collected at once take minutes, in whichever test that falls."""
+    keras.utils.set_random_seed(0)  # for the module's own fixtures
     yield
     keras.backend.clear_session()
     gc.collect()

@@ -155,7 +155,7 @@ def test_it_trains_under_a_strategy():
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with strategy.scope():
         model = distributed(small(after="residual", identity=True))
-        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.compile(keras.optimizers.SGD(0.01), "mse")
     rng = np.random.default_rng(0)
     losses = model.fit(rng.random((8, 16, 16, 3)), rng.random((8, 3)), epochs=2, verbose=0).history["loss"]
     assert losses[1] < losses[0]
