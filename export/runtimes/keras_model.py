@@ -13,6 +13,8 @@ import tensorflow as tf
 from keras_se.errors import InputError
 from keras_se.export.runtimes.base import Outputs
 
+_BATCH = 32
+"""Images at a time, at most."""
 _REASON = re.compile(r"implementation only supports|currently only supports|only supports|not supported")
 
 
@@ -25,15 +27,19 @@ def run_keras(model: keras.Model, images: np.ndarray) -> Outputs:
         InputError: TensorFlow cannot run a layer of the model on this processor.
     """
     logits: Any = _logits_model(model)
+    # Batches of one size: Keras traces the network, for seconds, once more for a last one of another size.
+    batches = -(-len(images) // _BATCH)
+    size = -(-len(images) // batches)
+    missing = batches * size - len(images)
     try:
-        outputs = logits.predict(images, batch_size=32, verbose=0)
+        outputs = logits.predict(np.concatenate([images, images[:missing]]), batch_size=size, verbose=0)
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if _REASON.search(line)), repr(error)[:200])
         raise InputError(
             f"{model.name} must run in Keras on this processor; TensorFlow says: {reason} Change that layer, or take "
             "a processor on which TensorFlow computes with oneDNN"
         ) from None
-    return Outputs(np.asarray(outputs, "float64").reshape(len(images), -1), None)
+    return Outputs(np.asarray(outputs, "float64")[: len(images)].reshape(len(images), -1), None)
 
 
 def _logits_model(model: keras.Model) -> keras.Model:
