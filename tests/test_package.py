@@ -38,6 +38,7 @@ def test_it_holds_the_three_rooms_and_nothing_else(wheel):
     }
 
 
+@pytest.mark.slow
 def test_it_installs_imports_and_runs(wheel, tmp_path):
     """Over this environment's dependencies, but not its editable install."""
     subprocess.run(

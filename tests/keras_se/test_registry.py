@@ -10,7 +10,7 @@ import keras_se
 from published_networks import IMAGE, PUBLISHED, SMALL, images, with_random_statistics, without_values
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "se_mobilenet")) for n in SMALL])
 def test_keras_file_round_trip_gives_the_same_outputs(name, tmp_path):
     model = keras_se.create_model(name, input_shape=IMAGE, classes=5, **SMALL[name])
     with_random_statistics(model)

@@ -30,7 +30,7 @@ TRIED = ("phone_cpu", "phone_gpu", "mediapipe", "browser", "edgetpu", "tflite_mi
 FORMATS = ("float32", "static_wi8_ai8", "static_wi8_ai16")
 FAST = ("mobilenet_v3_small", "se_resnet20_cifar")
 SMALL = (*FAST, "se_mobilenet", "se_shufflenet")
-FAST = ("GlobalMaxPooling2D", "LSTM unrolled")
+FAST = ("GlobalMaxPooling2D",)
 
 
 class Tools:

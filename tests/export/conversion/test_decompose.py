@@ -10,7 +10,7 @@ from keras_se.export.conversion.decompose import written_out
 FAST = ("mobilenet_v3_small",)
 
 
-@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("fold", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.usefixtures("float64")
 def test_a_network_written_out_is_the_same_function(name, fold, rewritten):

@@ -48,7 +48,7 @@ def partitions(name, lowering, recipe, float_file):
     return xnnpack_partitions(quantize(content, RECIPES[recipe], ranges if RECIPES[recipe].calibrated else None))
 
 
-@pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
+@pytest.mark.parametrize("recipe", [pytest.param("float32", marks=pytest.mark.slow), "static_wi8_ai8"])
 @pytest.mark.parametrize(
     "name",
     [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models()],

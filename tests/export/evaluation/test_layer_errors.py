@@ -2,11 +2,13 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 
 from keras_se.errors import InputError
 from keras_se.export import compare, diagnose
+from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.evaluation.layer_errors import _Sums, _Tensor
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.model import TFLiteModel
@@ -73,14 +75,17 @@ def test_clipping_use_and_spread_are_what_numpy_counts():
     assert row.lost_db == pytest.approx(50 - row.sqnr_db)
 
 
-def test_what_cannot_be_compared_is_refused(trained, wide, tmp_path):
+def test_what_cannot_be_compared_is_refused(trained, tmp_path):
     float_file, quantized = trained.files["float32"], trained.files["static_wi8_ai8"]
     with pytest.raises(InputError, match=r"images must be \(n, 32, 32, 3\); got \(2, 16, 16, 3\)"):
         diagnose(float_file, quantized, np.zeros((2, 16, 16, 3), "float32"))
     with pytest.raises(InputError, match="needs at least one image; got none"):
         diagnose(float_file, quantized, np.zeros((0, 32, 32, 3), "float32"))
+    convolutions = [keras.layers.Conv2D(4, 3) for _ in range(3)]
+    other = keras.Sequential([keras.Input((32, 32, 3)), *convolutions])
+    (tmp_path / "other.tflite").write_bytes(to_tflite(other).content)
     with pytest.raises(InputError, match="most of its tensors have other names"):
-        diagnose(float_file, wide.files["static_wi8_ai8"], trained.images[:1])
+        diagnose(float_file, tmp_path / "other.tflite", trained.images[:1])
     cut = tmp_path / "cut.tflite"
     cut.write_bytes(quantized.read_bytes()[:5000])
     with pytest.raises(InputError, match="is damaged or cut short"):

@@ -38,7 +38,7 @@ def test_each_constant_is_the_float_one_rounded(trained, recipe):
         ("static_wi8_ai8_se_ai16", {"INT8", "INT16"}, "INT8"),
     ],
 )
-@pytest.mark.parametrize("network", ["trained", "wide"])
+@pytest.mark.parametrize("network", ["trained", pytest.param("wide", marks=pytest.mark.slow)])
 def test_an_integer_file_holds_no_float(network, recipe, activations, outer, request):
     content = TFLiteModel(request.getfixturevalue(network).files[recipe].read_bytes())
     assert not {"FLOAT32", "FLOAT16"} & content.dtype_counts.keys()
@@ -170,7 +170,7 @@ def test_an_int8_input_is_the_pixel_minus_128(trained):
     assert quantization.scale[0] == pytest.approx(1 / 255, rel=1e-6)
 
 
-@pytest.mark.parametrize("network", ["trained", "wide"])
+@pytest.mark.parametrize("network", ["trained", pytest.param("wide", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
 def test_xnnpack_takes_the_whole_graph(network, recipe, request):
     assert xnnpack_partitions(TFLiteModel(request.getfixturevalue(network).files[recipe].read_bytes())) == 1

@@ -34,9 +34,13 @@ INTEGER = [name for name, recipe in RECIPES.items() if recipe.calibrated and nam
 @pytest.mark.parametrize(
     ("network", "recipe"),
     [
-        pytest.param(network, recipe, marks=() if recipe == "static_wi8_ai8" else pytest.mark.slow)
-        for network in ("trained", "wide")
-        for recipe in INTEGER
+        ("trained", "static_wi8_ai8"),
+        *(
+            pytest.param(network, recipe, marks=pytest.mark.slow)
+            for network in ("trained", "wide")
+            for recipe in INTEGER
+            if (network, recipe) != ("trained", "static_wi8_ai8")
+        ),
     ],
 )
 def test_is_no_farther_from_the_reference_kernels_than_xnnpack(network, recipe, request):

@@ -41,7 +41,9 @@ UP_TO_10_MB = {
 EIGHT = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
 
 
-@pytest.mark.parametrize("recipe", INTEGER)
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=[pytest.mark.slow] * (name != "static_wi8_ai8")) for name in INTEGER]
+)
 def test_the_arena_is_the_least(recipe, trained):
     file = trained.files[recipe]
     size = arena_bytes(file.read_bytes())

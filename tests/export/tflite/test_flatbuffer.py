@@ -2,24 +2,27 @@
 
 from collections import Counter
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_se.errors import InputError
 from keras_se.export import RECIPES
+from keras_se.export.conversion.converter import to_tflite
 from keras_se.export.quantization.calibration import calibrate
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.model import TFLiteModel
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
-def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
+def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside():
     """Small networks never show this trap: TFLite Micro reads the one as empty weights."""
     from litert_quantizer.quantizer import Quantizer
 
-    float_file = TFLiteModel(wide.files["float32"].read_bytes())
-    ranges = calibrate(float_file, wide.images[:2])
+    image = keras.Input((32, 32, 3))
+    float_file = to_tflite(keras.Model(image, keras.layers.Dense(512)(keras.layers.Flatten()(image))))
+    ranges = calibrate(float_file, np.random.default_rng(0).random((2, 32, 32, 3), "float32"))
     quantizer = Quantizer(float_file.content, RECIPES["static_wi8_ai8"].rules(float_file))
     raw = bytes(quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
     outside = [buffer for buffer in flatbuffer.unpack(raw).buffers if buffer.offset > 1]
@@ -38,10 +41,11 @@ def test_the_quantizer_writes_behind_the_flatbuffer_and_we_inside(wide):
     np.testing.assert_array_equal(outputs, expected)
 
 
+@pytest.mark.parametrize("network", ["trained", pytest.param("wide", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_constants_start_at_multiples_of_16(wide, recipe):
+def test_constants_start_at_multiples_of_16(network, recipe, request):
     """The schema says force_align, and kernels may rely on it."""
-    content = wide.files[recipe].read_bytes()
+    content = request.getfixturevalue(network).files[recipe].read_bytes()
     model = flatbuffer.schema.Model.GetRootAs(content, 0)
     starts = [
         model.Buffers(i)._tab.Vector(model.Buffers(i)._tab.Offset(4))

@@ -114,11 +114,12 @@ def test_without_the_extra_its_name_is_given():
 
 
 def test_keras_3_stays_what_keras_is():
-    """`tf.keras`, which can be only one of the two in a process, is not even loaded."""
+    """`tf.keras`, which can be only one of the two in a process, is not even loaded, and is Keras 3 when it is."""
     program = (
         "import os, keras, tensorflow as tf; import keras_se.export.tfmot.legacy_keras; "
         "assert keras.version().startswith('3.'); assert 'TF_USE_LEGACY_KERAS' not in os.environ; "
-        "assert vars(vars(tf)['keras'])['_tfll_initialized'] is False"
+        "assert vars(vars(tf)['keras'])['_tfll_initialized'] is False; "
+        "import keras_se.export.tfmot.training; assert tf.keras.Model is keras.Model"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

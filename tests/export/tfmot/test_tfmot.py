@@ -215,15 +215,6 @@ def test_it_trains_on_two_replicas():
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_tensorflow_stays_on_keras_3():
-    program = (
-        "import os, keras, tensorflow as tf; import keras_se.export.tfmot.training; "
-        "assert 'TF_USE_LEGACY_KERAS' not in os.environ; assert tf.keras.Model is keras.Model"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -187,6 +187,7 @@ def test_a_file_that_ends_hdf5_is_refused_before_it_is_read_here(walk, reason, f
         keras_file.read_keras_file(file)
 
 
+@pytest.mark.slow
 def test_a_large_file_is_not_taken_for_a_damaged_one(tmp_path):
     """Its classifier has more bytes than the walk may take beside it, as SE-VGG16's has."""
     weights = tmp_path / "model.weights.h5"

@@ -91,22 +91,6 @@ def answers():
             return [float(np.abs(variable.numpy() - initial[variable.name]).max()) for variable in known]
 
 
-        def evaluation(tested, batch_size):
-            \"""What a run of another network says of its test images, and what its saved model says on one device.\"""
-            try:
-                done = run(
-                    "mirrored", images=16, tested=tested, batch_size=batch_size, weight_decay=0.0,
-                    model_arguments={"alpha": 0.5},
-                )
-            except Exception as error:
-                return [str(error)[:2000], None]
-            images = keras.ops.image.resize(digits.test.images[:tested] / 255, (32, 32), antialias=True)
-            model = saved(done)
-            model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
-            alone = model.evaluate(images, np.eye(10)[digits.test.labels[:tested]], verbose=0)
-            return [[done.history["val_loss"][0], done.history["val_accuracy"][0]], alone]
-
-
         one, two = run("none"), run("mirrored")
         answer({
             "devices": make_devices("mirrored").replicas,
@@ -114,7 +98,6 @@ def answers():
             "moved": moved(one),
             "losses": [one.history["loss"][0], two.history["loss"][0]],
             "synchronized": [layer.synchronized for layer in saved(two).layers if hasattr(layer, "synchronized")],
-            "evaluations": {f"{tested} by {size}": evaluation(tested, size) for tested, size in ((9, 2), (9, 16))},
         })
         """
     )
@@ -144,6 +127,33 @@ def test_the_saved_model_does_not_synchronize_its_batch_normalisation(answers):
     assert not any(answers["synchronized"])
 
 
+@pytest.fixture(scope="module")
+def evaluations():
+    return in_a_process_of_two_devices(
+        """
+        def evaluation(tested, batch_size):
+            \"""What a run of another network says of its test images, and what its saved model says on one device.\"""
+            try:
+                done = run(
+                    "mirrored", images=16, tested=tested, batch_size=batch_size, weight_decay=0.0,
+                    model_arguments={"alpha": 0.5},
+                )
+            except Exception as error:
+                return [str(error)[:2000], None]
+            images = keras.ops.image.resize(digits.test.images[:tested] / 255, (32, 32), antialias=True)
+            model = saved(done)
+            model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+            alone = model.evaluate(images, np.eye(10)[digits.test.labels[:tested]], verbose=0)
+            return [[done.history["val_loss"][0], done.history["val_accuracy"][0]], alone]
+
+
+        run("mirrored")
+        answer({f"{tested} by {size}": evaluation(tested, size) for tested, size in ((9, 2), (9, 16))})
+        """
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "batches",
     [
@@ -151,9 +161,9 @@ def test_the_saved_model_does_not_synchronize_its_batch_normalisation(answers):
         pytest.param("9 by 16", id="the only batch is not shared evenly"),
     ],
 )
-def test_evaluation_on_two_devices_is_that_of_the_saved_model_on_one(answers, batches):
+def test_evaluation_on_two_devices_is_that_of_the_saved_model_on_one(evaluations, batches):
     """The process has trained another network on both devices before."""
-    on_two, on_one = answers["evaluations"][batches]
+    on_two, on_one = evaluations[batches]
     assert on_one is not None, on_two
     assert on_two == pytest.approx(on_one, rel=1e-4)  # float32, and images resized by another function
 

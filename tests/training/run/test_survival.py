@@ -102,9 +102,8 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(name, marks=[pytest.mark.slow] * ("checkpoint gets" not in name)) for name in MOMENTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_killed_while_it_writes_goes_on(moment, uninterrupted, tmp_path):
     folder = tmp_path / "run"
     assert Process(folder, environment={"KILL_AT": MOMENTS[moment]}).end() == -signal.SIGKILL
@@ -161,6 +160,7 @@ def lose_a_worker(folder, lost):
     return processes[left].end(), processes[left].text
 
 
+@pytest.mark.slow
 def test_a_lost_worker_ends_the_other_with_a_clear_error(tmp_path):
     status, text = lose_a_worker(tmp_path / "run", lost=0)
     assert status not in (0, -signal.SIGKILL)
