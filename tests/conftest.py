@@ -27,8 +27,16 @@ from keras_se.training.data.input_pipeline import sample
 from keras_se.training.data.sources import load_source
 
 GOLDEN = Path(__file__).parent / "golden" / "trained"
-gc.collect()
-gc.freeze()  # the converter collects garbage each time, and need not look through the libraries
+
+
+def pytest_collection_finish():
+    freeze()
+
+
+def freeze() -> None:
+    """Collect garbage, and look through what is left no more: the converter collects garbage each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ def graphs_are_freed():
     keras.utils.set_random_seed(0)  # for the module's own fixtures
     yield
     keras.backend.clear_session()
-    gc.collect()
+    freeze()
     # Training switches it on for the process, and a model that is compiled after it would not take jit_compile.
     config.disable_op_determinism()
 

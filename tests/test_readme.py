@@ -6,6 +6,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import keras_se
@@ -60,6 +61,7 @@ def test_every_target_is_in_the_table_of_targets_and_no_table_has_another():
     assert set(chosen) <= set(complete)
 
 
+@pytest.mark.slow
 def test_the_table_of_models_is_the_commands(capsys):
     command = "keras-se models --markdown"
     before, mark, after = (ROOT / "docs" / "models.md").read_text().partition(f"<!-- {command} -->\n")

@@ -14,9 +14,9 @@ from keras_se.export import RECIPES, export
 PROGRAM = """
 import sys
 import numpy as np
-from keras_se.export import RECIPES, export
+from keras_se.export import export
 images = np.random.default_rng(0).random((4, 8, 8, 3), "float32")
-export(sys.argv[1], sys.argv[2], recipes=tuple(RECIPES), calibration=images)
+export(sys.argv[1], sys.argv[2], recipes=sys.argv[3:], calibration=images)
 """
 
 
@@ -35,13 +35,15 @@ def hashes(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.tflite*")}
 
 
-def test_twice_in_one_process_and_once_in_another(model_file, tmp_path):
+@pytest.mark.parametrize("recipes", [("static_wi8_ai8",), pytest.param(tuple(RECIPES), marks=pytest.mark.slow)])
+def test_twice_in_one_process_and_once_in_another(recipes, model_file, tmp_path):
     """Manifests too: nothing in them is of the time or the place."""
     images = np.random.default_rng(0).random((4, 8, 8, 3), "float32")
     for name in ("first", "second"):
-        export(model_file, tmp_path / name, recipes=tuple(RECIPES), calibration=images)
-    subprocess.run([sys.executable, "-c", PROGRAM, model_file, tmp_path / "other"], check=True, capture_output=True)
+        export(model_file, tmp_path / name, recipes=recipes, calibration=images)
+    command = [sys.executable, "-c", PROGRAM, model_file, tmp_path / "other", *recipes]
+    subprocess.run(command, check=True, capture_output=True)
     first, second, other = (hashes(tmp_path / name) for name in ("first", "second", "other"))
-    assert len(first) == 2 * len(RECIPES)
+    assert len(first) == 2 * len(recipes)
     assert second == first
     assert other == first

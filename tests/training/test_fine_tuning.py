@@ -112,6 +112,7 @@ def test_decoupled_decay_is_of_kernels_alone(tiny_model, name):
     assert model.losses == []  # it is not in the loss too
 
 
+@pytest.mark.slow
 def test_another_optimizer_trains_and_resumes_bit_for_bit(tiny_recipe, tmp_path):
     recipe = dataclasses.replace(tiny_recipe, optimizer="adamw", learning_rate=0.01, out=str(tmp_path / "one"))
     first, second = train(recipe), train(dataclasses.replace(recipe, out=str(tmp_path / "two")))
@@ -144,6 +145,7 @@ def test_each_image_of_a_batch_brings_the_weight_of_its_class():
     np.testing.assert_array_equal(brought, weights[np.argmax(targets, 1)])
 
 
+@pytest.mark.slow
 def test_balanced_weights_change_what_is_learned(tiny_recipe, tmp_path):
     plain, balanced = (
         train(dataclasses.replace(tiny_recipe, out=str(tmp_path / name), class_weights=name))

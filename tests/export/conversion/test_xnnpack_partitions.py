@@ -57,6 +57,7 @@ def test_every_network_is_one_partition_on_a_phone(name, recipe, float_file):
     assert partitions(name, TARGETS["phone_cpu"].lowering(RECIPES[recipe]), recipe, float_file) == 1
 
 
+@pytest.mark.slow
 def test_as_it_is_mobilenet_v3_is_many_partitions_in_int8(float_file):
     """XNNPACK has no HARD_SWISH in int8."""
     assert partitions("mobilenet_v3_small", PLAIN, "static_wi8_ai8", float_file) > 10

@@ -63,6 +63,7 @@ def test_of_int16_esp_nn_runs_nothing(tmp_path):
     assert manifest["esp32_s3"]["reference_kernels"] == manifest["operations"]
 
 
+@pytest.mark.slow
 def test_the_files_are_those_of_tflite_micro(trained, tmp_path):
     content = QuantizedModel(
         TFLiteModel(trained.files[INT8].read_bytes()), RECIPES[INT8], "digits", Preprocessing(32, 32), None

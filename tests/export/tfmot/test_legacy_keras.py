@@ -42,10 +42,8 @@ def assert_equal(outputs, tolerance):
     np.testing.assert_array_equal(back, expected)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name != FAST)) for name in keras_se.list_models()],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", keras_se.list_models())
 @pytest.mark.usefixtures("both_float64")
 def test_a_network_is_the_same_function_in_tf_keras_and_back(name, randomise):
     side = PIXELS.get(name, 32 if name == FAST else 64)

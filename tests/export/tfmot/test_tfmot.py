@@ -113,6 +113,7 @@ def test_the_input_starts_at_its_whole_range(images, low, high, randomise):
             quantize_aware_tfmot(network(conv, randomise), images)
 
 
+@pytest.mark.slow
 def test_training_goes_on_and_its_weights_come_back(randomise):
     model = network(bneck, randomise)
     untrained = copy_weights_back(quantize_aware_tfmot(model, IMAGES), model)

@@ -72,21 +72,25 @@ def test_a_module_is_imported_from_the_current_folder(capsys, monkeypatch, tmp_p
     assert "--import own_layers_of_none failed (ModuleNotFoundError" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_and_a_disk_that_is_full():
-    """`head -1` ends well; a document that is not whole is an error."""
+def test_a_reader_that_goes_is_no_error():
+    """`keras-se models | head -1` ends well."""
     gone = subprocess.run(
         f"{COMMAND} {' '.join(MODELS)} | true; echo ${{PIPESTATUS[0]}}",
         shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (gone.stdout, gone.stderr) == ("0\n", "")
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_is_an_error():
     with open("/dev/full", "w") as full:
         done = subprocess.run([COMMAND, *MODELS, "--json"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "keras-se: cannot write the result to standard output (No space left on device)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C goes to a group of processes, which this system has not")
 def test_ctrl_c_during_an_export_is_one_line_ends_the_children_and_leaves_nothing(golden, tmp_path):
     """Half a second after the first child began; the terminal sends it to all processes of the command."""
@@ -191,6 +195,7 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_printed_and_no_traceback(tmp_path):
     """Names of a class, of an image that cannot be decoded, and of a file that is none."""
     for name in (b"ant", b"b\xe9"):

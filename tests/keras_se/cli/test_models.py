@@ -32,6 +32,7 @@ def test_models_prints_a_table_for_people(capsys):
     assert printed.err == ""
 
 
+@pytest.mark.slow
 def test_the_installed_command_prints_the_document_and_nothing_else(tmp_path):
     command = Path(sysconfig.get_path("scripts")) / "keras-se"
     done = subprocess.run(

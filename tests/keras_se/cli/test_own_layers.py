@@ -45,6 +45,7 @@ def shop(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_import_brings_a_layer_to_every_command(shop):
     images = ["--data", "digits", "--images", "8"]
     recipes = ["--recipes", "float32", "static_wi8_ai8"]

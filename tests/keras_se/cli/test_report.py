@@ -78,6 +78,7 @@ def test_the_page_has_what_was_measured(reported):
         assert section in text
 
 
+@pytest.mark.slow
 def test_files_of_one_name_in_two_folders_keep_their_own_figures(golden, trained, tmp_path):
     recipes = {"left": "float32", "right": "static_wi8_ai8"}
     for folder, recipe in recipes.items():
