@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import activations, layers
 
-from keras_se.export.conversion.copies import functional, is_graph
+from keras_se.cloning import is_graph
+from keras_se.export.conversion.copies import functional
 from keras_se.export.qat.fake_quant import FakeQuantize, RoundedWeights
 from keras_se.export.targets.base import (
     DILATIONS,

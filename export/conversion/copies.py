@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_se.cloning import made_again
 from keras_se.errors import InputError
 from keras_se.export.conversion.tensor_facts import Tensor
 
@@ -40,14 +41,7 @@ def fresh(layer: Any, **changes: Any) -> Any:
             f"the layer {layer.name} is a Lambda, and its Python function cannot be written in another form; write it "
             "in Keras's layers, or as a layer of your own class with get_config"
         )
-    try:
-        return type(layer).from_config({**layer.get_config(), **changes})
-    except (TypeError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()).partition(". ")[0][:200]
-        raise InputError(
-            f"the layer {layer.name}, a {type(layer).__name__}, must be able to be made again from its get_config; "
-            f"Keras says: {reason}"
-        ) from None
+    return made_again(layer, **changes)
 
 
 def _with_weights(layer: Any, new: Any, args: Any, kwargs: Any) -> tuple[Any, Tensor]:
@@ -67,11 +61,6 @@ def is_known(layer: Any) -> bool:
 def taken(layer: Any) -> Tensor:
     """Return the first input tensor of a layer of a model."""
     return layer._inbound_nodes[0].input_tensors[0]
-
-
-def is_graph(model: keras.Model) -> bool:
-    """Return True for a functional or sequential model, whose layers are known, of no class of its own."""
-    return isinstance(model, keras.Sequential) or type(model).__name__ == "Functional"
 
 
 def functional(model: keras.Model) -> keras.Model:

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_se.export.conversion.copies import is_graph, taken
+from keras_se.cloning import is_graph
+from keras_se.export.conversion.copies import taken
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.layers.squeeze_excite import SqueezeExcite
 

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from keras_se.cloning import is_graph
 from keras_se.errors import InputError
-from keras_se.export.conversion.copies import functional, is_graph
+from keras_se.export.conversion.copies import functional
 from keras_se.export.conversion.decompose import Fold
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.lowering import lower_with_folds

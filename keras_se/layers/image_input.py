@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_se.cloning import is_graph
 from keras_se.errors import InputError
 
 _SIDE = 8  # of the images that are sent through scaling layers
@@ -219,8 +220,7 @@ class _Beginning:
         """Apply an operation that scales, or leaves pixels as they are, to values; None for any other."""
         images = values[id(node.input_tensors[0])]
         if isinstance(operation, keras.Model):
-            is_graph = isinstance(operation, keras.Sequential) or type(operation).__name__ == "Functional"
-            single = is_graph and len(operation.inputs) == len(operation.outputs) == 1
+            single = is_graph(operation) and len(operation.inputs) == len(operation.outputs) == 1
             return self._follow(operation, images) if single else None
         kind = type(operation).__name__
         if type(operation).__module__.partition(".")[0] != "keras":

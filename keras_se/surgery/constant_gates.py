@@ -11,9 +11,10 @@ import keras
 import numpy as np
 from keras import activations, layers
 
+from keras_se.cloning import is_graph
 from keras_se.errors import InputError
 from keras_se.layers.grouped_conv2d import GroupedConv2D
-from keras_se.surgery.graphs import Call, Rewriter, Tensor, calls_of, functional, is_graph
+from keras_se.surgery.graphs import Call, Rewriter, Tensor, calls_of, functional
 from keras_se.surgery.se_blocks import Block
 
 _DENSE_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)

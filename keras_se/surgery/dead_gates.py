@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_se.surgery.graphs import is_graph
+from keras_se.cloning import is_graph
 from keras_se.surgery.probe import GateProbe
 from keras_se.surgery.se_blocks import blocks_of
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_se.cloning import is_graph, made_again
 from keras_se.errors import InputError
 
 Tensor = Any  # keras.KerasTensor; Keras's layers are not typed
@@ -39,11 +40,6 @@ def check_graph(model: Any, verb: str) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.Model) and is_graph(layer):
             check_graph(layer, verb)
-
-
-def is_graph(layer: Any) -> bool:
-    """Return True for a functional or sequential model, of no class of its own."""
-    return isinstance(layer, keras.Sequential) or type(layer).__name__ == "Functional"
 
 
 def functional(model: keras.Model) -> Any:
@@ -110,7 +106,7 @@ class Rewriter:
     def copy(self, operation: Any) -> Any:
         """Return the operation's one copy."""
         if id(operation) not in self.copies:
-            self.copies[id(operation)] = self._model(operation) if is_graph(operation) else _made_again(operation)
+            self.copies[id(operation)] = self._model(operation) if is_graph(operation) else _copied(operation)
         return self.copies[id(operation)]
 
     def _model(self, model: Any) -> Any:
@@ -139,20 +135,13 @@ class Rewriter:
                 self._copy_flags(inner, new)
 
 
-def _made_again(operation: Any) -> Any:
+def _copied(operation: Any) -> Any:
     if isinstance(operation, layers.Lambda):  # whose function no configuration holds
         shape = operation._output_shape
         return layers.Lambda(
             operation.function, shape, operation.mask, operation.arguments, name=operation.name, dtype=operation.dtype
         )
-    try:
-        return type(operation).from_config(operation.get_config())
-    except (TypeError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()).partition(". ")[0][:200]
-        raise InputError(
-            f"the layer {operation.name}, a {type(operation).__name__}, must be able to be made again from its "
-            f"get_config; Keras says: {reason}"
-        ) from None
+    return made_again(operation)
 
 
 def _copy_state(layer: Any, copy: Any) -> None:

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_se.surgery.graphs import Tensor, calls_of, functional, is_graph
+from keras_se.cloning import is_graph
+from keras_se.surgery.graphs import Tensor, calls_of, functional
 from keras_se.surgery.se_blocks import Block
 
 BATCH = 32
