@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_se.atomic_files import replacing
-from keras_se.errors import InputError
-from keras_se.optional_packages import import_extra
+from keras_se.pictures import new_figure, save_figure
 from keras_se.training.data.image_files import read_image
 from keras_se.training.data.sources import Split
 from keras_se.training.evaluation import BINS, Evaluation
@@ -27,12 +25,12 @@ def plot_evaluation(evaluation: Evaluation, path: Path) -> None:
     Raises:
         InputError: matplotlib is not installed, or cannot write such a file.
     """
-    figure = _figure(12, 5.5)
+    figure = new_figure(12, 5.5)
     matrix, reliability = figure.subplots(1, 2, width_ratios=(1.2, 1))
     _draw_matrix(figure, matrix, evaluation)
     _draw_reliability(reliability, evaluation)
     figure.suptitle(f"{Path(evaluation.name).name}: {evaluation.top1:.1%} of {evaluation.images} images right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_run(history: Path, evaluation: Evaluation, split: Split, path: Path) -> None:
@@ -49,7 +47,7 @@ def plot_run(history: Path, evaluation: Evaluation, split: Split, path: Path) ->
     with history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     epochs = [int(float(row["epoch"])) + 1 for row in rows]
-    figure = _figure(13, 13)
+    figure = new_figure(13, 13)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.5))
     curves = above.subplots(1, 3)
     for axes, name in zip(curves, ("loss", "accuracy", "learning_rate"), strict=True):
@@ -65,7 +63,7 @@ def plot_run(history: Path, evaluation: Evaluation, split: Split, path: Path) ->
     _draw_matrix(figure, left.subplots(), evaluation)
     _draw_mistakes(right, evaluation, split)
     figure.suptitle(f"{evaluation.top1:.1%} of {evaluation.images} test images right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def worst_mistakes(evaluation: Evaluation, most: int = _SHOWN) -> list[int]:
@@ -128,17 +126,3 @@ def _draw_mistakes(figure: Any, evaluation: Evaluation, split: Split) -> None:
         scores = evaluation.scores[place]
         taken, true = evaluation.classes[scores.argmax()], evaluation.classes[evaluation.labels[place]]
         axes.set_title(f"{true:.18}\nnot {taken:.18} {scores.max():.2f}", fontsize=7)
-
-
-def _figure(width: float, height: float) -> Any:
-    return import_extra("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110)
-    except ValueError as error:  # an ending that matplotlib does not write
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is no picture's name ({error})") from None

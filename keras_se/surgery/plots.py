@@ -1,13 +1,10 @@
 """Gates of SE as pictures: by class, as in figure 6 of arXiv 1709.01507, and by depth."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from keras_se.atomic_files import replacing
-from keras_se.errors import InputError
-from keras_se.optional_packages import import_extra
+from keras_se.pictures import new_figure, save_figure
 from keras_se.surgery.ranking import Ranking
 
 _PANELS, _CLASSES = 6, 4
@@ -22,7 +19,7 @@ def plot_by_class(ranking: Ranking, labels: np.ndarray, classes: tuple[str, ...]
     count = min(_PANELS, len(ranking.blocks))
     chosen = [ranking.blocks[place] for place in np.linspace(0, len(ranking.blocks) - 1, count).round().astype(int)]
     shown = np.unique(labels)[:_CLASSES]
-    figure = _figure(12, 3.2 * -(-count // 2))
+    figure = new_figure(12, 3.2 * -(-count // 2))
     for axes, block in zip(figure.subplots(-(-count // 2), min(2, count), squeeze=False).flat, chosen, strict=False):
         gate = ranking.gates[block.name]
         for label in shown:
@@ -33,7 +30,7 @@ def plot_by_class(ranking: Ranking, labels: np.ndarray, classes: tuple[str, ...]
     if count % 2 and count > 1:
         figure.axes[-1].set_visible(False)
     figure.axes[0].legend(fontsize=8, ncols=len(shown) + 1)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_by_depth(ranking: Ranking, path: Path) -> None:
@@ -43,7 +40,7 @@ def plot_by_depth(ranking: Ranking, path: Path) -> None:
         InputError: the file cannot be written.
     """
     places, blocks = np.arange(len(ranking.blocks)), ranking.blocks
-    figure = _figure(max(7, 0.45 * len(blocks) + 3), 9)
+    figure = new_figure(max(7, 0.45 * len(blocks) + 3), 9)
     mean, varies, worth = figure.subplots(3, sharex=True)
     channels = [ranking.gates[block.name].mean(0).std() for block in blocks]
     mean.errorbar(places, [block.mean for block in blocks], channels, marker="o", capsize=3, color="0.3")
@@ -57,16 +54,4 @@ def plot_by_depth(ranking: Ranking, path: Path) -> None:
     worth.set_xticks(places, [block.name for block in blocks], rotation=90, fontsize=7)
     for axes in (mean, varies, worth):
         axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    return import_extra("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=110)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})") from None
+    save_figure(figure, path)
