@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_se.surgery.accuracy import check_labels, right
 from keras_se.surgery.excitation import find_blocks
 from keras_se.surgery.graphs import check_images
 from keras_se.surgery.probe import GateProbe
-from keras_se.surgery.removal import check_labels, right
 from keras_se.surgery.se_blocks import Block
 
 

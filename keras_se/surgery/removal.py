@@ -3,16 +3,17 @@
 In: a model with SE. Out: the plain network, or one in whose weights the mean of each gate is.
 """
 
-from typing import Any, overload
+from typing import overload
 
 import keras
 import numpy as np
 
 from keras_se.errors import InputError
+from keras_se.surgery.accuracy import accuracy, check_labels
 from keras_se.surgery.constant_gates import Replacer, hold_gates
 from keras_se.surgery.excitation import find_blocks
 from keras_se.surgery.graphs import check_images
-from keras_se.surgery.probe import BATCH, GateProbe
+from keras_se.surgery.probe import GateProbe
 
 
 @overload
@@ -59,23 +60,3 @@ def remove(
     gates = GateProbe(model, blocks).gates(images)
     new = hold_gates(model, blocks, {path: gate.mean(0) for path, gate in gates.items()})
     return new if labels is None else (new, accuracy(model, images, labels) - accuracy(new, images, labels))
-
-
-def check_labels(labels: np.ndarray, images: np.ndarray) -> None:
-    """Refuse labels that are not one number for each image.
-
-    Raises:
-        InputError: they are not.
-    """
-    if np.shape(labels) != (len(images),):
-        raise InputError(f"labels must be one number for each of the {len(images)} images; got {np.shape(labels)}")
-
-
-def accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of images whose label has the greatest score."""
-    return right(model.predict(images, batch_size=BATCH, verbose=0), labels)
-
-
-def right(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of scores `(n, classes)` that are greatest at the label."""
-    return float(np.mean(np.asarray(scores).argmax(-1) == labels))
