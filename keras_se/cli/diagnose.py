@@ -12,6 +12,7 @@ from keras_se.cli.command import left_out
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
+from keras_se.pictures import check_picture
 
 if TYPE_CHECKING:
     from keras_se.export.evaluation.layer_errors import Diagnosis
@@ -47,6 +48,8 @@ class Diagnose(ImageOptions):
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
+        if self.plot is not None:
+            check_picture(self.plot)
         TFLiteModel.load(self.quantized_file)
         lowering = lowering_of(self.quantized_file)
         with tempfile.TemporaryDirectory() as folder:

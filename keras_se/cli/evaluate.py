@@ -10,6 +10,7 @@ from keras_se.cli.classifiers import ClassifierOptions
 from keras_se.cli.command import left_out
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
+from keras_se.pictures import check_picture
 
 if TYPE_CHECKING:
     from keras_se.training import Evaluation
@@ -37,6 +38,8 @@ class Evaluate(ClassifierOptions):
 
         if self.most < 1:
             raise InputError(f"most must be at least 1; got {self.most}")
+        if self.plot is not None:
+            check_picture(self.plot)
         classifier = self.classifier(self.model)
         evaluation = evaluate(classifier, self.data, part=self.part, skip_corrupt=self.skip_corrupt)
         if self.plot is not None:

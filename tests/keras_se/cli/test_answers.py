@@ -198,7 +198,8 @@ def test_a_file_that_says_nothing_needs_options_and_gets_numbers(golden, tmp_pat
         (("predict", "nowhere", "x.png"), "there is no image x.png"),
         (("evaluate", "nowhere", "--data", "digits"), "there is no nowhere; give a .keras file, the folder of a run"),
         (("evaluate", "GOLDEN", "--data", "digits", "--most", "0"), "most must be at least 1; got 0"),
-        (("evaluate", "GOLDEN", "--data", "digits", "--plot", "TMP/plot.txt"), "plot.txt"),
+        (("evaluate", "GOLDEN", "--data", "digits", "--plot", "TMP/plot.txt"), "must be an image file"),
+        (("evaluate", "nowhere", "--data", "digits", "--plot", "TMP/plot.txt"), "must be an image file"),
         (("train", "--model", "seresnet50", "--data", "digits", "--out", "TMP/run"), "did you mean se_resnet50?"),
         (
             ("train", "--model", "se_resnet18", "--data", "digits", "--out", "TMP/run", "--recipe", "photograph"),

@@ -85,7 +85,7 @@ def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, caps
 def test_diagnose_refuses_a_picture_that_is_none(exported, tmp_path, capsys):
     files = [row["path"] for row in exported]
     command = ("diagnose", *files, "--data", "digits", "--images", "1", "--plot", str(tmp_path / "plot.txt"))
-    assert "plot must be an image file, as plot.png or plot.svg; got" in refusal(capsys, *command)
+    assert "a picture must be an image file, as plot.png or plot.svg; got" in refusal(capsys, *command)
     assert not list(tmp_path.iterdir())
 
 
