@@ -147,12 +147,12 @@ def _trained(
     devices.wait_for_all()  # and all have read them
     synchronize_batch_norm(model, False)  # inference and other backends know nothing of it
     run = Run(model, history, folder, accuracy=progress.best)
-    if devices.replicas == 1:  # of several, each has variables of its own
-        name_dead_gates(model, source, preprocessing)
     if devices.chief:
         with checkpoints.disk_trouble_named(folder / inventory.MODEL):
             run_folder.write_run(run, recipe, source, preprocessing, files)
     devices.wait_for_all()  # the run is written
+    if devices.replicas == 1:  # of several, each has variables of its own
+        name_dead_gates(model, source, preprocessing)
     return run
 
 

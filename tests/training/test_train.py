@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -28,8 +29,20 @@ def weights_of(path):
 
 
 @pytest.fixture(scope="module")
-def run(tiny_recipe):
-    return train(tiny_recipe)
+def on_disk():
+    """Names of the run's files when its gates were looked at."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def run(tiny_recipe, on_disk):
+    def looked_at(model, images):
+        on_disk.update(path.name for path in Path(tiny_recipe.out).iterdir())
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "dead_gates", looked_at)
+        return train(tiny_recipe)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +53,10 @@ def record(run):
 def test_the_folder_holds_the_model_the_record_the_history_and_tensorboard_and_nothing_else(run):
     assert {path.name for path in run.folder.iterdir()} == {"model.keras", "run.json", "history.csv", "tensorboard"}
     assert list((run.folder / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_run_is_written_before_its_gates_are_looked_at(run, on_disk):
+    assert {"model.keras", "run.json"} <= on_disk
 
 
 def test_the_saved_model_is_the_run_s_own(run):
