@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tyro.conf import Positional
 
+from keras_se.atomic_files import check_writable, writable_folder
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
@@ -46,9 +47,10 @@ class Excite(ImageOptions):
         from keras_se.surgery.ranking import rank_blocks
 
         self._check_targets()
+        check_writable(self.out)  # before the images are read
         model, images, labels, classes = self._loaded()
         ranking = rank_blocks(model, images, labels)
-        self.out.mkdir(parents=True, exist_ok=True)
+        writable_folder(self.out)
         plot_by_class(ranking, labels, classes, self.out / "by_class.png")
         plot_by_depth(ranking, self.out / "by_depth.png")
         times = _block_times(model, ranking.places, self.runs) if "phone_cpu" in self.target else None

@@ -385,6 +385,11 @@ def export_where_nothing_can_be_written(place):
     return export_of(below_a_file(place), place.model, "--recipes", "float32")
 
 
+def excite_where_nothing_can_be_written(place):
+    """Said before the model is read, which has no SE."""
+    return ["excite", str(place.model), "--data", "digits", "--out", str(below_a_file(place).out)]
+
+
 def quickstart_where_nothing_can_be_written(place):
     return ["quickstart", "--out", str(below_a_file(place).out)]
 
@@ -434,6 +439,7 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     no_files: ("at least one .tflite file",),
     train_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
     export_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
+    excite_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
     quickstart_where_nothing_can_be_written: ("cannot write in", "file/out", "--out"),
 }
 
@@ -515,7 +521,7 @@ CASES = [
 ]
 
 COMMANDS = {"quickstart": main.Quickstart, "train": main.Train, "export": main.Export, "parity": main.Parity}
-COMMANDS |= {"bench": main.Bench, "diagnose": main.Diagnose}
+COMMANDS |= {"bench": main.Bench, "diagnose": main.Diagnose, "excite": main.Excite}
 OPTIONS = {
     name: {"--import", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command))}
     for name, command in COMMANDS.items()

@@ -56,8 +56,10 @@ def test_figures_and_pictures_of_each_block(network, capsys, tmp_path):
     ],
 )
 def test_options_that_do_not_hold_are_refused(arguments, message, network, capsys, tmp_path):
-    line = refusal(capsys, "excite", str(network[1]), "--data", "digits", "--out", str(tmp_path), *arguments)
+    out = tmp_path / "out"
+    line = refusal(capsys, "excite", str(network[1]), "--data", "digits", "--out", str(out), *arguments)
     assert message in line
+    assert not out.exists()
 
 
 def test_a_network_without_se_is_refused(network, capsys, tmp_path):
