@@ -225,7 +225,7 @@ def test_what_is_wrong_is_one_line(arguments, message, golden, tmp_path, capsys)
 @pytest.mark.parametrize("command", get_args(main.COMMANDS), ids=lambda command: get_args(command)[1].name)
 def test_help_says_what_holds_and_ends_with_an_example_that_can_be_given(command, capsys, monkeypatch):
     kind, named = get_args(command)
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", "200")  # a wider terminal makes no longer lines
     assert main.run([named.name, "--help"]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
