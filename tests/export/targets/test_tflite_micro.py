@@ -38,7 +38,7 @@ UP_TO_10_MB = {
     "se_mobilenet": 64,
 }
 """Every network of the registry whose int8 file has up to 10 MB, at a size in pixels that bounds the time."""
-EIGHT = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
+UNLABELLED = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def alone(file, op):
 def test_a_part_in_float_is_refused_by_name(trained):
     """A search may higher_precision to float, past the names of recipes."""
     content = QuantizedModel(
-        TFLiteModel(trained.files["static_wi8_ai8_se_fp32"].read_bytes()), MIXED_PRECISION, "digits", *EIGHT
+        TFLiteModel(trained.files["static_wi8_ai8_se_fp32"].read_bytes()), MIXED_PRECISION, "digits", *UNLABELLED
     )
     with pytest.raises(InputError, match=r"^tflite_micro takes integers alone; .*CONV_2D, DEQUANTIZE, LOGISTIC, MEAN"):
         MICRO.package_for_target(content)

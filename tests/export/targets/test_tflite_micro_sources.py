@@ -18,7 +18,7 @@ from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
 
 MICRO = TARGETS["tflite_micro"]
-EIGHT = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
+UNLABELLED = (Preprocessing(32, 32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0)), None)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def sources(trained, tmp_path_factory):
     """Folder of the trained network's files for TFLite Micro, and its manifest."""
     folder = tmp_path_factory.mktemp("micro")
     content = QuantizedModel(
-        TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()), RECIPES["static_wi8_ai8"], "digits-v1", *EIGHT
+        TFLiteModel(trained.files["static_wi8_ai8"].read_bytes()), RECIPES["static_wi8_ai8"], "digits-v1", *UNLABELLED
     )
     artifact = write(build_artifact(content, MICRO, source=None, calibration=None), folder)
     return folder, artifact.manifest
@@ -68,7 +68,7 @@ def test_the_example_feeds_the_network_as_python_does(sources, trained, tmp_path
     ran = subprocess.run([program], input=pixels.astype(np.uint8).tobytes(), check=True, capture_output=True)
     graph = flatbuffer.unpack((folder / "digits-v1.static_wi8_ai8.tflite").read_bytes()).subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
-    values = (pixels / 255 - EIGHT[0].mean) / EIGHT[0].std
+    values = (pixels / 255 - UNLABELLED[0].mean) / UNLABELLED[0].std
     expected = np.clip(np.round(values / quantization.scale[0]) + quantization.zeroPoint[0], -128, 127)
     got = np.array(ran.stderr.split(), np.int64).reshape(pixels.shape)
     assert np.abs(got - expected).max() <= 1  # float32 there: a tie may fall to the other side
