@@ -68,6 +68,7 @@ BLOCKS = {
     "rescaling of a vector": lambda x: keras.layers.Rescaling(2.0, 1.0)(keras.layers.GlobalAveragePooling2D()(x)),
     "a convolution that others read too": conv_read_twice,
     "maximum squeeze, hard gate": lambda x: keras_se.SqueezeExcite(2, squeeze="max", gate="hard_sigmoid")(x),
+    "a gate of twice the sigmoid": lambda x: keras_se.SqueezeExcite(2, gate="double_sigmoid")(x),
     "no squeeze, ReLU gate": lambda x: keras_se.SqueezeExcite(2, squeeze="none", gate="relu")(x),
     "an operation without weights": lambda x: keras.ops.maximum(x, keras.layers.Conv2D(4, 1)(x)),
     "a model in a model": lambda x: keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])(

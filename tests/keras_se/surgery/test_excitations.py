@@ -55,9 +55,14 @@ def test_blocks_within_models_and_without_images_axes():
     np.testing.assert_allclose(gates["inner/se"], expected, rtol=1e-5)
 
 
-def test_swish_is_no_se():
+@pytest.mark.parametrize(
+    "gate",
+    [LAYERS.Activation("sigmoid"), LAYERS.Identity(), LAYERS.GlobalAveragePooling2D(keepdims=True)],
+    ids=["swish", "square", "mean"],
+)
+def test_a_gate_without_weights_is_no_se(gate):
     image = keras.Input((8, 8, 3))
     x = LAYERS.Conv2D(8, 3)(image)
-    model = keras.Model(image, LAYERS.Multiply()([x, LAYERS.Activation("sigmoid")(x)]), name="swish")
-    with pytest.raises(InputError, match="swish has none"):
+    model = keras.Model(image, LAYERS.Multiply()([x, gate(x)]), name="plain")
+    with pytest.raises(InputError, match="plain has none"):
         excitations(model, np.zeros((1, 8, 8, 3)))

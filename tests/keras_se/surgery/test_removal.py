@@ -40,7 +40,10 @@ def network(*parts):
     for kind, arguments in filter(None, (behind,)):
         x = kind(**arguments)(x)
     x = LAYERS.Dense(3)(x if len(x.shape) == 2 else LAYERS.Conv2D(4, 2, activation="tanh")(x))
-    model = keras.Model(image, x)
+    model, rng = keras.Model(image, x), np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.name in ("beta", "bias"):  # zeros would be right whatever they are multiplied by
+            variable.assign(rng.normal(0, 0.2, variable.shape))
     constant(model.get_layer("se"))
     return model
 
