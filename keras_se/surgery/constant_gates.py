@@ -27,8 +27,9 @@ _LINEAR = (
     layers.SpatialDropout2D,
     layers.ZeroPadding2D,
 )
-"""Layers that give each channel `s` times as much where it is `s` times as large; so do these, for `s` of 0 or more."""
+"""Layers that give each channel `s` times as much where it is `s` times as large."""
 _HOMOGENEOUS = (layers.GlobalMaxPooling2D, layers.MaxPooling2D)
+"""Layers that do so for an `s` of 0 or more only."""
 
 
 def hold_gates(model: keras.Model, blocks: list[Block], gates: Mapping[str, np.ndarray]) -> keras.Model:
