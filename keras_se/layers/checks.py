@@ -1,4 +1,4 @@
-"""Checks of the arguments and of the input of the attention layers."""
+"""Checks of the arguments of SE and of the layers beside it."""
 
 from typing import Any
 
@@ -23,17 +23,3 @@ def odd(name: str, value: Any) -> int:
     if at_least_one(name, value) % 2 == 0:
         raise ValueError(f"{name} must be odd; got {name}={value}")
     return value
-
-
-def channels_of(layer: Any, shape: tuple[int | None, ...]) -> int:
-    """Return the channels of a feature map `(batch, height, width, channels)`.
-
-    Raises:
-        ValueError: it has another rank, or an unknown number of channels.
-    """
-    if len(shape) != 4 or shape[-1] is None:
-        raise ValueError(
-            f"{type(layer).__name__} takes (batch, height, width, channels), with a known number of channels; got the "
-            f"shape {tuple(shape)}"
-        )
-    return shape[-1]

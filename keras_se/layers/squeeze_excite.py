@@ -5,12 +5,13 @@ from keras import ops
 
 from keras_se.layers.checks import at_least_one
 from keras_se.layers.gates import GATES
+from keras_se.layers.gating_layer import GatingLayer
 
 SQUEEZES = ("avg", "max", "none")
 
 
 @keras.saving.register_keras_serializable(package="keras_se")
-class SqueezeExcite(keras.layers.Layer):
+class SqueezeExcite(GatingLayer):
     """Scale each channel by a gate computed from its spatial mean.
 
     `x * gate(W2 · activation(W1 · squeeze(x)))`: two 1x1 convolutions on a 1x1 feature map, so that the layer
@@ -54,7 +55,7 @@ class SqueezeExcite(keras.layers.Layer):
         data_format=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.r = at_least_one("r", r)
         self.hidden = None if hidden is None else at_least_one("hidden", hidden)
         if squeeze not in SQUEEZES:
@@ -63,21 +64,9 @@ class SqueezeExcite(keras.layers.Layer):
         self.activation = _activation("activation", activation)
         self.gate = _activation("gate", gate)
         self.use_bias = use_bias
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        if self.data_format not in ("channels_last", "channels_first"):
-            raise ValueError(f"data_format must be channels_last or channels_first; got data_format={data_format!r}")
 
     def build(self, input_shape):
-        if len(input_shape) not in (3, 4, 5):
-            raise ValueError(f"SqueezeExcite takes an input of rank 3 to 5; got the shape {tuple(input_shape)}")
-        last = self.data_format == "channels_last"
-        channels = input_shape[-1 if last else 1]
-        if channels is None:
-            raise ValueError(
-                f"SqueezeExcite must know its number of channels ({self.data_format}); "
-                f"got the shape {tuple(input_shape)}"
-            )
-        self.spatial = tuple(range(1, len(input_shape) - 1) if last else range(2, len(input_shape)))
+        channels = self.channels_of(input_shape)
         hidden = self.hidden or max(1, channels // self.r)
         self.reduce = self._dense(hidden, self.activation, "reduce")
         self.expand = self._dense(channels, self.gate, "expand")
@@ -97,31 +86,24 @@ class SqueezeExcite(keras.layers.Layer):
             name=name,
         )
 
-    def call(self, x):
-        return x * self.excite(x)
-
     def excite(self, x):
         """Return the gate of a feature map: `(batch, 1, 1, channels)`, or the map's shape with squeeze="none"."""
-        z = self._squeeze(x)
-        if self.data_format == "channels_last":
-            return self._excite(z)
-        z = ops.moveaxis(z, 1, -1)
-        return ops.moveaxis(self._excite(z), -1, 1)
-
-    def _excite(self, z):
-        if len(z.shape) == 4:
-            return self.expand(self.reduce(z))
-        gate = self.expand(self.reduce(ops.reshape(z, (-1, 1, 1, z.shape[-1]))))  # each position an image of its own
-        return ops.reshape(gate, ops.shape(z))
-
-    def _squeeze(self, x):
         if self.squeeze == "none":
-            return x
-        reduction = ops.mean if self.squeeze == "avg" else ops.max
-        return reduction(x, axis=self.spatial, keepdims=True)
+            return self._on_every_position(x)
+        z = self.reduce_positions(x, ops.mean if self.squeeze == "avg" else ops.max)
+        return self.on_vectors(self._dense_layers, z)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
+    def _dense_layers(self, z):
+        return self.expand(self.reduce(z))
+
+    def _on_every_position(self, x):
+        z = x if self.channels_last else ops.moveaxis(x, 1, -1)
+        if len(z.shape) == 4:
+            gate = self._dense_layers(z)
+        else:
+            # Each position an image of its own.
+            gate = ops.reshape(self._dense_layers(ops.reshape(z, (-1, 1, 1, z.shape[-1]))), ops.shape(z))
+        return gate if self.channels_last else ops.moveaxis(gate, -1, 1)
 
     def get_config(self):
         return {
@@ -132,7 +114,6 @@ class SqueezeExcite(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "gate": keras.activations.serialize(self.gate),
             "use_bias": self.use_bias,
-            "data_format": self.data_format,
         }
 
 

@@ -21,6 +21,6 @@ def dead_gates(model: keras.Model, images: np.ndarray) -> dict[str, float]:
     blocks = blocks_of(model) if is_graph(model) else []
     if not blocks:
         return {}
-    _, gates = GateProbe(model, blocks)(np.asarray(images), training=False)
-    values = {path: np.asarray(keras.ops.convert_to_numpy(gate)) for path, gate in gates.items()}
+    _, _, ranges = GateProbe(model, blocks)(np.asarray(images), training=False)
+    values = {path: np.asarray(keras.ops.convert_to_numpy(ends)) for path, ends in ranges.items()}
     return {path: dead for path, gate in values.items() for dead in _DEAD if np.abs(gate - dead).max() <= _WITHIN}

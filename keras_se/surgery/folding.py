@@ -26,7 +26,7 @@ class Folding:
     model: keras.Model
     """New model, not compiled."""
     spreads: dict[str, float]
-    """How far a gate is from its mean over the images, at most, by the block's name."""
+    """How far a gate is from its mean over images and positions, at most, by the block's name."""
     folded: tuple[str, ...]
     """Names of the blocks that are gone."""
     output_change: float
@@ -50,7 +50,7 @@ def fold_constant(model: keras.Model, images: np.ndarray, *, tolerance: float = 
     Args:
         model: a built functional or sequential model with SE, as `excitations` finds it; it stays as it is.
         images: `(n, height, width, channels)`, as the network sees them.
-        tolerance: how far a gate may be from its mean, for any image and channel.
+        tolerance: how far a gate may be from its mean, for any image, channel and position.
     Returns:
         The new model, the spread of every block, and what was folded.
     Raises:
@@ -66,9 +66,9 @@ def fold_constant(model: keras.Model, images: np.ndarray, *, tolerance: float = 
         raise InputError(f"tolerance must be at least 0; got tolerance={tolerance}")
     blocks = find_blocks(model, "fold_constant")
     images = check_images(model, images, "fold_constant")
-    gates = GateProbe(model, blocks).gates(images)
+    gates, ranges = GateProbe(model, blocks).gates_and_ranges(images)
     means = {path: gate.mean(0, dtype="float64") for path, gate in gates.items()}
-    spreads = {path: float(np.abs(gate - means[path]).max()) for path, gate in gates.items()}
+    spreads = {path: float(np.abs(ends - means[path]).max()) for path, ends in ranges.items()}
     constant = [block for block in blocks if spreads[block.path] <= max(tolerance, _ROUNDING)]
     new = hold_gates(model, constant, means)
     outputs = [_flat_outputs(network, images) for network in (model, new)]

@@ -3,7 +3,7 @@
 In: a model with SE, and images. Out: the gates, or what the model gives without one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -33,18 +33,24 @@ class GateProbe(keras.Model):
             shape = (len(self._graph.paths),)
             self.held = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="held")
 
-    def call(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def call(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return the outputs, and by path each gate's mean over the positions and its least and greatest there."""
         return self._graph.run(images, self.held)
 
     def gates(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the gates `(n, channels)` by path, in the order in which they run."""
-        _, gates = self._predict(images)
-        return {path: np.asarray(gates[path], "float32") for path in self._graph.paths}
+        return self.gates_and_ranges(images)[0]
+
+    def gates_and_ranges(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the gates, and the least and greatest of each over the positions, `(n, 2, channels)`."""
+        _, *values = self._predict(images)
+        gates, ranges = ({path: np.asarray(of[path], "float32") for path in self._graph.paths} for of in values)
+        return gates, ranges
 
     def outputs(self, images: np.ndarray, *held: str) -> np.ndarray:
         """Return what the network gives with some blocks held at their means."""
         self.held.assign([float(path in held) for path in self._graph.paths])
-        outputs, _ = self._predict(images)
+        outputs, *_ = self._predict(images)
         return np.asarray(outputs)
 
     def _predict(self, images: np.ndarray) -> Any:
@@ -62,8 +68,9 @@ class _Graph:
         models = [network, *(call.operation for call in calls_of(network) if is_graph(call.operation))]
         self._functional = {id(model): functional(model) for model in models}
 
-    def run(self, images: Tensor, held: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def run(self, images: Tensor, held: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         gates: dict[str, Tensor] = {}
+        ranges: dict[str, Tensor] = {}
 
         def run_model(model: Any, inputs: Any) -> Tensor:
             graph = self._functional[id(model)]
@@ -78,13 +85,14 @@ class _Graph:
                 return operation(*args, **kwargs)
             source, gate = _source_and_gate(block, keras.tree.flatten(args))
             if block.path not in gates:  # of a block that is called again, the first call's
-                gates[block.path] = _by_channel(gate, block)
+                gates[block.path] = _by_channel(gate, block, ops.mean)
+                ranges[block.path] = ops.stack([_by_channel(gate, block, end) for end in (ops.min, ops.max)], axis=1)
             if block.path in self._means:
                 mean = ops.cast(ops.reshape(self._means[block.path], _gate_shape(gate, block)), gate.dtype)
                 gate = gate + ops.cast(held[self.paths.index(block.path)], gate.dtype) * (mean - gate)
             return source * gate
 
-        return run_model(self._network, images), gates
+        return run_model(self._network, images), gates, ranges
 
 
 def _source_and_gate(block: Block, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -98,9 +106,10 @@ def _axis(gate: Tensor, block: Block) -> int:
     return len(gate.shape) - 1 if block.channels_last else 1
 
 
-def _by_channel(gate: Tensor, block: Block) -> Tensor:
+def _by_channel(gate: Tensor, block: Block, reduction: Callable[..., Any]) -> Tensor:
     positions = [axis for axis in range(1, len(gate.shape)) if axis != _axis(gate, block)]
-    return ops.mean(ops.cast(gate, "float32"), axis=positions)
+    reduced = reduction(ops.cast(gate, "float32"), axis=positions)
+    return reduced * ops.ones(block.channels)  # of a gate of positions alone, every channel has the same
 
 
 def _gate_shape(gate: Tensor, block: Block) -> list[int]:

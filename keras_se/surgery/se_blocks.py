@@ -1,4 +1,4 @@
-"""SE that a model has already: this package's layer, and what others write in layers of Keras.
+"""SE that a model has already: this package's layers, and what others write in layers of Keras.
 
 In: a built functional or sequential model. Out: its blocks, in the order in which they run.
 """
@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_se.layers.gating_layer import GatingLayer
 from keras_se.layers.squeeze_excite import SqueezeExcite
 from keras_se.surgery.graphs import Call, Tensor, calls_of
 
 
 class Block(NamedTuple):
-    """An SE block of a model."""
+    """An SE block of a model, or one of the layers beside SE."""
 
     path: str
     """Name of the layer, or of the multiplication by the gate; within another model, after that model's name and a
@@ -33,11 +34,16 @@ class Block(NamedTuple):
 
     @property
     def is_layer(self) -> bool:
-        return isinstance(self.operation, SqueezeExcite)
+        return isinstance(self.operation, GatingLayer)
+
+    @property
+    def kind(self) -> type:
+        """Class of the layer; of a block of Keras's layers `SqueezeExcite`."""
+        return type(self.operation) if self.is_layer else SqueezeExcite
 
 
 def blocks_of(model: keras.Model) -> list[Block]:
-    """Return the SE blocks of a model, each once.
+    """Return the SE blocks of a model and the layers beside SE, each once.
 
     A block of Keras's layers is a multiplication of a map by a gate of one position that layers with weights compute
     from that map and from nothing else, as in `keras.applications.MobileNetV3Small` and `EfficientNetB0`.
@@ -57,9 +63,9 @@ def layers_of(model: keras.Model, blocks: Sequence[Block]) -> Iterator[tuple[Blo
 
 
 def _block(call: Call, writers: Mapping[int, Call]) -> Iterator[Block]:
-    if isinstance(call.operation, SqueezeExcite):
+    if isinstance(call.operation, GatingLayer):
         [source], [scaled] = call.inputs, call.outputs
-        last = call.operation.data_format == "channels_last"
+        last = call.operation.channels_last
         yield Block(call.path, call.operation, source, scaled, source.shape[-1 if last else 1], last)
     elif type(call.operation).__name__ == "Multiply" and len(call.inputs) == 2:
         for place, (source, gate) in ((1, call.inputs), (0, call.inputs[::-1])):
