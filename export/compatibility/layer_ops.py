@@ -98,9 +98,19 @@ def _dense(layer: Any) -> Becomes:
 
 def _gather_excite(layer: Any) -> Becomes:
     if layer.extent is None:
-        return PLAIN
+        return PLAIN if layer.learned else _average(layer)
     other = layer.extent not in (2, 4, 8)
-    return Becomes(("AVERAGE_POOL_2D", "RESIZE_NEAREST_NEIGHBOR", *[RESIZED] * other), "use extent=None")
+    pools = ["AVERAGE_POOL_2D"] * (not layer.learned)
+    return Becomes((*pools, "RESIZE_NEAREST_NEIGHBOR", *[RESIZED] * other), "use extent=None")
+
+
+def _channel_attention(layer: Any) -> Becomes:
+    return Becomes(("REDUCE_MAX", *_average(layer).operations), "use SqueezeExcite, which takes the average alone")
+
+
+def _spatial_attention(layer: Any) -> Becomes:
+    last = layer.data_format == "channels_last"
+    return Becomes((*[LAST_MEAN] * last, "REDUCE_MAX"), "use SqueezeExcite, which gates channels")
 
 
 def _recurrent(layer: Any) -> Becomes:
@@ -197,13 +207,13 @@ LAYERS: Mapping[type, Becomes | Callable[[Any], Becomes]] = {
     layers.UnitNormalization: Becomes(("MINIMUM", "RSQRT", "SQUARE", "SUM"), _BATCH),
     layers.UpSampling2D: _resized,
     layers.ZeroPadding2D: PLAIN,
-    ChannelAttention: Becomes(("REDUCE_MAX",), "use SqueezeExcite, which takes the average alone"),
-    EffectiveSqueezeExcite: PLAIN,
-    EfficientChannelAttention: PLAIN,
+    ChannelAttention: _channel_attention,
+    EffectiveSqueezeExcite: _average,
+    EfficientChannelAttention: _average,
     FakeQuantize: PLAIN,
     GatherExcite: _gather_excite,
     RoundedWeights: PLAIN,
-    SpatialAttention: Becomes((LAST_MEAN, "REDUCE_MAX"), "use SqueezeExcite, which gates channels"),
+    SpatialAttention: _spatial_attention,
     SqueezeExcite: _squeeze_excite,
 }
 """Operations of a layer, by its class; a subclass stands before its base."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from keras_se.surgery.folding import Folding
     from keras_se.surgery.se_blocks import Block
 
 _NPU = "ethos_u"
@@ -41,8 +42,12 @@ class Excite(ImageOptions):
     all blocks together. `--target` without a name estimates none."""
     runs: int = 30
     """How often each operation is timed."""
+    fold: float | None = None
+    """Distance from its mean within which a gate counts as constant, at least 0: say what folding such blocks away
+    saves by target."""
 
     def run(self) -> Rows:
+        from keras_se.surgery.folding import fold_constant
         from keras_se.surgery.plots import plot_by_class, plot_by_depth
         from keras_se.surgery.ranking import rank_blocks
 
@@ -58,7 +63,15 @@ class Excite(ImageOptions):
         document["blocks"] = [
             {**block.to_dict(), **({} if times is None else {"ms": times[block.name]})} for block in ranking.blocks
         ]
-        document["npu_ms"] = {name: _npu_times(model, name, images) for name in self.target if name.startswith(_NPU)}
+        npus = [name for name in self.target if name.startswith(_NPU)]
+        document["npu_ms"] = {name: _npu_times(model, name, images) for name in npus}
+        folding = None if self.fold is None else fold_constant(model, images, tolerance=self.fold)
+        if folding is not None:
+            saved = {} if times is None else {"phone_cpu": sum(times[path] for path in _gone(folding, ranking.places))}
+            saved |= {
+                name: ms["with"] - _npu_ms(folding.model, name, images) for name, ms in document["npu_ms"].items()
+            }
+            document["fold"] = {**folding.to_dict(), "ms_saved": saved}
         document["plots"] = [str(self.out / name) for name in ("by_class.png", "by_depth.png")]
         shown = {block["name"]: block for block in document["blocks"]}
         return Rows(
@@ -71,6 +84,7 @@ class Excite(ImageOptions):
                     f"{name}: {ms['with']:.3f} ms, without SE {ms['without']:.3f} ms, as Vela estimates"
                     for name, ms in document["npu_ms"].items()
                 ),
+                *(() if folding is None else (_folding_note(document["fold"], len(ranking.blocks)),)),
                 f"drawn into {' and '.join(document['plots'])}",
             ),
         )
@@ -85,6 +99,8 @@ class Excite(ImageOptions):
                 raise InputError(f"target must be phone_cpu or ethos_u…, for which times are estimated; got {name}")
             if name.startswith(_NPU):
                 import_extra("ethosu.vela", "ethos")
+        if self.fold is not None and not self.fold >= 0:
+            raise InputError(f"fold must be at least 0; got {self.fold}")
         if self.runs < 1:
             raise InputError(f"runs must be at least 1; got {self.runs}")
         import_extra("matplotlib.figure", "plot")
@@ -143,13 +159,33 @@ def _block_times(model: "keras.Model", blocks: "Sequence[Block]", runs: int) -> 
 
 def _npu_times(model: "keras.Model", target: str, images: "np.ndarray") -> dict[str, float]:
     """Return Vela's milliseconds of an image by the int8 file, with SE and with the mean of each gate instead."""
-    from keras_se.export import export
-    from keras_se.export.targets.ethos_u import vela_summary
     from keras_se.surgery.removal import remove
 
-    times = {}
-    for name, network in (("with", model), ("without", remove(model, keep_mean=images))):
-        with tempfile.TemporaryDirectory() as folder:
-            [file] = export(network, folder, recipes=("static_wi8_ai8",), calibration=images[:100])
-            times[name] = vela_summary(file.path.read_bytes(), target).milliseconds
-    return times
+    networks = {"with": model, "without": remove(model, keep_mean=images)}
+    return {name: _npu_ms(network, target, images) for name, network in networks.items()}
+
+
+def _npu_ms(network: "keras.Model", target: str, images: "np.ndarray") -> float:
+    from keras_se.export import export
+    from keras_se.export.targets.ethos_u import vela_summary
+
+    with tempfile.TemporaryDirectory() as folder:
+        [file] = export(network, folder, recipes=("static_wi8_ai8",), calibration=images[:100])
+        return vela_summary(file.path.read_bytes(), target).milliseconds
+
+
+def _gone(folding: "Folding", blocks: "Sequence[Block]") -> list[str]:
+    """Return the folded blocks of which nothing stays: no multiplication that no layer beside them took."""
+    import keras
+
+    layers: Any = folding.model._flatten_layers()
+    staying = {layer.name for layer in layers if isinstance(layer, keras.layers.Rescaling)}
+    return [block.path for block in blocks if block.path in folding.folded and block.operation.name not in staying]
+
+
+def _folding_note(fold: dict[str, Any], blocks: int) -> str:
+    saved = "".join(f"; {name}: {ms:.4f} ms" for name, ms in fold["ms_saved"].items())
+    return (
+        f"folding {len(fold['folded'])} of {blocks} blocks moves an output by {fold['output_change']:.2g} at most and "
+        f"saves {fold['parameters_saved']} parameters{saved}"
+    )

@@ -15,8 +15,9 @@ from keras_se.surgery.se_blocks import Block, blocks_of
 def excitations(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return each SE block's gate for each image, in one pass.
 
-    SE is this package's layer, inserted or built, or what a model has in layers of Keras, as MobileNetV3 and
-    EfficientNet of `keras.applications`: a map times a gate that layers with weights compute from it alone.
+    SE is this package's layer or one beside it, inserted or built, or what a model has in layers of Keras, as
+    MobileNetV3 and EfficientNet of `keras.applications`: a map times a gate that layers with weights compute from
+    it alone.
 
     Args:
         model: a built functional or sequential model of one input.

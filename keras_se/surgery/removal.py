@@ -29,7 +29,7 @@ def remove(
     1, as `insert(identity=True)` begins; trained gates leave their means behind with `keep_mean`.
 
     Args:
-        model: a built functional or sequential model with SE: this package's layer, or as `excitations` finds it.
+        model: a built functional or sequential model with SE: this package's layers, or as `excitations` finds it.
         keep_mean: images `(n, height, width, channels)`, as the network sees them. The mean of each gate over them is
             multiplied into the convolution, dense layer or batch normalisation before the block, else into the
             convolutions behind it; where neither is, a `Rescaling` of the block's name stays.

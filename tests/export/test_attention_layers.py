@@ -12,6 +12,10 @@ LAYERS = {
     "effective_se": keras_se.EffectiveSqueezeExcite,
     "gather_excite": keras_se.GatherExcite,
     "gather_excite_by_4": lambda: keras_se.GatherExcite(4),
+    "gather_excite_learned": lambda: keras_se.GatherExcite(learned=True),
+    "gather_excite_learned_by_4": lambda: keras_se.GatherExcite(4, learned=True),
+    "efficient_channel_first": lambda: keras_se.EfficientChannelAttention(data_format="channels_first"),
+    "spatial_first": lambda: keras_se.SpatialAttention(data_format="channels_first"),
     "channel": lambda: keras_se.ChannelAttention(4),
     "spatial": keras_se.SpatialAttention,
 }
@@ -28,7 +32,9 @@ def test_every_engine_holds_parity(name, tmp_path):
     x = layer(keras.layers.Conv2D(16, 3, 2, padding="same", activation="relu")(image))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(16, 3, activation="relu")(x))
     model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(x))
-    layer.set_weights([rng.normal(0, 0.7, weight.shape) for weight in layer.get_weights()])
+    for weight in layer.weights:
+        values = rng.normal(0, 0.7, weight.shape)
+        weight.assign(np.abs(values) + 0.5 if "variance" in weight.name else values)
     recipes = ("float32", "dynamic_wi8_afp32", "static_wi8_ai8", "static_wi8_ai16")
     files = export(model, tmp_path, recipes=recipes, calibration=images)
     for artifact in files:

@@ -47,9 +47,37 @@ def test_figures_and_pictures_of_each_block(network, capsys, tmp_path):
             assert min(drawn.size) > 300
 
 
+def test_it_says_what_folding_constant_blocks_saves_by_target(network, capsys, tmp_path):
+    model, path = network
+    arguments = ("--data", "digits", "--out", str(tmp_path / "out"), "--images", "10", "--runs", "2")
+    printed = document(capsys, "excite", str(path), *arguments, "--fold", "1")
+    images, _ = sample(load_source("digits").test, Preprocessing(8, 8), 10)
+    folding = keras_se.fold_constant(model, images, tolerance=1)
+    fold = printed["fold"]
+    assert fold["folded"] == ["first_se", "second_se"]
+    assert fold["parameters_saved"] == folding.parameters_saved
+    assert fold["output_change"] == pytest.approx(folding.output_change, rel=1e-3)
+    assert fold["ms_saved"] == {"phone_cpu": pytest.approx(sum(block["ms"] for block in printed["blocks"]))}
+    nothing = document(capsys, "excite", str(path), *arguments, "--fold", "0", "--target")
+    assert (nothing["fold"]["folded"], nothing["fold"]["ms_saved"]) == ([], {})
+
+
+@pytest.mark.slow
+def test_vela_says_what_folding_saves_on_a_neural_processor(network, capsys, tmp_path):
+    pytest.importorskip("ethosu.vela")
+    arguments = ("--data", "digits", "--out", str(tmp_path / "out"), "--images", "10")
+    target = "ethos_u55_128"
+    printed = document(capsys, "excite", str(network[1]), *arguments, "--target", target, "--fold", "1")
+    times = printed["npu_ms"][target]
+    # All blocks are folded, which is the network without SE.
+    assert printed["fold"]["ms_saved"] == {target: pytest.approx(times["with"] - times["without"], rel=0.05)}
+    assert times["with"] > times["without"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--fold", "-1"], "fold must be at least 0; got -1.0"),
         (["--target", "edgetpu"], "target must be phone_cpu or ethos_u…, for which times are estimated; got edgetpu"),
         (["--images", "0"], "images must be at least 1; got 0"),
         (["--runs", "0"], "runs must be at least 1; got 0"),

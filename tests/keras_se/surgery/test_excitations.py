@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se import InputError, SqueezeExcite, create_model, excitations
+from keras_se import ChannelAttention, InputError, SpatialAttention, SqueezeExcite, create_model, excitations
 
 LAYERS = keras.layers
 
@@ -53,6 +53,21 @@ def test_blocks_within_models_and_without_images_axes():
     se = inner.get_layer("se")
     expected = np.asarray(se.excite(inner.get_layer("conv")(signals))).mean(1)
     np.testing.assert_allclose(gates["inner/se"], expected, rtol=1e-5)
+
+
+def test_the_layers_beside_se_have_gates_too():
+    image = keras.Input((8, 8, 3))
+    x = LAYERS.Conv2D(8, 3, name="conv")(image)
+    halves = [ChannelAttention(4, name="channel"), SpatialAttention(3, name="spatial")]
+    model = keras.Model(image, halves[1](halves[0](x)))
+    images = np.random.default_rng(0).random((3, 8, 8, 3), "float32")
+    gates = excitations(model, images)
+    x = np.asarray(model.get_layer("conv")(images))
+    scaled = np.asarray(halves[0](x))
+    # A product over a factor, each rounded by 2**-24.
+    np.testing.assert_allclose(gates["channel"], (scaled / x).mean((1, 2)), rtol=1e-4)
+    of_positions = (np.asarray(halves[1](scaled)) / scaled).mean((1, 2))
+    np.testing.assert_allclose(gates["spatial"], of_positions, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

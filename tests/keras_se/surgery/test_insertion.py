@@ -1,5 +1,9 @@
 """SE put into networks: what they compute stays, what they are made of too, and what cannot be done is refused."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -155,6 +159,107 @@ def test_it_trains_under_a_strategy():
     assert losses[1] < losses[0]
 
 
+ON_TWO_REPLICAS = """
+import json, sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+import numpy as np
+
+import keras_se
+from keras_se.training import distributed
+
+
+def trained(devices):
+    with tf.distribute.MirroredStrategy(devices).scope():
+        plain = keras.models.load_model(sys.argv[1])
+        model = distributed(keras_se.insert(plain, after="residual", r=4, identity=True))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(images, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    return model
+
+
+rng = np.random.default_rng(0)
+images, targets = rng.random((8, 16, 16, 3), "float32"), rng.random((8, 3), "float32")
+one, two = trained(["CPU:0"]), trained(["CPU:0", "CPU:1"])
+two.save(sys.argv[2])
+loaded = keras.models.load_model(sys.argv[2])
+outputs = [model.predict_on_batch(images) for model in (one, two, loaded)]
+block = loaded.get_layer("branch_se")
+print(json.dumps({
+    "apart": float(np.abs(outputs[0] - outputs[1]).max()),
+    "loaded": float(np.abs(outputs[2] - outputs[1]).max()),
+    "moved": float(np.abs(block.expand.kernel).max()),
+    "names": [layer.name for layer in loaded._flatten_layers()],
+}))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_train_it_as_one_does_and_it_is_saved_and_loaded(tmp_path):
+    small().save(tmp_path / "plain.keras")
+    done = subprocess.run(
+        [sys.executable, "-c", ON_TWO_REPLICAS, str(tmp_path / "plain.keras"), str(tmp_path / "net.keras")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert "branch_se" in answer["names"]
+    assert answer["moved"] > 0
+    # Four updates of float32 whose sums over the batch are taken in two halves.
+    assert answer["apart"] < 1e-5
+    assert answer["loaded"] < 1e-6
+
+
+BESIDE_SE = {
+    "efficient_channel_attention": keras_se.EfficientChannelAttention(kernel_size=5),
+    "effective_squeeze_excite": keras_se.EffectiveSqueezeExcite("hard_sigmoid"),
+    "gather_excite": keras_se.GatherExcite(2, learned=True),
+    "channel_attention": keras_se.ChannelAttention(4),
+    "spatial_attention": keras_se.SpatialAttention(3),
+}
+
+
+@pytest.mark.parametrize("suffix", BESIDE_SE)
+def test_layers_beside_se_are_inserted_as_they_are_configured_and_removed(suffix):
+    template, plain = BESIDE_SE[suffix], small()
+    model = insert(plain, after=["residual", "stem"], layer=template)
+    for place in ("stem", "branch"):
+        block = model.get_layer(f"{place}_{suffix}")
+        assert type(block) is type(template)
+        added = {**template.get_config(), "name": block.name, "dtype": block.get_config()["dtype"]}
+        assert block.get_config() == added
+    images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
+    shared = model.get_layer("stem").output
+    gated = keras.Model(model.input, [shared, model.get_layer(f"stem_{suffix}").output])
+    x, scaled = gated.predict_on_batch(images)
+    # The same product, through the same kernels.
+    np.testing.assert_allclose(scaled, np.asarray(model.get_layer(f"stem_{suffix}")(x)), rtol=1e-6, atol=1e-6)
+    assert state(remove(model)) == state(plain)
+
+
+def test_cbam_is_its_two_halves_one_behind_the_other():
+    half = insert(small(), after="residual", layer=keras_se.ChannelAttention(4))
+    model = insert(half, after="branch_channel_attention", layer=keras_se.SpatialAttention())
+    chain = [tensor._keras_history.operation for tensor in model.get_layer("add").input]
+    assert [operation.name for operation in chain] == ["stem", "branch_channel_attention_spatial_attention"]
+    assert chain[1].input._keras_history.operation.name == "branch_channel_attention"
+
+
+def test_a_layer_takes_the_layout_of_its_place():
+    image = keras.Input((3, 8, 8))
+    plain = keras.Model(image, LAYERS.Conv2D(16, 3, data_format="channels_first", name="conv")(image))
+    model = insert(plain, after="conv", layer=keras_se.EffectiveSqueezeExcite())
+    assert model.layers[-1].data_format == "channels_first"
+    assert model.layers[-1].dense.filters == 16
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__(name="mine")
@@ -186,6 +291,15 @@ def test_a_subclassed_model_is_wrapped_as_the_message_says():
         (small, {"after": "stem", "squeeze": "mean"}, "squeeze must be one of avg, max, none"),
         (small, {"after": "stem", "identity": True, "gate": "tanh"}, "takes gate='double_sigmoid'"),
         (lambda: small(after="stem"), {"after": "stem"}, "SE stands at the layer stem already"),
+        (
+            lambda: small(after="stem", layer=keras_se.SpatialAttention()),
+            {"after": "stem", "layer": keras_se.SpatialAttention()},
+            "SpatialAttention stands at the layer stem already",
+        ),
+        (small, {"after": "stem", "layer": keras_se.SpatialAttention}, "layer must be a Keras layer, as keras_se.Cha"),
+        (small, {"after": "stem", "layer": LAYERS.MaxPooling2D()}, "must keep the shape of a map; MaxPooling2D does "),
+        (small, {"after": "stem", "layer": LAYERS.Conv1D(16, 3)}, "Conv1D cannot stand behind the layer stem: "),
+        (small, {"after": "stem", "layer": keras_se.ChannelAttention(), "r": 4}, "without the arguments of SE"),
         (lambda: keras.Sequential([LAYERS.Dense(3)], name="new"), {"after": "x"}, "new was never: begin it with"),
         (lambda: remove(small(after="stem")), {"after": ["residual", "brunch"]}, "net has the name 'brunch'"),
         (lambda: keras.Sequential([keras.Input((4, 4, 8)), RELU], name="s"), {"after": "residual"}, "s has no Add of"),

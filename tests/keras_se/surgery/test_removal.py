@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_se import InputError, SqueezeExcite, fold_constant, remove
+from keras_se import InputError, SpatialAttention, SqueezeExcite, excitations, fold_constant, remove
 
 LAYERS = keras.layers
 GATE = np.linspace(0.2, 0.9, 8)
@@ -86,6 +86,20 @@ def test_only_what_varies_less_than_the_tolerance_is_folded():
     spread = kept.spreads["se"]
     assert spread > 1e-3
     assert fold_constant(model, images, tolerance=1.01 * spread).folded == ("se",)
+
+
+@pytest.mark.parametrize("block", [SqueezeExcite(4, squeeze="none", name="se"), SpatialAttention(3, name="se")])
+def test_a_gate_that_varies_by_position_is_no_constant(block):
+    image = keras.Input((6, 6, 8))
+    model = keras.Model(image, LAYERS.Conv2D(3, 1)(block(LAYERS.Conv2D(8, 1)(image))))
+    images = np.repeat(np.random.default_rng(0).normal(size=(1, 6, 6, 8)).astype("float32"), 3, axis=0)
+    assert np.ptp(excitations(model, images)["se"], axis=0).max() < 1e-6  # in its mean it is one
+    folding = fold_constant(model, images)
+    assert folding.folded == ()
+    gate = np.asarray(block.excite(model.layers[1](images)))
+    mean = gate.mean((0, 1, 2))
+    assert folding.spreads["se"] == pytest.approx(np.abs(gate - mean).max(), rel=1e-4)
+    assert fold_constant(model, images, tolerance=1).folded == ("se",)
 
 
 def test_the_cost_of_the_means_is_said_in_accuracy():
