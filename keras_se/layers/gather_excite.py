@@ -106,7 +106,8 @@ def _means(x: Any, extent: Any) -> Any:
     border = extent - 1
     padded = ops.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
     means: Any = ops.average_pool(padded, 2 * extent - 1, extent, "valid", data_format="channels_last")
-    rows, columns = (_inside(size, extent) for size in ops.shape(x)[1:3])
+    sizes: Any = ops.shape(x)
+    rows, columns = (_inside(size, extent) for size in sizes[1:3])
     # A window takes no zeros from beyond the border.
     return means * ops.cast(1 / (rows[:, None] * columns)[None, :, :, None], means.dtype)
 
@@ -121,9 +122,11 @@ def _inside(size: Any, extent: int) -> Any:
 
 def _repeat(gathered: Any, extent: int, x: Any) -> Any:
     """Repeat each value over the positions that it stands for, to the size of `x`."""
-    height, width = ops.shape(x)[1:3]
+    shape: Any = ops.shape(x)
+    _, height, width, _ = shape
     if not (isinstance(height, int) and isinstance(width, int)):  # Keras resizes to known sizes alone
-        return ops.repeat(ops.repeat(gathered, extent, axis=1), extent, axis=2)[:, :height, :width]
+        spread: Any = ops.repeat(ops.repeat(gathered, extent, axis=1), extent, axis=2)
+        return spread[:, :height, :width]
     sizes = (gathered.shape[1] * extent, gathered.shape[2] * extent)
     repeated: Any = ops.image.resize(gathered, sizes, interpolation="nearest", data_format="channels_last")
     return repeated if sizes == (height, width) else repeated[:, :height, :width]

@@ -1,5 +1,7 @@
 """Squeeze-and-excitation as a Keras layer."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -97,7 +99,7 @@ class SqueezeExcite(GatingLayer):
         return self.expand(self.reduce(z))
 
     def _on_every_position(self, x):
-        z = x if self.channels_last else ops.moveaxis(x, 1, -1)
+        z: Any = x if self.channels_last else ops.moveaxis(x, 1, -1)
         if len(z.shape) == 4:
             gate = self._dense_layers(z)
         else:
