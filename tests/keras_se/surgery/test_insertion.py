@@ -1,9 +1,5 @@
 """SE put into networks: what they compute stays, what they are made of too, and what cannot be done is refused."""
 
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -157,64 +153,6 @@ def test_it_trains_under_a_strategy():
     rng = np.random.default_rng(0)
     losses = model.fit(rng.random((8, 16, 16, 3)), rng.random((8, 3)), epochs=2, verbose=0).history["loss"]
     assert losses[1] < losses[0]
-
-
-ON_TWO_REPLICAS = """
-import json, sys
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-import numpy as np
-
-import keras_se
-from keras_se.training import distributed
-
-
-def trained(devices):
-    with tf.distribute.MirroredStrategy(devices).scope():
-        plain = keras.models.load_model(sys.argv[1])
-        model = distributed(keras_se.insert(plain, after="residual", r=4, identity=True))
-        model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.fit(images, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
-    return model
-
-
-rng = np.random.default_rng(0)
-images, targets = rng.random((8, 16, 16, 3), "float32"), rng.random((8, 3), "float32")
-one, two = trained(["CPU:0"]), trained(["CPU:0", "CPU:1"])
-two.save(sys.argv[2])
-loaded = keras.models.load_model(sys.argv[2])
-outputs = [model.predict_on_batch(images) for model in (one, two, loaded)]
-block = loaded.get_layer("branch_se")
-print(json.dumps({
-    "apart": float(np.abs(outputs[0] - outputs[1]).max()),
-    "loaded": float(np.abs(outputs[2] - outputs[1]).max()),
-    "moved": float(np.abs(block.expand.kernel).max()),
-    "names": [layer.name for layer in loaded._flatten_layers()],
-}))
-"""
-
-
-@pytest.mark.slow
-def test_two_replicas_train_it_as_one_does_and_it_is_saved_and_loaded(tmp_path):
-    small().save(tmp_path / "plain.keras")
-    done = subprocess.run(
-        [sys.executable, "-c", ON_TWO_REPLICAS, str(tmp_path / "plain.keras"), str(tmp_path / "net.keras")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert "branch_se" in answer["names"]
-    assert answer["moved"] > 0
-    # Four updates of float32 whose sums over the batch are taken in two halves.
-    assert answer["apart"] < 1e-5
-    assert answer["loaded"] < 1e-6
 
 
 BESIDE_SE = {
