@@ -13,8 +13,9 @@ from typing import Any
 from keras_se.errors import InputError
 from keras_se.export.evaluation.latency import OPEN, Ratio
 from keras_se.export.quantization.recipe_detection import recipe_of
-from keras_se.export.runtimes.registry import ENGINES, find_engine
+from keras_se.export.runtimes.registry import ENGINES, check_engine
 from keras_se.export.sandbox import runner
+from keras_se.export.sandbox.remote import machine, machine_name
 from keras_se.export.tflite.model import TFLiteModel
 
 _CHILD = "keras_se.export.evaluation.latency"
@@ -43,6 +44,8 @@ class Bench:
     """Bytes that TFLite Micro uses of its arena, which must be somewhat larger; None if it does not run the file."""
     profile: list[dict[str, Any]] | None = None
     """Each operation alone: operation, layer, tensor, median_ms, share (of the sum)."""
+    machine: str | None = None
+    """Processor that it ran on, with its versions, where that is not this machine's."""
     against: str | None = None
     ratio: dict[str, float] | None = None
     """Fields of `Ratio`."""
@@ -53,7 +56,7 @@ class Bench:
         return {name: value for name, value in fields.items() if value is not None or name not in _ON_REQUEST}
 
 
-_ON_REQUEST = ("profile", "against", "ratio")
+_ON_REQUEST = ("profile", "machine", "against", "ratio")
 
 
 def benchmark(
@@ -136,7 +139,7 @@ def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None
     if not threads:
         raise InputError("threads must be at least one number; got none")
     processors = os.cpu_count() or 1
-    if max(threads) > processors:
+    if machine() is None and max(threads) > processors:
         raise InputError(f"threads must be at most the {processors} processors of this machine; got {max(threads)}")
     for name, value in [*(("threads", count) for count in threads), ("batch", batch), ("runs", runs)]:
         if value is not None and value < 1:
@@ -144,7 +147,7 @@ def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None
 
 
 def _check_engine(name: str) -> None:
-    find_engine(name)
+    check_engine(name)
     if name not in OPEN:
         raise InputError(f"bench runs {', '.join(OPEN)}; got {name!r}")
 
@@ -164,7 +167,13 @@ def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against
 
     def child(function: str, where: str = name, **arguments) -> dict[str, Any]:
         return runner.call(
-            f"{_CHILD}:{function}", by=engine, file=where, alone=True, content=loaded[file].content, **arguments
+            f"{_CHILD}:{function}",
+            by=engine,
+            file=where,
+            alone=True,
+            anywhere=True,
+            content=loaded[file].content,
+            **arguments,
         )
 
     measured = child("measure", **settings)
@@ -178,6 +187,7 @@ def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against
         threads=threads,
         runs=runs,
         profile=parts,
+        machine=machine_name() or None,
         against=None if against is None else str(against),
         ratio=ratio,
         **figures,
@@ -188,7 +198,9 @@ def _bench(file, loaded, figures, engine, threads, batch, runs, profile, against
 def _figures(path: Path | str, file: TFLiteModel) -> dict[str, int | None]:
     """Return the figures that do not depend on how the file runs; None where an engine does not take it."""
     figures: dict[str, int | None] = {"bytes": len(file.content), "partitions": None, "arena_bytes": None}
-    for function in ("runtimes.litert:partitions", "evaluation.memory:arena_bytes"):
+    for function, anywhere in (("runtimes.litert:partitions", True), ("evaluation.memory:arena_bytes", False)):
         with contextlib.suppress(InputError):
-            figures |= runner.call(f"keras_se.export.{function}", by="bench", file=path, content=file.content)
+            figures |= runner.call(
+                f"keras_se.export.{function}", by="bench", file=path, anywhere=anywhere, content=file.content
+            )
     return figures

@@ -13,16 +13,13 @@ from keras_se.atomic_files import read_object
 from keras_se.classifier import Classifier, probabilities
 from keras_se.errors import InputError
 from keras_se.export.manifest import preprocessing_of_manifest
-from keras_se.export.runtimes.base import Outputs
-from keras_se.export.runtimes.registry import find_engine
-from keras_se.export.sandbox import runner
+from keras_se.export.runtimes.registry import check_engine, run_content
 from keras_se.export.tflite.flatbuffer import CASTS
 from keras_se.export.tflite.metadata_reader import FileMetadata, read_metadata
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.inference import labels_of
 from keras_se.preprocessing import Preprocessing
 
-_RUN = "keras_se.export.runtimes.registry:run_in_child"
 _CHANNELS = 3
 
 
@@ -44,7 +41,7 @@ def load_classifier(
         >>> load_classifier("files/se_mobilenet.static_wi8_ai8.tflite").preprocessing.size
         (32, 32)
     """
-    find_engine(engine)
+    check_engine(engine)
     model = TFLiteModel.load(file)
     shape = model.input_shape
     if model.io_counts != (1, 1) or len(shape) != 4 or len(model.output_shape) != 2:
@@ -59,10 +56,7 @@ def load_classifier(
     shares = _gives_shares(model)
 
     def scores(images: np.ndarray) -> np.ndarray:
-        run = runner.call(
-            _RUN, by=engine, file=described, steps=len(images), name=engine, content=model.content, images=images
-        )
-        values = Outputs(**run).values
+        values = run_content(engine, model.content, images, described).values
         if metadata.scores is not None:
             return metadata.scores(values)
         if shares and values.shape[1] > 1:

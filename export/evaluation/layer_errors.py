@@ -104,6 +104,7 @@ def diagnose_files(
         by=REFERENCE_KERNELS,
         file=file,
         steps=len(images),
+        anywhere=True,
         float_content=float_file.content,
         quantized_content=quantized_file.content,
         images=images,

@@ -42,7 +42,8 @@ from keras_se.export.quantization.recipe_detection import recipe_of
 from keras_se.export.runtimes.base import Outputs
 from keras_se.export.runtimes.keras_model import run_keras
 from keras_se.export.runtimes.litert import REFERENCE_KERNELS
-from keras_se.export.runtimes.registry import DEFAULT_ENGINES, ENGINES, find_engine, run_file
+from keras_se.export.runtimes.registry import ENGINES, check_engine, default_engines, find_engine, run_file
+from keras_se.export.sandbox.remote import machine_name
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Origin
 
@@ -76,6 +77,8 @@ class Parity:
     """Bounds that do not hold, each with the figure; empty when all do."""
     tolerance: str
     """Bounds and their reason."""
+    machine: str = ""
+    """Processor that ran the candidate, with its versions, where that is not this machine's."""
     note: str = ""
     """Steps that an app must take to get these numbers on this processor; empty where none is needed."""
 
@@ -154,7 +157,7 @@ def compare_all(
         reference: a Keras model, or the path of a `.keras` file.
         files: paths of `.tflite` files.
         images: float32 `(n, height, width, channels)`, as the network sees them.
-        engines: names; None for each of `keras_se.export.runtimes.registry.DEFAULT_ENGINES` that can run the file.
+        engines: names; None for each of `keras_se.export.runtimes.registry.default_engines` that can run the file.
         labels: int `(n,)`, for the accuracy.
     Returns:
         A row for each file and engine, and a further one for each integer file against the reference kernels.
@@ -175,7 +178,7 @@ def compare_all(
         _check_range(images, candidate.path)
     for candidate in candidates:
         names = engines or [
-            name for name in DEFAULT_ENGINES if candidate.recipe.name not in ENGINES[name].unsupported_recipes
+            name for name in default_engines() if candidate.recipe.name not in ENGINES[name].unsupported_recipes
         ]
         by_engine = {name: _run_file(candidate, images, name) for name in names}
         against = _Reference("keras", originals.outputs)
@@ -207,7 +210,7 @@ def check_files(files: Sequence[Path | str], engines: Sequence[str] | None) -> N
     if engines is not None and not engines:
         raise InputError(f"engines must name at least one of {', '.join(ENGINES)}; got none")
     for name in engines or ():
-        find_engine(name)
+        check_engine(name)
     for file in files:
         TFLiteModel.load(file)
 
@@ -289,6 +292,7 @@ def _parity(
         weight_steps=None if original is None else original.weights.steps,
         failures=failures,
         tolerance="; ".join((stated, *notes)),
+        machine=machine_name(),
         note=outputs.note if recipe.rounds_activations else "",
     )
 

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_se.errors import InputError
-from keras_se.export.sandbox.exchange import DONE, NO_SPACE, find_function, read_values, write_values
+from keras_se.export.sandbox import remote
+from keras_se.export.sandbox.exchange import DONE, NO_SPACE, crash, find_function, read_values, result, write_values
 from keras_se.progress import track
 
 _CHILD = Path(__file__).with_name("worker.py")
@@ -38,6 +38,7 @@ def call(
     steps: int | None = None,
     silence: float = 120,
     alone: bool = False,
+    anywhere: bool = False,
     **arguments,
 ):
     """Run a function in a child process and return its result.
@@ -50,6 +51,7 @@ def call(
         steps: how many items the function goes through with `keras_se.progress.track`.
         silence: seconds that may pass between them.
         alone: in a child of its own, as measurements of memory and time ask for.
+        anywhere: where `keras_se.export.sandbox.remote.running_on` says, if it does.
         arguments: of the function: arrays, bytes, or what JSON can say.
     Raises:
         InputError: the child died of a signal, raised an error, or was silent too long.
@@ -58,6 +60,8 @@ def call(
     """
     if is_child:
         return find_function(function)(**arguments)
+    if anywhere and remote.machine() is not None:
+        return remote.call(function, by=by, file=file, steps=steps, arguments=arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
@@ -190,22 +194,11 @@ def _packages() -> dict[str, list[str]]:
 
 
 def _answer(folder: Path, status: int | None, by: str, file: Path | str) -> dict[str, Any]:
-    if status is not None and status < 0:
-        raise InputError(
-            f"{by} crashed on {file} (signal {_signal(-status)}); the file is damaged or asks for more than {by} can do"
-        )
     if status == NO_SPACE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))
-    if not (folder / "answer.json").exists():
-        raise InputError(f"{by} ended on {file} with status {status}; the file is damaged, or memory ran out")
-    answer = read_values(folder / "answer")
-    if "error" not in answer:
-        return answer
-    if answer["input"]:
-        raise InputError(answer["error"])
-    if not answer["found"]:  # no file's fault
-        raise ImportError(answer["error"])
-    raise InputError(f"{by} cannot run {file}: {answer['error']}{_last_words(folder / 'chatter')}")
+    if status is not None and (status < 0 or not (folder / "answer.json").exists()):
+        raise InputError(crash(status, by, file))
+    return result(read_values(folder / "answer"), by, file, _last_words(folder / "chatter"))
 
 
 def _last_words(chatter: Path) -> str:
@@ -213,8 +206,3 @@ def _last_words(chatter: Path) -> str:
     lines = [line.strip() for line in chatter.read_text(errors="replace").splitlines()]
     last = [line for line in lines if line and not line.startswith(("INFO:", "WARNING:"))][-2:]
     return f" ({'; '.join(last)[:300]})" if last else ""
-
-
-def _signal(number: int) -> str:
-    names = {known.value: known.name for known in signal.Signals}
-    return names.get(number, str(number))

@@ -12,7 +12,8 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,13 +26,35 @@ def main(packages: dict[str, list[str]]) -> None:
     with contextlib.suppress(ImportError):  # no such limits on Windows
         resource: Any = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file behind
+    beats = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    answer = answers(packages, lambda: beats.write(b"\n"))
+    exchange: Any = importlib.import_module("keras_se.export.sandbox.exchange")
+    for folder in _requests():
+        with (folder / "chatter").open("wb") as chatter:
+            os.dup2(chatter.fileno(), 1)
+            os.dup2(chatter.fileno(), 2)
+        function = json.loads((folder / "request.json").read_text())["function"]
+        values = answer(function, partial(exchange.read_values, folder / "arguments"))
+        try:
+            exchange.write_values(folder / "answer", values)
+        except OSError:
+            os._exit(exchange.NO_SPACE)
+        beats.write(exchange.DONE)
+
+
+def answers(packages: dict[str, list[str]], beat: Callable[[], object]) -> Callable[..., dict[str, Any]]:
+    """Load the packages, and return the function that answers a request: a function's name, and what reads arguments.
+
+    Args:
+        packages: folders of each package.
+        beat: called for each item that the function goes through.
+    """
     sys.path.pop(0)  # this file's folder, whose modules have names of their own
     for name, paths in packages.items():
         # The packages without their __init__, which imports Keras: that takes seconds.
         sys.modules[name] = package = ModuleType(name)
         package.__path__ = paths
-    beats = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
     # By name and now: an ordinary import at the top would find the packages with their __init__.
     progress: Any = importlib.import_module("keras_se.progress")
     exchange: Any = importlib.import_module("keras_se.export.sandbox.exchange")
@@ -42,25 +65,20 @@ def main(packages: dict[str, list[str]]) -> None:
     def track(items, *_, **__):
         for item in items:
             yield item
-            beats.write(b"\n")
+            beat()
 
     progress.track = track
-    for folder in _requests():
-        with (folder / "chatter").open("wb") as chatter:
-            os.dup2(chatter.fileno(), 1)
-            os.dup2(chatter.fileno(), 2)
+
+    def answer(name: str, arguments: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         function = None
         try:
-            function = exchange.find_function(json.loads((folder / "request.json").read_text())["function"])
-            answer = function(**exchange.read_values(folder / "arguments"))
+            function = exchange.find_function(name)
+            return function(**arguments())
         except Exception as error:
             line = " ".join(f"{error}".split()) or type(error).__name__
-            answer = {"error": line, "input": isinstance(error, errors.InputError), "found": function is not None}
-        try:
-            exchange.write_values(folder / "answer", answer)
-        except OSError:
-            os._exit(exchange.NO_SPACE)
-        beats.write(exchange.DONE)
+            return {"error": line, "input": isinstance(error, errors.InputError), "found": function is not None}
+
+    return answer
 
 
 def _requests() -> Iterator[Path]:

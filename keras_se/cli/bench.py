@@ -6,13 +6,14 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import Positional
 
-from keras_se.cli.command import Command, left_out
+from keras_se.cli.command import left_out
+from keras_se.cli.elsewhere import Elsewhere
 from keras_se.cli.tables import Rows, bench_rows
 from keras_se.errors import InputError
 
 
 @dataclass(frozen=True)
-class Bench(Command):
+class Bench(Elsewhere):
     """Measure .tflite files on this machine: latency, peak memory, XNNPACK's partitions, TFLite Micro's arena."""
 
     example: ClassVar[str] = "keras-se bench files/*.tflite --threads 1 4"
@@ -34,7 +35,7 @@ class Bench(Command):
     most: int = 20
     """Operations to show of a file, those that take longest; with --json all, in the order of the graph."""
 
-    def run(self) -> Rows:
+    def run_there(self) -> Rows:
         from keras_se.export import benchmark
 
         if self.most < 1:

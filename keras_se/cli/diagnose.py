@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from keras_se.cli.command import left_out
+from keras_se.cli.elsewhere import Elsewhere
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Diagnose(ImageOptions):
+class Diagnose(Elsewhere, ImageOptions):
     """Show where a quantized file departs from its float file, operation by operation."""
 
     example: ClassVar[str] = "keras-se diagnose FLOAT.tflite INT8.tflite --data photos/ --plot diagnosis.png"
@@ -38,7 +39,7 @@ class Diagnose(ImageOptions):
     plot: Annotated[Path | None, left_out("no picture", metavar="PATH")] = None
     """An image file for the decibels and the channels' spread along the graph."""
 
-    def run(self) -> Rows:
+    def run_there(self) -> Rows:
         from keras_se.export.conversion.converter import load_model, to_tflite
         from keras_se.export.conversion.lowering import lower
         from keras_se.export.evaluation.layer_errors import diagnose

@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from keras_se.cli.classifiers import ClassifierOptions
 from keras_se.cli.command import left_out
+from keras_se.cli.elsewhere import Elsewhere
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
 from keras_se.pictures import check_picture
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluate(ClassifierOptions):
+class Evaluate(Elsewhere, ClassifierOptions):
     """Measure a model or a .tflite file on labelled images: top-1, top-5, each class, what is confused, calibration."""
 
     example: ClassVar[str] = "keras-se evaluate files/net.tflite --data photos/ --plot matrix.png"
@@ -33,7 +34,7 @@ class Evaluate(ClassifierOptions):
     plot: Annotated[Path | None, left_out("no picture", metavar="PATH")] = None
     """An image file for the confusion matrix and the calibration; needs the extra [plot]."""
 
-    def run(self) -> Rows:
+    def run_there(self) -> Rows:
         from keras_se.training import evaluate
 
         if self.most < 1:

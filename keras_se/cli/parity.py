@@ -7,12 +7,13 @@ from typing import Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from keras_se.cli.command import left_out
+from keras_se.cli.elsewhere import Elsewhere
 from keras_se.cli.image_options import ImageOptions
 from keras_se.cli.tables import Rows, parity_rows
 
 
 @dataclass(frozen=True)
-class Parity(ImageOptions):
+class Parity(Elsewhere, ImageOptions):
     """Run the same images through a Keras model and .tflite files, and say whether they agree."""
 
     example: ClassVar[str] = "keras-se parity run/model.keras files/*.tflite --data photos/"
@@ -30,7 +31,7 @@ class Parity(ImageOptions):
     images: int = 200
     """Images to compare on."""
 
-    def run(self) -> Rows:
+    def run_there(self) -> Rows:
         from keras_se.export.conversion.converter import load_model
         from keras_se.export.evaluation.parity import check_files, compare_all
         from keras_se.export.manifest import preprocessing_of_manifest
