@@ -218,7 +218,7 @@ class _Remote:
         if isinstance(frame, ValueError):
             raise self._rubbish(frame)
         if frame is None:
-            status = self._process.wait()
+            status = self._process.wait()  # the program there ends the process, whatever happens in it
             ended = f"it ended with status {status}" if status >= 0 else f"signal {-status} ended it"
             raise InputError(f"{self._command!r} must start Python; {ended}{self._last_words()}")
         return frame

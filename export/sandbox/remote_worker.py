@@ -79,7 +79,19 @@ def _version(name):
 
 
 def main():
-    """Answer until standard input ends."""
+    """Answer until standard input ends, and end the process: else the prompt would go on."""
+    status = 1
+    try:
+        serve()
+        status = 0
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def serve():
+    """Say what this machine is, get the modules, and answer requests."""
     requests, frames = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native code prints is no frame
     write_frame(frames, HELLO, json.dumps(description()).encode())

@@ -1,6 +1,7 @@
 """Files run in a Python that a command starts: what comes back is what runs here, and what goes wrong is one line."""
 
 import getpass
+import importlib.util
 import json
 import os
 import shlex
@@ -22,25 +23,37 @@ from keras_se.export.sandbox import remote
 from keras_se.export.sandbox.remote import running_on
 from keras_se.export.tflite.model import TFLiteModel
 
-PYTHON = shlex.quote(sys.executable)
+NEEDED = ("numpy", "ai_edge_litert", "flatbuffers")
+"""LiteRT's wheel needs the third."""
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory) -> str:
+    """Command that starts a Python which has no more than a machine elsewhere needs."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for place in {Path(importlib.util.find_spec(name).origin).parents[1] for name in NEEDED}:
+        for path in place.iterdir():
+            if path.name.split("-")[0].split(".")[0] in NEEDED:
+                (folder / path.name).symlink_to(path)
+    return f"env PYTHONPATH={shlex.quote(str(folder))} {shlex.quote(sys.executable)} -S"
 
 
 @pytest.mark.parametrize("engine", ELSEWHERE)
 @pytest.mark.parametrize("recipe", ["float32", "static_wi8_ai8"])
-def test_the_same_processor_gives_the_same_bits(engine, recipe, trained):
+def test_the_same_processor_gives_the_same_bits(engine, recipe, trained, python):
     file, images = TFLiteModel.load(trained.files[recipe]), trained.images[:3]
     here = run_file(engine, file, images, "x.tflite")
-    with running_on(PYTHON):
+    with running_on(python):
         there = run_file(engine, file, images, "x.tflite")
     np.testing.assert_array_equal(there.values, here.values)
     assert there.lsb == here.lsb
 
 
-def test_what_compares_measures_diagnoses_and_classifies_runs_there(trained, monkeypatch):
+def test_what_compares_measures_diagnoses_and_classifies_runs_there(trained, monkeypatch, python):
     """The child process of this machine has only what needs no LiteRT of another one."""
     files, images = [trained.files[name] for name in ("float32", "static_wi8_ai8")], trained.images[:2]
-    with running_on(PYTHON) as machine:
+    with running_on(python) as machine:
         rows = compare_all(trained.model, files[1:], images)
         [bench] = benchmark(files[1:], engines=("litert",), runs=2)
         assert diagnose(*files, images)
@@ -53,8 +66,8 @@ def test_what_compares_measures_diagnoses_and_classifies_runs_there(trained, mon
     assert benchmark(files[1:], engines=("litert",), runs=2)[0].machine is None
 
 
-def test_the_machine_is_told(trained):
-    with running_on(PYTHON) as machine:
+def test_the_machine_is_told(trained, python):
+    with running_on(python) as machine:
         assert remote.machine() == machine
     assert remote.machine() is None
     assert machine.python == ".".join(map(str, sys.version_info[:3]))
@@ -64,9 +77,9 @@ def test_the_machine_is_told(trained):
     assert all(feature in flags for feature in machine.features)
 
 
-def test_a_crash_there_is_one_line_and_the_next_call_runs(trained):
+def test_a_crash_there_is_one_line_and_the_next_call_runs(trained, python):
     file = TFLiteModel.load(trained.files["float32"])
-    with running_on(PYTHON):
+    with running_on(python):
         with pytest.raises(InputError, match=r"^litert crashed on x\.tflite \(signal SIGABRT\)"):
             remote.call("os:abort", by="litert", file="x.tflite", steps=None, arguments={})
         with pytest.raises(InputError, match=r"^litert cannot run x\.tflite: "):
@@ -74,8 +87,8 @@ def test_a_crash_there_is_one_line_and_the_next_call_runs(trained):
         assert len(run_file("litert", file, trained.images[:1], "x.tflite").values) == 1
 
 
-def test_what_is_silent_is_ended():
-    with running_on(PYTHON, silence=0.5) as machine:
+def test_what_is_silent_is_ended(python):
+    with running_on(python, silence=0.5) as machine:
         with pytest.raises(InputError, match=r"^.* must start Python; it has not answered for 0\.5 s$"):
             remote.call("signal:pause", by="litert", file="x.tflite", steps=None, arguments={})
         assert machine
@@ -97,7 +110,7 @@ def script(text):
         (script("sleep 60"), "must start Python; it has not answered for 1 s"),
         (script("cat"), "must start Python; it has not answered for 1 s"),  # an echo of what is typed
         (script("echo kse1 ready; echo rubbish in place of a frame"), "print nothing else once it runs; it printed"),
-        (f"{PYTHON} -S", "as this one; it has none: python3 -m pip install ai-edge-litert=="),
+        (f"{shlex.quote(sys.executable)} -S", "as this one; it has none: python3 -m pip install ai-edge-litert=="),
     ],
 )
 def test_what_is_no_such_python_is_one_line(command, message, monkeypatch):
@@ -108,23 +121,23 @@ def test_what_is_no_such_python_is_one_line(command, message, monkeypatch):
     assert "\n" not in str(raised.value)
 
 
-def test_another_version_there_is_refused(monkeypatch):
+def test_another_version_there_is_refused(monkeypatch, python):
     monkeypatch.setattr(remote, "version", lambda name: "9.9.9")
     with (
         pytest.raises(InputError, match=r"must have ai-edge-litert 9\.9\.9, as this one; it has \d.*==9\.9\.9$"),
-        running_on(PYTHON),
+        running_on(python),
     ):
         pass
 
 
-def test_what_runs_here_alone_is_refused(trained):
-    with running_on(PYTHON), pytest.raises(InputError, match="must be one of litert, litert_reference; got tflm"):
+def test_what_runs_here_alone_is_refused(trained, python):
+    with running_on(python), pytest.raises(InputError, match="must be one of litert, litert_reference; got tflm"):
         compare_all(trained.model, [trained.files["static_wi8_ai8"]], trained.images[:1], engines=["tflm"])
 
 
-def test_the_command_says_where_it_ran(golden, trained, capsys):
+def test_the_command_says_where_it_ran(golden, trained, capsys, python):
     command = ["parity", str(golden / "model.keras"), str(trained.files["static_wi8_ai8"]), "--data", "digits"]
-    assert main.run([*command, "--images", "4", "--on", PYTHON, "--json"]) == 0
+    assert main.run([*command, "--images", "4", "--on", python, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["engine"] for row in rows} == set(ELSEWHERE)
     assert all(f"({os.uname().machine}" in row["machine"] for row in rows)
@@ -133,7 +146,7 @@ def test_the_command_says_where_it_ran(golden, trained, capsys):
 
 
 @pytest.fixture
-def over_ssh(tmp_path):
+def over_ssh(tmp_path, python):
     """Command that starts Python over ssh, through a server on this machine with keys of its own."""
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("openssh-server is not installed")
@@ -163,7 +176,7 @@ def over_ssh(tmp_path):
                     break
             time.sleep(0.05)
         known = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes"
-        yield f"ssh -q -i {tmp_path / 'user'} -p {port} {known} {getpass.getuser()}@127.0.0.1 {PYTHON}"
+        yield f"ssh -q -i {tmp_path / 'user'} -p {port} {known} {getpass.getuser()}@127.0.0.1 {python}"
     finally:
         server.kill()
         server.wait()
