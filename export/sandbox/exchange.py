@@ -46,7 +46,7 @@ def packed(values: dict[str, Any]) -> bytes:
     """Return a flat dictionary as the bytes of one .npz archive."""
     arrays, rest = _divided(values)
     content = io.BytesIO()
-    np.savez(content, **arrays, **{_REST: np.frombuffer(rest.encode(), np.uint8)})
+    np.savez(content, **{**arrays, _REST: np.frombuffer(rest.encode(), np.uint8)})
     return content.getvalue()
 
 
