@@ -82,5 +82,5 @@ def test_every_target_whose_tool_is_here_takes_its_files(target, inserted, image
 def test_it_is_trained_quantization_aware(engine, inserted, images):
     aware = quantize_aware(inserted, calibration=images, engine=engine)
     outputs = inserted.predict(images, verbose=0)
-    # Roundings to 256 values in each of ten layers; measured 0.2 % and less of the outputs' range.
-    assert np.abs(aware.predict(images, verbose=0) - outputs).max() < 0.05 * np.ptp(outputs)
+    # Roundings to 256 values in each of ten layers; and half a step of the scores, which tfmot rounds too.
+    assert np.abs(aware.predict(images, verbose=0) - outputs).max() < 0.05 * np.ptp(outputs) + 0.5 / 256

@@ -1,5 +1,9 @@
 """SE put into networks: what they compute stays, what they are made of too, and what cannot be done is refused."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -196,6 +200,66 @@ def test_a_layer_takes_the_layout_of_its_place():
     model = insert(plain, after="conv", layer=keras_se.EffectiveSqueezeExcite())
     assert model.layers[-1].data_format == "channels_first"
     assert model.layers[-1].dense.filters == 16
+
+
+ON_TWO_REPLICAS = """
+import json, sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+import numpy as np
+
+import keras_se
+from keras_se.training import distributed
+
+
+def trained(devices):
+    keras.utils.set_random_seed(0)
+    with tf.distribute.MirroredStrategy(devices).scope():
+        plain = keras.models.load_model(sys.argv[1])
+        model = distributed(keras_se.insert(plain, after="residual", r=4, identity=True))
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(images, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    return model
+
+
+rng = np.random.default_rng(0)
+images, targets = rng.random((8, 16, 16, 3), "float32"), rng.random((8, 3), "float32")
+def loaded(devices):
+    model = trained(devices)
+    model.save(sys.argv[2])
+    again = keras.models.load_model(sys.argv[2])
+    for weight, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+    return again
+
+
+one, two = loaded(["CPU:0"]), loaded(["CPU:0", "CPU:1"])
+print(json.dumps({
+    "apart": float(np.abs(one.predict_on_batch(images) - two.predict_on_batch(images)).max()),
+    "moved": float(np.abs(two.get_layer("branch_se").expand.kernel).max()),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_train_it_as_one_does_and_it_is_saved_and_loaded(tmp_path):
+    small().save(tmp_path / "plain.keras")
+    done = subprocess.run(
+        [sys.executable, "-c", ON_TWO_REPLICAS, str(tmp_path / "plain.keras"), str(tmp_path / "net.keras")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["moved"] > 0
+    # Four updates of float32 whose sums over the batch are taken in two halves.
+    assert answer["apart"] < 1e-5
 
 
 class Subclassed(keras.Model):
