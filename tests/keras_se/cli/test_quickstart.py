@@ -31,7 +31,8 @@ def quickstart(request, tmp_path_factory) -> tuple[Path, dict]:
 
 def test_its_network_has_learned_and_every_file_passes(quickstart):
     folder, document = quickstart
-    assert document["float_accuracy"] > 0.9  # 0.97 to 0.99 after 20 epochs with the seeds that were tried
+    # Of ten classes; 0.97 to 0.99 after 20 epochs, and after 5, by the processor's roundings, 0.89 to 0.96.
+    assert document["float_accuracy"] > 0.6
     verdicts = {(artifact["recipe"], artifact["verdict"]) for artifact in document["artifacts"]}
     assert verdicts == {(name, "pass") for name in DEFAULT_RECIPES}
     report = (folder / "report.html").read_text()
