@@ -138,9 +138,10 @@ def latency_ratio(
 def _check_numbers(threads: Sequence[int], batch: int | None, runs: int) -> None:
     if not threads:
         raise InputError("threads must be at least one number; got none")
-    processors = os.cpu_count() or 1
-    if machine() is None and max(threads) > processors:
-        raise InputError(f"threads must be at most the {processors} processors of this machine; got {max(threads)}")
+    there = machine()
+    processors, where = (os.cpu_count() or 1, "this machine") if there is None else (there.processors, there.processor)
+    if max(threads) > processors:
+        raise InputError(f"threads must be at most the {processors} processors of {where}; got {max(threads)}")
     for name, value in [*(("threads", count) for count in threads), ("batch", batch), ("runs", runs)]:
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1; got {value}")

@@ -36,10 +36,11 @@ _DECIDING = (
 """Instruction sets by which XNNPACK chooses its kernels, as Linux names them."""
 _READY = b"kse1 ready"
 _BEGIN = (
-    "import sys; print('kse1', 'ready', flush=True); "  # in two words, which no echo of this line has side by side
+    "import sys; sys.path[:] = filter(None, sys.path); "  # without the folder of the login and what lies there
+    "print('kse1', 'ready', flush=True); "  # in two words, which no echo of this line has side by side
     "exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())).decode()); main()\n"
 )
-"""Typed at the prompt of `python -m code`, so that no argument of the command needs quotes, which a shell in between
+"""Typed at the prompt of `python -i -q`, so that no argument of the command needs quotes, which a shell in between
 (ssh's) takes away. Nothing is sent behind it before it has answered, since the prompt reads ahead."""
 
 
@@ -52,6 +53,8 @@ class Machine:
     architecture: str
     """As `uname -m` says it: aarch64, x86_64."""
     processor: str
+    processors: int
+    """How many there are, for threads."""
     features: tuple[str, ...]
     """Instruction sets, as Linux names them: asimddp is Arm's dot product."""
     versions: Mapping[str, str]
@@ -59,8 +62,8 @@ class Machine:
 
     def __str__(self) -> str:
         sets = "".join(f" {name}" for name in _DECIDING if name in self.features)
-        litert = self.versions["ai-edge-litert"]
-        return f"{self.processor} ({self.architecture}{sets}), Python {self.python}, ai-edge-litert {litert}"
+        versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        return f"{self.processor} ({self.architecture}{sets}), Python {self.python}, {versions}"
 
 
 @contextmanager
@@ -127,7 +130,7 @@ class _Remote:
         pipe = subprocess.PIPE
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process
         try:
-            self._process = subprocess.Popen([*words, "-m", "code"], stdin=pipe, stdout=pipe, stderr=self._said)
+            self._process = subprocess.Popen([*words, "-i", "-q"], stdin=pipe, stdout=pipe, stderr=self._said)
         except OSError as error:
             self._said.close()
             raise InputError(f"{command!r} must start Python; {words[0]} cannot be run ({error.strerror})") from None
@@ -201,12 +204,20 @@ class _Remote:
         return exchange.result(exchange.unpacked(payload), by, file)
 
     def _send(self, kind: bytes, payload: bytes) -> None:
-        with suppress(BrokenPipeError):  # it has ended, which the next frame tells
-            write_frame(self._process.stdin, kind, payload)
+        content = io.BytesIO()
+        write_frame(content, kind, payload)
+        self._write(content.getvalue())
 
     def _write(self, content: bytes) -> None:
+        writer = threading.Thread(target=self._write_all, args=(content,), daemon=True)
+        writer.start()
+        writer.join(self._silence)
+        if writer.is_alive():
+            raise self._silent(self._silence)
+
+    def _write_all(self, content: bytes) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # it has ended, which the next frame tells
             self._process.stdin.write(content)
             self._process.stdin.flush()
 
@@ -214,7 +225,7 @@ class _Remote:
         try:
             frame = self._frames.get(timeout=seconds)
         except queue.Empty:
-            raise InputError(f"{self._command!r} must start Python; it has not answered for {seconds:g} s") from None
+            raise self._silent(seconds) from None
         if isinstance(frame, ValueError):
             raise self._rubbish(frame)
         if frame is None:
@@ -222,6 +233,9 @@ class _Remote:
             ended = f"it ended with status {status}" if status >= 0 else f"signal {-status} ended it"
             raise InputError(f"{self._command!r} must start Python; {ended}{self._last_words()}")
         return frame
+
+    def _silent(self, seconds: float) -> InputError:
+        return InputError(f"{self._command!r} must start Python; it has not answered for {seconds:g} s")
 
     def _rubbish(self, got: object) -> InputError:
         return InputError(f"{self._command!r} must start Python, and print nothing else once it runs; it printed {got}")

@@ -66,6 +66,7 @@ def description():
         "python": platform.python_version(),
         "architecture": platform.machine(),
         "processor": facts.get("model name") or arm or platform.processor() or "unknown processor",
+        "processors": os.cpu_count() or 1,
         "features": (facts.get("flags") or facts.get("Features") or "").split(),
         "versions": {name: _version(name) for name in NEEDED},
     }

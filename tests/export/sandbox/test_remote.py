@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def test_the_machine_is_told(trained, python):
     assert machine.python == ".".join(map(str, sys.version_info[:3]))
     assert machine.architecture == os.uname().machine
     assert machine.versions["numpy"] == np.__version__
+    assert machine.processors == os.cpu_count()
     flags = Path("/proc/cpuinfo").read_text()
     assert all(feature in flags for feature in machine.features)
 
@@ -92,6 +94,29 @@ def test_what_is_silent_is_ended(python):
         with pytest.raises(InputError, match=r"^.* must start Python; it has not answered for 0\.5 s$"):
             remote.call("signal:pause", by="litert", file="x.tflite", steps=None, arguments={})
         assert machine
+
+
+def test_a_folder_of_the_login_hides_no_module(tmp_path, monkeypatch, python):
+    """Those who write for CircuitPython have a code.py there."""
+    for name in ("code", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('it is this file that ran')")
+    monkeypatch.chdir(tmp_path)
+    with running_on(python):
+        pass
+
+
+def test_more_threads_than_processors_there_are_refused(trained, python):
+    with running_on(python), pytest.raises(InputError, match=r"threads must be at most the \d+ processors of "):
+        benchmark([trained.files["float32"]], threads=(100_000,))
+
+
+def test_what_reads_no_further_is_ended(python):
+    """A file of more than a pipe holds."""
+    arguments = {"content": bytes(1 << 20)}
+    with running_on(python, silence=1):
+        os.kill(remote._remote.get()._process.pid, signal.SIGSTOP)
+        with pytest.raises(InputError, match=r"it has not answered for 1 s$"):
+            remote.call("os:abort", by="litert", file="x.tflite", steps=None, arguments=arguments)
 
 
 def script(text):
