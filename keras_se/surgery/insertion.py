@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_se.cloning import made_again
 from keras_se.errors import InputError
 from keras_se.layers.squeeze_excite import SqueezeExcite
 from keras_se.surgery.graphs import Call, Rewriter, Tensor, calls_of, check_graph
@@ -152,10 +153,9 @@ def _suffix(template: keras.layers.Layer) -> str:
 
 
 def _of_configuration(template: keras.layers.Layer, data_format: str, **changes: Any) -> Any:
-    config = {**template.get_config(), **changes}
-    if "data_format" in config:
-        config["data_format"] = data_format
-    return type(template).from_config(config)
+    if "data_format" in template.get_config():
+        changes["data_format"] = data_format
+    return made_again(template, **changes)
 
 
 def _check_layer(template: keras.layers.Layer, call: Call, data_format: str) -> None:

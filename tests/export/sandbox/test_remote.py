@@ -52,13 +52,21 @@ def test_the_same_processor_gives_the_same_bits(engine, recipe, trained, python)
 
 
 def test_what_compares_measures_diagnoses_and_classifies_runs_there(trained, monkeypatch, python):
-    """The child process of this machine has only what needs no LiteRT of another one."""
+    called, call = [], remote.call
+    monkeypatch.setattr(remote, "call", lambda function, **named: called.append(function) or call(function, **named))
     files, images = [trained.files[name] for name in ("float32", "static_wi8_ai8")], trained.images[:2]
     with running_on(python) as machine:
         rows = compare_all(trained.model, files[1:], images)
         [bench] = benchmark(files[1:], engines=("litert",), runs=2)
         assert diagnose(*files, images)
         scores = load_classifier(files[1]).scores(images)
+    assert [name.removeprefix("keras_se.export.") for name in called] == [
+        *["runtimes.registry:run_in_child"] * len(ELSEWHERE),
+        "runtimes.litert:partitions",
+        "evaluation.latency:measure",
+        "evaluation.layer_errors:diagnose_in_child",
+        "runtimes.registry:run_in_child",
+    ]
     assert {row.engine for row in rows} == set(ELSEWHERE)
     assert {row.machine for row in rows} == {bench.machine} == {str(machine)}
     assert bench.median_ms > 0
@@ -96,13 +104,15 @@ def test_what_is_silent_is_ended(python):
         assert machine
 
 
-def test_a_folder_of_the_login_hides_no_module(tmp_path, monkeypatch, python):
+def test_a_folder_of_the_login_hides_no_module(tmp_path, monkeypatch, trained, python):
     """Those who write for CircuitPython have a code.py there."""
     for name in ("code", "json", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('it is this file that ran')")
     monkeypatch.chdir(tmp_path)
-    with running_on(python):
-        pass
+    with running_on(python) as machine:
+        outputs = run_file("litert", TFLiteModel.load(trained.files["float32"]), trained.images[:1], "x.tflite")
+    assert machine.versions["numpy"] == np.__version__
+    assert outputs.values.shape == (1, 10)
 
 
 def test_more_threads_than_processors_there_are_refused(trained, python):
