@@ -15,19 +15,6 @@ from keras_se.models.placement import SE
 from keras_se.models.resnet import resnet
 
 IMAGE = (32, 32, 3)
-MAGNIFYING = {
-    *("se_inception_resnet_v2", "se_resnet101", "se_resnet152", "se_resnet164_cifar"),
-    *("se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"),
-}
-"""Networks in which random statistics magnify the last bit of a float64, from one residual block to the next."""
-
-
-def rounding_of(name: str) -> float:
-    """Return how far two ways of computing a network in float64 may be apart, over the greatest output.
-
-    Of those that magnify at most 7e-5 was left, of the others 1e-12.
-    """
-    return 1e-3 if name in MAGNIFYING else 1e-9
 
 
 class Published(NamedTuple):
