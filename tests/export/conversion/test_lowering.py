@@ -19,6 +19,7 @@ from keras_se.export.conversion.lowering_config import (
 )
 from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.parity import compare_all
+from published_networks import rounding_of
 
 LOWERINGS = [PLAIN, DECOMPOSED, ONE_PARTITION, LoweringConfig(squeeze="conv_before_pool"), CONV_BEFORE_POOL]
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
@@ -34,7 +35,7 @@ FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
 @pytest.mark.usefixtures("float64")
 def test_a_network_in_a_form_is_the_same_function(name, lowering, rewritten):
     _, got, expected = rewritten(name, lambda model: lower(model, lowering))
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=rounding_of(name) * np.abs(expected).max())
 
 
 @pytest.mark.slow
@@ -42,7 +43,7 @@ def test_a_network_in_a_form_is_the_same_function(name, lowering, rewritten):
 @pytest.mark.usefixtures("float64")
 def test_every_other_network_in_the_furthest_form_is_the_same_function(name, rewritten):
     _, got, expected = rewritten(name, lambda model: lower(model, LOWERINGS[-1]))
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=rounding_of(name) * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS, ids=str)
