@@ -23,6 +23,11 @@ class Outputs(NamedTuple):
     note: str = ""
 
 
+STEPS_OF_INT16 = 256
+"""Of 65,536, one step of 8 bits: roundings of a step add up from layer to layer, in a network trained for a minute to
+54."""
+
+
 class Engine(NamedTuple):
     """A runtime, and how its results relate to those of LiteRT's reference kernels on the same file."""
 

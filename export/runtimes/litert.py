@@ -6,7 +6,7 @@ In: a file and images. Out: its outputs, and the number of XNNPACK's partitions.
 import numpy as np
 
 from keras_se.errors import InputError
-from keras_se.export.runtimes.base import Engine, Outputs, run_each
+from keras_se.export.runtimes.base import STEPS_OF_INT16, Engine, Outputs, run_each
 from keras_se.export.sandbox import runner
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.optional_packages import import_extra
@@ -61,7 +61,7 @@ def partitions(content: bytes) -> dict[str, int]:
 ENGINES = {
     "litert": Engine(
         lambda content, images: _litert(content, images, resolver="AUTO"),
-        max_lsb={"static_wi8_ai16": 32},
+        max_lsb={"static_wi8_ai16": STEPS_OF_INT16},
         reason="XNNPACK takes no int16; LiteRT's optimised kernels round a step of 65,536 otherwise, which adds up",
     ),
     REFERENCE_KERNELS: Engine(lambda content, images: _litert(content, images, resolver="BUILTIN_REF")),

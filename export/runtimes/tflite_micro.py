@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_se.export.runtimes.base import Engine, Outputs, run_each
+from keras_se.export.runtimes.base import STEPS_OF_INT16, Engine, Outputs, run_each
 from keras_se.optional_packages import import_extra
 
 MOST_ARENA = 64 << 20
@@ -67,7 +67,7 @@ def _named(operations: Iterable[tuple[str, str]]) -> str:
 ENGINES = {
     "tflm": Engine(
         _tflm,
-        max_lsb={"static_wi8_ai8": 1, "static_wi8_ai16": 32},
+        max_lsb={"static_wi8_ai8": 1, "static_wi8_ai16": STEPS_OF_INT16},
         reason=f"{_named(MICRO_STEPS)} round a step otherwise; of 65,536 steps, many, which add up",
         unsupported_recipes=frozenset({"float16", "dynamic_wi8_afp32", "weight_only_wi8_afp32"}),
     ),
