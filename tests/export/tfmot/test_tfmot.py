@@ -66,7 +66,6 @@ BLOCKS = {
     "maximum squeeze, tanh gate": lambda x: keras_se.SqueezeExcite(2, squeeze="max", gate="tanh")(conv(x)),
 }
 FAST = ("Inception",)
-DEEP = {"se_resnet152", "se_resnet164_cifar", "se_resnext101_32x4d", "se_resnext101_64x4d", "senet154"}
 
 
 def network(block, randomise):
@@ -180,13 +179,11 @@ def test_zeros_and_clusters_survive_in_the_keras_model(options, randomise):
 def test_every_network_becomes_quantization_aware(name, randomise):
     side = {"se_inception_resnet_v2": 96}.get(name, 32)
     model = keras_se.create_model(name, input_shape=(side, side, 3), classes=10, classifier_activation=None)
-    randomise(model, 0)
+    randomise(model, 0, scales=(0.2, 0.6))  # greater ones magnify roundings from one residual block to the next
     images = np.random.default_rng(0).random((4, side, side, 3)).astype("float32")
     quantized = quantize_aware_tfmot(model, images)
-    # Of 16 to 254 layers of random weights, whose roundings add up; a layer misplaced gives less than 3. Behind 150
-    # layers they are as large as the signal: of these, this holds that they can be made.
-    least = 0 if name in DEEP else 12
-    assert decibels(model.predict_on_batch(images), quantized.predict_on_batch(images)) > least
+    # Of 16 to 254 layers of random weights, whose roundings add up; a layer misplaced gives less than 3.
+    assert decibels(model.predict_on_batch(images), quantized.predict_on_batch(images)) > 12
 
 
 MIRRORED = """
