@@ -1,5 +1,6 @@
 """OpenVINO computes what the other engines do, from the file and from its own format."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -94,10 +95,14 @@ def test_without_openvino_one_line_says_what_to_install(monkeypatch):
         read(b"")
 
 
+HIDDEN = {"avx512_vnni", "avx_vnni"}
+
+
 def flags() -> set[str]:
-    """Return the flags of the first processor, as Linux names them."""
+    """Return the flags of the first processor, as Linux names them, but what .ci/without_avx512.c hides."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return set(next((line for line in lines if line.startswith("flags")), ":").partition(":")[2].split())
+    found = set(next((line for line in lines if line.startswith("flags")), ":").partition(":")[2].split())
+    return found - HIDDEN if "without_avx512" in os.environ.get("LD_PRELOAD", "") else found
 
 
 X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN's limits are of x86 alone")
@@ -106,7 +111,7 @@ X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc/cpuinfo")
 @X86
 def test_int8_saturates_where_the_processor_has_no_vnni():
-    assert saturates() == (not {"avx512_vnni", "avx_vnni"} & flags())
+    assert saturates() == HIDDEN.isdisjoint(flags())
 
 
 @pytest.fixture
