@@ -1,11 +1,4 @@
-"""LiteRT on emulated Arm cores: the same files give what they give here.
-
-KERAS_SE_ARM_ROOT names a folder that benchmarks/arm_root.py made.
-"""
-
-import os
-import shutil
-from pathlib import Path
+"""LiteRT on emulated Arm cores: the same files give what they give here."""
 
 import numpy as np
 import pytest
@@ -14,34 +7,18 @@ from keras_se.export.runtimes.registry import run_file
 from keras_se.export.sandbox.remote import machine, running_on
 from keras_se.export.tflite.model import TFLiteModel
 
-ROOTS = Path(os.environ.get("KERAS_SE_ARM_ROOT") or "/nonexistent")
-
-pytestmark = [
-    pytest.mark.emulated,
-    pytest.mark.skipif(
-        not ROOTS.is_dir(), reason="KERAS_SE_ARM_ROOT names no folder that python benchmarks/arm_root.py made"
-    ),
-    pytest.mark.skipif(
-        shutil.which("qemu-aarch64") is None, reason="qemu-aarch64 is not installed: apt-get install qemu-user"
-    ),
-]
-
-
-@pytest.fixture(scope="module", params=["cortex-a53", "cortex-a76"])
-def command(request):
-    root = ROOTS / request.param
-    return f"qemu-aarch64 -cpu {request.param} -L {root} {root}/usr/bin/python3.11"
+pytestmark = pytest.mark.emulated
 
 
 @pytest.fixture
-def pair(golden, trained, command):
+def pair(golden, trained, arm_core):
     """Function of recipe and engine that returns the logits of 16 images here and there, and the step."""
 
     def values(recipe, engine):
         path = golden / f"se_mobilenet.{recipe}.tflite"
         file = TFLiteModel.load(path)
         here = run_file(engine, file, trained.images[:16], path)
-        with running_on(command):
+        with running_on(arm_core):
             there = run_file(engine, file, trained.images[:16], path)
         assert np.unique(here.values).size > 20  # else two constants could agree
         return here.values, there.values, here.lsb
@@ -49,12 +26,12 @@ def pair(golden, trained, command):
     return values
 
 
-def test_the_core_is_the_emulated_one(command):
-    with running_on(command) as emulated:
+def test_the_core_is_the_emulated_one(arm_core):
+    with running_on(arm_core) as emulated:
         assert machine() == emulated
     assert emulated.architecture == "aarch64"
-    assert emulated.processor.lower() in command
-    assert ("asimddp" in emulated.features) == ("a76" in command)
+    assert emulated.processor.lower() in arm_core
+    assert ("asimddp" in emulated.features) == ("a76" in arm_core)
 
 
 def test_reference_kernels_are_equal_to_the_bit_in_int8(pair):
