@@ -46,6 +46,8 @@ class Becomes(NamedTuple):
 PLAIN = Becomes()
 
 _RELU = "build and train it with relu, relu6, silu or hard_silu"
+_ONCE = "call each layer once, with channels last"
+_LEAK = f"{_ONCE} and a slope up to 1: then export rewrites it"
 _BATCH = "use BatchNormalization, which is folded into a convolution"
 
 ACTIVATIONS: Mapping[Callable, Becomes] = {
@@ -58,10 +60,8 @@ ACTIVATIONS: Mapping[Callable, Becomes] = {
     activations.elu: Becomes(("ELU",), _RELU),
     activations.exponential: Becomes(("EXP",), _RELU),
     activations.gelu: Becomes(("GELU",), _RELU),
-    activations.hard_silu: Becomes(
-        ("HARD_SWISH",), "call each layer once, with channels last: then export rewrites it"
-    ),
-    activations.leaky_relu: Becomes(("LEAKY_RELU",), _RELU),
+    activations.hard_silu: Becomes(("HARD_SWISH",), f"{_ONCE}: then export rewrites it"),
+    activations.leaky_relu: Becomes(("LEAKY_RELU",), f"{_ONCE}: then export rewrites it"),
     activations.log_sigmoid: Becomes(("EXP", "LOG", "NEG"), _RELU),
     activations.log_softmax: Becomes(("LOG_SOFTMAX",), "end in the logits"),
     activations.mish: Becomes(("EXP", "LOG"), _RELU),
@@ -123,7 +123,7 @@ def _relu(layer: Any) -> Becomes:
     if layer.threshold:
         return Becomes(("GREATER", "SELECT_V2"), _RELU)
     if layer.negative_slope:
-        return Becomes(("LEAKY_RELU",), _RELU)
+        return Becomes(("LEAKY_RELU",), _LEAK)
     return PLAIN if layer.max_value in (None, 6) else Becomes(("MINIMUM", "RELU"), "use relu or relu6")
 
 
@@ -186,14 +186,14 @@ LAYERS: Mapping[type, Becomes | Callable[[Any], Becomes]] = {
     layers.GRU: _recurrent,
     layers.LSTM: _recurrent,
     layers.LayerNormalization: Becomes(("NEG", "RSQRT", "SQUARED_DIFFERENCE"), _BATCH),
-    layers.LeakyReLU: Becomes(("LEAKY_RELU",), _RELU),
+    layers.LeakyReLU: Becomes(("LEAKY_RELU",), _LEAK),
     layers.MaxPooling2D: PLAIN,
     layers.Maximum: Becomes(("MAXIMUM",), "use Add"),
     layers.Minimum: Becomes(("MINIMUM",), "use Add"),
     layers.MultiHeadAttention: Becomes(("BATCH_MATMUL", VECTORS, SOFTMAXES), "use convolutions and SqueezeExcite"),
     layers.Multiply: PLAIN,
     layers.Normalization: PLAIN,
-    layers.PReLU: Becomes(("PRELU",), _RELU),
+    layers.PReLU: Becomes(("PRELU",), f"use shared_axes=[1, 2]; {_LEAK}"),
     layers.Permute: _reshaped,
     layers.RMSNormalization: Becomes(("RSQRT", "SQUARE"), _BATCH),
     layers.RandomFlip: PLAIN,

@@ -26,6 +26,7 @@ from keras_se.export.conversion.equivalent_layers import (
 from keras_se.export.conversion.gate_statistics import mean_gate
 from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.conversion.matching import (
+    LEAKY_RELU,
     averages,
     cuts_off_a_concatenation,
     is_bounded,
@@ -34,6 +35,7 @@ from keras_se.export.conversion.matching import (
     is_rewritten,
     is_squeezed,
     leaves_out,
+    negative_slope,
 )
 from keras_se.export.conversion.tensor_facts import Gated, Joined, Padded, Tensor
 from keras_se.layers.squeeze_excite import SqueezeExcite
@@ -95,6 +97,9 @@ class _Lowerer(GraphRewriter):
             return self._of_scaled(layer, args, kwargs)
         if leaves_out(layer):
             layer = by_1(layer, *args)
+        slope = negative_slope(layer) if self._lowering.leaky_relu == "decomposed" else None
+        if slope is not None:
+            return self._leaky(self.apply_pending_scale(args[0]), slope, layer.name)
         if is_homogeneous(layer):
             factor = math.prod(self._pending_scale(tensor) for tensor in keras.tree.flatten((args, kwargs)))
             convolved = self._lowering.pooling == "convolution" and averages(layer)
@@ -235,7 +240,22 @@ class _Lowerer(GraphRewriter):
             shifted = layers.Rescaling(1.0, 3.0, dtype=self._dtype, name=f"{label}_shift")(x)
             clipped = self._clipped(shifted, f"{label}_relu6")
             return self._with_pending_scale(layers.Multiply(dtype=self._dtype, name=name)([x, clipped]), 1 / 6)
+        if function is keras.activations.leaky_relu and self._lowering.leaky_relu == "decomposed":
+            return self._leaky(x, np.array(LEAKY_RELU), name)
         return super()._activated(x, function, label, name)
+
+    def _leaky(self, x: Tensor, slope: np.ndarray, name: str) -> Tensor:
+        """Apply a ReLU with this slope below zero as `x + relu((slope - 1) * x)`."""
+        factor = slope - 1
+        if len(x.shape) == 4:
+            new = layers.DepthwiseConv2D(1, use_bias=False, trainable=False, dtype=self._dtype, name=f"{name}_slope")
+            turned = new(x)
+            new.set_weights([np.broadcast_to(factor, x.shape[-1]).reshape(1, 1, -1, 1)])
+            self.folds[new.name] = Fold(np.array(new.kernel), None)
+        else:
+            turned = layers.Rescaling(factor.tolist(), dtype=self._dtype, name=f"{name}_slope")(x)
+        turned = layers.ReLU(dtype=self._dtype, name=f"{name}_relu")(turned)
+        return layers.Add(dtype=self._dtype, name=name)([x, turned])
 
     def _clipped(self, x: Tensor, name: str) -> Tensor:
         return layers.ReLU(6, dtype=self._dtype, name=name)(x)

@@ -1,6 +1,6 @@
 """Choices of operations in which a target wants a network written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keras_se.errors import InputError
 
@@ -9,6 +9,7 @@ _WAYS = {
     "squeeze": ("mean", "conv_before_pool"),
     "rescaling": ("in_place", "after_downsampling"),
     "pooling": ("fused", "convolution"),
+    "leaky_relu": ("fused", "decomposed"),
 }
 
 
@@ -30,12 +31,15 @@ class LoweringConfig:
             channel that the gate nearly closes would stand open in the range of all.
         pooling: "fused", AVERAGE_POOL_2D; or "convolution", a depthwise one, and where windows reach beyond the map a
             multiplication of each position, which XNNPACK has in int8, where it does not have the pooling.
+        leaky_relu: "fused", one operation, which litert-quantizer leaves in float; or "decomposed", `x + relu((slope -
+            1) * x)`, by a depthwise convolution of 1x1 and an addition, for slopes up to 1, one a channel.
     """
 
     hard_swish: str = "fused"
     squeeze: str = "mean"
     rescaling: str = "in_place"
     pooling: str = "fused"
+    leaky_relu: str = "fused"
 
     def __post_init__(self):
         for name, ways in _WAYS.items():
@@ -44,9 +48,9 @@ class LoweringConfig:
 
 
 PLAIN = LoweringConfig()
-DECOMPOSED = LoweringConfig(hard_swish="decomposed")
-ONE_PARTITION = LoweringConfig(hard_swish="decomposed", pooling="convolution")
-CONV_BEFORE_POOL = LoweringConfig(hard_swish="decomposed", squeeze="conv_before_pool", rescaling="after_downsampling")
+DECOMPOSED = LoweringConfig(hard_swish="decomposed", leaky_relu="decomposed")
+ONE_PARTITION = replace(DECOMPOSED, pooling="convolution")
+CONV_BEFORE_POOL = replace(DECOMPOSED, squeeze="conv_before_pool", rescaling="after_downsampling")
 
 LOWERINGS = (PLAIN, DECOMPOSED, ONE_PARTITION, CONV_BEFORE_POOL)
 """Every configuration that some target wants."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_se.cloning import is_graph
@@ -16,6 +17,8 @@ from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 _POOLINGS = (layers.AveragePooling2D, layers.Concatenate, layers.Dropout, layers.MaxPooling2D)
+LEAKY_RELU = 0.2
+"""Slope of the activation "leaky_relu"."""
 _ABOVE_ZERO = (keras.activations.relu, keras.activations.relu6, keras.activations.sigmoid)
 _HOMOGENEOUS = (
     layers.AveragePooling2D,
@@ -48,6 +51,8 @@ def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringCo
         lowering = dataclasses.replace(lowering, rescaling="in_place")
     if not any(averages(layer) for layer in _layers(model)):
         lowering = dataclasses.replace(lowering, pooling="fused")
+    if not any(leaks(layer) for layer in _layers(model)):
+        lowering = dataclasses.replace(lowering, leaky_relu="fused")
     return lowering
 
 
@@ -58,6 +63,8 @@ def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
         removed.add("HARD_SWISH")
     if averages(layer) and lowering.pooling == "convolution":
         removed.add("AVERAGE_POOL_2D")
+    if lowering.leaky_relu == "decomposed" and leaks(layer):
+        removed |= {"LEAKY_RELU", "PRELU"}
     return removed
 
 
@@ -91,6 +98,7 @@ def _rewritten(layer: layers.Layer, lowering: LoweringConfig) -> bool:
         or isinstance(layer, layers.ZeroPadding2D)
         or leaves_out(layer)
         or (averages(layer) and lowering.pooling == "convolution")
+        or (leaks(layer) and lowering.leaky_relu == "decomposed")
         or _normalises_alone(layer)
         or cuts_off_a_concatenation(layer)
     )
@@ -109,6 +117,21 @@ def is_squeezed(layer: layers.Layer) -> bool:
 def averages(layer: Any) -> bool:
     """Return True for an average pooling that a depthwise convolution, of one stride for both sides, can replace."""
     return isinstance(layer, layers.AveragePooling2D) and layer.pool_size != (1, 1) and len(set(layer.strides)) == 1
+
+
+def leaks(layer: Any) -> bool:
+    """Return True for a ReLU with a slope below zero that can be decomposed, or a layer with one as its activation."""
+    return keras.activations.leaky_relu in _activations(layer) or negative_slope(layer) is not None
+
+
+def negative_slope(layer: Any) -> np.ndarray | None:
+    """Return the slope below zero of a layer that is a ReLU with one, up to 1, for all or for each channel."""
+    if isinstance(layer, layers.PReLU):
+        slope = np.asarray(layer.alpha) if layer.built else np.zeros((0, 1))
+        return slope.ravel() if slope.size == slope.shape[-1] and slope.max() <= 1 else None
+    bounded = isinstance(layer, layers.ReLU) and is_bounded(layer)
+    slope = layer.negative_slope if isinstance(layer, layers.LeakyReLU | layers.ReLU) and not bounded else 0
+    return np.array(slope) if 0 < slope <= 1 else None
 
 
 def leaves_out(layer: Any) -> bool:

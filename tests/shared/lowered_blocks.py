@@ -121,6 +121,19 @@ BLOCKS = {
     "a convolution of a class of its own": lambda x: keras.layers.AveragePooling2D(2)(
         keras.layers.BatchNormalization()(Standardised(4, 3)(keras.layers.Activation("hard_swish")(x)))
     ),
+    "a leaky ReLU on a hard swish": lambda x: keras.layers.Conv2D(3, 1)(
+        keras.layers.LeakyReLU(0.1)(keras.layers.Activation("hard_swish")(x))
+    ),
+    "a slope a channel, some below zero, of a sum": lambda x: keras.layers.Conv2D(3, 1)(
+        keras.layers.PReLU(keras.initializers.RandomUniform(-0.5, 1.0, seed=0), shared_axes=[1, 2])(
+            keras.layers.Add()([x, keras.layers.Conv2D(4, 1)(x)])
+        )
+    ),
+    "a slope above one": lambda x: keras.layers.LeakyReLU(1.5)(x),
+    "a slope a position": keras.layers.PReLU(keras.initializers.RandomUniform(0.0, 0.5, seed=0)),
+    "a leaky ReLU of vectors": lambda x: keras.layers.ReLU(negative_slope=0.25)(
+        keras.layers.Dense(3)(keras.layers.Flatten()(x))
+    ),
     "padding behind": padded(((0, 1), (0, 1))),
     "padding on both sides": padded(1),
     "padding, then same": padded(1, padding="same"),

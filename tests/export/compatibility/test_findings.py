@@ -19,13 +19,30 @@ from keras_se.export.tflite.model import TFLiteModel
 def test_the_finding_names_the_layer_the_reason_and_the_rewrite():
     inputs = keras.Input((8, 8, 3))
     inner_image = keras.Input((8, 8, 3))
-    inner = keras.Model(inner_image, layers.LeakyReLU(name="leak")(inner_image), name="inner")
+    inner = keras.Model(inner_image, layers.ELU(name="leak")(inner_image), name="inner")
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inner(inputs)))
     [finding] = check(model, "tflite_micro")
-    assert (finding.layer, finding.kind, finding.verdict) == ("inner/leak", "LeakyReLU", "refused")
+    assert (finding.layer, finding.kind, finding.verdict) == ("inner/leak", "ELU", "refused")
     assert finding.recipes == ("static_wi8_ai8", "static_wi8_ai16")
-    assert finding.reason == "LEAKY_RELU has no integer form, and the target has no floats"
+    assert finding.reason == "ELU has no integer form, and the target has no floats"
     assert finding.instead.startswith("build and train it with relu")
+
+
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        (layers.LeakyReLU(0.1), []),
+        (layers.PReLU(shared_axes=[1, 2]), []),
+        (layers.Activation("leaky_relu"), []),
+        (layers.LeakyReLU(1.5), ["LEAKY_RELU"]),
+        (layers.PReLU(), ["PRELU"]),
+        (layers.PReLU("ones", shared_axes=[1, 2]), []),
+    ],
+)
+def test_a_slope_below_zero_is_refused_where_it_cannot_be_written_in_integers(layer, found):
+    image = keras.Input((8, 8, 3))
+    findings = check(keras.Model(image, layers.Flatten()(layer(image))), "tflite_micro")
+    assert [finding.reason.partition(" ")[0] for finding in findings] == found
 
 
 def test_a_sequential_model_is_read_too():
