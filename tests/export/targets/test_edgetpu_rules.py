@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from keras_se.export.targets.edgetpu_rules import EVERYWHERE, SUPPORTED, lint
+from keras_se.export.targets.edgetpu_rules import EVERYWHERE, REWRITES, SUPPORTED, lint
 from keras_se.export.tflite import flatbuffer
 from keras_se.export.tflite.flatbuffer import schema
 from keras_se.export.tflite.model import TFLiteModel
@@ -92,6 +92,14 @@ CASES = {
         ([IMAGE, constant(1, 8, 8, 4, value=3)], (1, 8, 8, 8), {"axis": 3}),
         ([IMAGE, constant(1, 8, 8, 4, value=0)], (1, 8, 8, 8), {"axis": 3}),
     ),
+    ("CONCATENATION", "constants only as zeros", 2): (  # beside one other input, not two
+        ([IMAGE, IMAGE], (1, 8, 8, 8), {"axis": 3}),
+        ([IMAGE, IMAGE, constant(1, 8, 8, 4, value=3)], (1, 8, 8, 12), {"axis": 3}),
+    ),
+    ("ADD", "8-bit tensors", 2): (  # integers of 32 bits only as constants
+        ([IMAGE, integers(1)], IMAGE, {}),
+        ([IMAGE, IMAGE], IMAGE, {"kind": "INT32"}),
+    ),
     ("CONV_2D", "constant weights"): (
         ([IMAGE, KERNEL, BIAS], IMAGE, {"dilationHFactor": 2, "dilationWFactor": 2}),
         ([IMAGE, (1, 3, 3, 4), BIAS], IMAGE, {"dilationHFactor": 1}),
@@ -136,6 +144,10 @@ CASES = {
         ([IMAGE, integers(0, 0, 1, 1, 1, 1, 0, 0)], (1, 10, 10, 4), {}),
         ([(1, 8, 4), integers(0, 1, 0, 0, 0, 0)], (2, 8, 4), {}),
     ),
+    ("PAD", "no padding of the batch", 2): (
+        ([IMAGE, integers(0, 0, 0, 1, 0, 1, 0, 0)], (1, 9, 9, 4), {}),
+        ([IMAGE, (4, 2)], (1, 9, 9, 4), {}),
+    ),
     ("PRELU", "one slope a channel"): (
         ([IMAGE, constant(1, 1, 4)], IMAGE, {}),
         ([IMAGE, constant(8, 8, 4)], IMAGE, {}),
@@ -168,6 +180,10 @@ CASES = {
         ([*STEPS, integers(1, 1, 1, 1)], IMAGE, {"endMask": 1}),
         ([*STEPS, integers(1, 1, 1, 1)], IMAGE, {"ellipsisMask": 1}),
     ),
+    ("STRIDED_SLICE", "steps of 1 and no new axis or ellipsis", 3): (
+        ([*STEPS, integers(1, 1, 1, 1)], IMAGE, {"shrinkAxisMask": 0}),
+        ([*STEPS, (4,)], IMAGE, {"shrinkAxisMask": 0}),
+    ),
     ("HARD_SWISH", "an operation other than HARD_SWISH"): (None, ([IMAGE], IMAGE, {})),
 }
 
@@ -185,9 +201,25 @@ def test_a_rule_breaks_where_it_should_and_not_beside_it(which):
     assert breach.wants.startswith(wants)
 
 
+@pytest.mark.parametrize("operation", sorted(name for name, rules in SUPPORTED.items() if not rules))
+def test_an_operation_without_a_rule_of_its_own_breaks_those_for_every_operation_alone(operation):
+    assert lint(file(operation, [IMAGE], IMAGE)) == []
+    [breach] = lint(file(operation, [IMAGE], IMAGE, kind="FLOAT32"))
+    assert breach.wants == "8-bit tensors"
+
+
+@pytest.mark.parametrize("operation", REWRITES)
+def test_an_operation_that_is_not_supported_is_refused_with_its_rewrite(operation):
+    assert operation not in SUPPORTED
+    [breach] = lint(file(operation, [IMAGE], IMAGE))
+    assert (breach.operation, breach.rewrite) == (operation, REWRITES[operation])
+
+
 def test_every_rule_has_a_case():
     rules = Counter((name, rule.wants) for name, rules in SUPPORTED.items() for rule in rules)
     tested = [(operation, wants) for operation, wants, *_ in CASES]
     for operation, wants in [*rules, *((None, rule.wants) for rule in EVERYWHERE)]:
         assert any(operation in (None, rule[0]) and wants.startswith(rule[1]) for rule in tested), (operation, wants)
+    without_a_file_that_keeps_it = {operation for (operation, *_), (good, _) in CASES.items() if good is None}
+    assert not without_a_file_that_keeps_it & set(SUPPORTED)
     assert set(SUPPORTED) <= set(flatbuffer._names(schema.BuiltinOperator).values())
