@@ -44,6 +44,7 @@ def build_artifact(quantized: QuantizedModel, target: Target, *, source, calibra
         InputError: the target's tool is missing, or it refuses the file.
     """
     deliverable = target.package_for_target(quantized)
+    [input_type], [output_type] = deliverable.file.io_types
     manifest = {
         "model": quantized.name,
         "model_sha256": source,
@@ -51,6 +52,9 @@ def build_artifact(quantized: QuantizedModel, target: Target, *, source, calibra
         "target": target.name,
         "preprocessing": quantized.preprocessing.to_dict(),
         "input_range": quantized.preprocessing.input_range,
+        "batch": deliverable.file.input_shape[0],
+        "input_type": input_type.lower(),
+        "output_type": output_type.lower(),
         "calibration": calibration,
         "bytes": len(deliverable.file.content),
         "sha256": hashlib.sha256(deliverable.file.content).hexdigest(),

@@ -19,7 +19,8 @@ from keras_se.export.quantization.observers import find_method
 from keras_se.export.quantization.quantizer import MOST_FLOAT16
 from keras_se.export.quantization.recipes import RECIPES, find_recipe
 from keras_se.export.targets.base import Target
-from keras_se.export.targets.registry import find_target
+from keras_se.export.targets.registry import TARGETS, find_target
+from keras_se.export.tflite.batches import with_batch
 from keras_se.export.tflite.score_calibration import ScoreCalibration
 from keras_se.preprocessing import Preprocessing
 from keras_se.progress import track
@@ -36,11 +37,13 @@ def export(
     bias_correction: bool = False,
     preprocessing: Preprocessing | None = None,
     score_calibration: ScoreCalibration | None = None,
+    io: str | None = None,
+    batch: int = 1,
 ) -> list[Artifact]:
     """Convert a model once to float and from there to each recipe.
 
     Writes `NAME.RECIPE.tflite` and `NAME.RECIPE.tflite.json` for each recipe into `out`, when all have been made.
-    Each file takes one image; static recipes take and give integers.
+    Static recipes take and give integers.
 
     Args:
         model_or_path: a Keras model of one image input of known size, or a `.keras` file. One of `quantize_aware`
@@ -58,13 +61,17 @@ def export(
             default what `keras_se.preprocessing.find_preprocessing` finds.
         score_calibration: how an app makes probabilities of the outputs, by
             `keras_se.export.tflite.score_calibration.fit_scores`; for the target mediapipe.
+        io: "uint8", for the target edgetpu: files take and give what int8 ones do, and 128 more. By default the
+            target's own types.
+        batch: images that a file takes at a time; some targets take one.
     Returns:
         An artifact for each recipe, in their order.
     Raises:
-        InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, the
-            network lacks the part that a recipe treats apart, the model cannot be read or has another input, the
-            calibration images are missing, unfit or of another range than what the network takes, or `out` cannot be
-            written or has another's file of the same name.
+        InputError: a name is unknown, the target does not run a recipe or has no place for a score calibration, an
+            input and output of that type or a batch, the network takes no batch or lacks the part that a recipe treats
+            apart, the model cannot be read or has another input, the calibration images are missing, unfit or of
+            another range than what the network takes, or `out` cannot be written or has another's file of the same
+            name.
     Example:
         >>> artifacts = export("run/model.keras", "out", recipes=("float32", "static_wi8_ai8"), calibration=images)
         >>> [artifact.path.name for artifact in artifacts]
@@ -77,6 +84,12 @@ def export(
     find_method(calibration_method)
     if score_calibration is not None and not device.calibrates_scores:
         raise InputError(f"score_calibration is for the target mediapipe, whose apps apply it; got {target}")
+    if io is not None and io not in device.io:
+        able = [f"{name} ({', '.join(other.io)})" for name, other in TARGETS.items() if other.io]
+        raise InputError(f"io is for the target {' or '.join(able)}; got {io!r} for {target}")
+    if batch < 1:
+        raise InputError(f"batch must be at least 1; got {batch}")
+    device.check_batch(batch)
     folder = check_writable(out)
     pipeline = Pipeline.open(
         model_or_path,
@@ -92,13 +105,13 @@ def export(
     artifacts, overflows = [], {}
     for recipe in track(chosen, f"Making {len(chosen)} files", total=len(chosen)):
         correcting = bias_correction and recipe.rounds_weights
-        file = pipeline.quantized(recipe, bias_correction=correcting)
+        file = with_batch(pipeline.quantized(recipe, bias_correction=correcting), batch)
         further: dict[str, Any] = {}
         if device.computes_in_float16:
             beyond = pipeline.converted(pipeline.lowering(recipe)).beyond_float16
             further, overflows = {"beyond_float16": beyond}, overflows | beyond
         artifacts.append(
-            pipeline.artifact(file, recipe, bias_correction=correcting, scores=score_calibration, **further)
+            pipeline.artifact(file, recipe, bias_correction=correcting, scores=score_calibration, io=io, **further)
         )
     if overflows:
         _warn(device, overflows)

@@ -175,6 +175,7 @@ class Pipeline:
         *,
         bias_correction: bool = False,
         scores: ScoreCalibration | None = None,
+        io: str | None = None,
         **further: Any,
     ) -> BuiltArtifact:
         """Package a quantized file for the target, with its manifest; `further` are fields of that.
@@ -190,7 +191,7 @@ class Pipeline:
             "classes": None if self.labels is None else list(self.labels),
             **further,
         }
-        content = QuantizedModel(file, recipe, self.model.name, self.origin.preprocessing, self.labels, scores)
+        content = QuantizedModel(file, recipe, self.model.name, self.origin.preprocessing, self.labels, scores, io)
         record = calibration_record(self.images, self.method) if calibrated and self.images is not None else None
         try:
             return build_artifact(content, self.target, source=self.sha256, calibration=record, **fields)

@@ -19,6 +19,7 @@ from keras_se.errors import InputError
 from keras_se.export.conversion.copies import fresh
 from keras_se.export.conversion.finite_weights import check_weights
 from keras_se.export.conversion.model_names import check_names
+from keras_se.export.tflite.batches import with_free_batch
 from keras_se.export.tflite.layer_names import layer_path
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import image_shape
@@ -63,6 +64,8 @@ def check_backend() -> None:
 def to_tflite(model: keras.Model) -> TFLiteModel:
     """Convert a model to a float32 .tflite file of built-in operations, for one image at a time.
 
+    LiteRT can resize its input to a batch, where no operation stands in the way.
+
     Raises:
         InputError: the input is not one image of known size, a layer becomes no built-in operation, or a weight is not
             finite.
@@ -82,7 +85,7 @@ def to_tflite(model: keras.Model) -> TFLiteModel:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True
         try:
-            return TFLiteModel(converter.convert())
+            return with_free_batch(TFLiteModel(converter.convert()))
         except ConverterError as error:
             raise InputError(f"a .tflite file has no operation for {_blamed(str(error))}; replace it") from None
 

@@ -42,21 +42,27 @@ class Engine(NamedTuple):
     """Extra of the package that installs it."""
 
 
-def run_each(infer, images, dtype, input_scale, output_scale) -> Outputs:
-    """Run the images one by one, quantized on the way in and dequantized on the way out.
+def run_each(infer, images, dtype, input_scale, output_scale, *, batch=1) -> Outputs:
+    """Run the images in batches of the file's own size, quantized on the way in and dequantized on the way out.
 
     Args:
         input_scale, output_scale: scale and zero point of either end; a scale of 0 means float.
+        batch: images that the file takes at a time; the last batch is filled up with images that are left out again.
     """
-    inputs = (quantized_input(image[None], dtype, *input_scale) for image in images)
-    rows = [np.array(infer(image)).reshape(-1) for image in track(inputs, "Running images", total=len(images))]
-    values = np.stack(rows).astype("float64")
+    starts = range(0, len(images), batch)
+    inputs = (quantized_input(_batch(images, start, batch), dtype, *input_scale) for start in starts)
+    rows = [np.array(infer(images)).reshape(batch, -1) for images in track(inputs, "Running images", total=len(starts))]
+    values = np.concatenate(rows)[: len(images)].astype("float64")
     scale, zero = output_scale
     return Outputs(values, None) if scale == 0 else Outputs((values - zero) * scale, scale)
 
 
+def _batch(images: np.ndarray, start: int, size: int) -> np.ndarray:
+    return images[np.minimum(np.arange(start, start + size), len(images) - 1)]
+
+
 def quantized_input(image: np.ndarray, dtype: Any, scale: float, zero: int) -> np.ndarray:
-    """Quantize an image for an input of that type, scale and zero point."""
+    """Quantize images for an input of that type, scale and zero point."""
     if np.issubdtype(dtype, np.floating):
         return image.astype(dtype)
     limits = np.iinfo(dtype)

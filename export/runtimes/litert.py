@@ -30,7 +30,12 @@ def _litert(content: bytes, images: np.ndarray, *, resolver: str) -> Outputs:
         return interpreter.get_tensor(output_details["index"])
 
     return run_each(
-        infer, images, input_details["dtype"], input_details["quantization"], output_details["quantization"]
+        infer,
+        images,
+        input_details["dtype"],
+        input_details["quantization"],
+        output_details["quantization"],
+        batch=int(input_details["shape"][0]),
     )
 
 

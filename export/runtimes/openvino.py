@@ -99,10 +99,16 @@ def _last_line(error: RuntimeError) -> str:
 
 def _openvino(content: bytes, images: np.ndarray) -> Outputs:
     model = compiled(read(content))
-    [input_quantization], [output_quantization] = TFLiteModel(content).io_quantizations
+    file = TFLiteModel(content)
+    [input_quantization], [output_quantization] = file.io_quantizations
     request, dtype = model.create_infer_request(), model.input(0).element_type.to_dtype()
     outputs = run_each(
-        lambda image: request.infer([image])[model.output(0)], images, dtype, input_quantization, output_quantization
+        lambda image: request.infer([image])[model.output(0)],
+        images,
+        dtype,
+        input_quantization,
+        output_quantization,
+        batch=file.input_shape[0],
     )
     return outputs._replace(note=SATURATES if saturates() else "")
 

@@ -27,7 +27,7 @@ class Tensor(NamedTuple):
 def each_images_tensors(
     content: bytes, images: np.ndarray, names: Collection[str], *, resolver: str
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield the named tensors after each image, but for those that no operation reads.
+    """Yield the named tensors after each image, but for those that no operation reads; a file of a batch is resized.
 
     Args:
         images: float32 `(n, height, width, channels)`, as the network sees them.
@@ -42,8 +42,10 @@ def each_images_tensors(
             experimental_op_resolver_type=litert.OpResolverType[resolver],
             experimental_preserve_all_tensors=True,
         )
-    interpreter.allocate_tensors()
     [taken] = interpreter.get_input_details()
+    if taken["shape"][0] != 1:
+        interpreter.resize_tensor_input(taken["index"], (1, *taken["shape"][1:]))
+    interpreter.allocate_tensors()
     details = {tensor["name"]: tensor for tensor in interpreter.get_tensor_details() if tensor["name"] in set(names)}
     for image in images:
         interpreter.set_tensor(taken["index"], quantized_input(image[None], taken["dtype"], *taken["quantization"]))

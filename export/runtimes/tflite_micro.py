@@ -35,7 +35,12 @@ def _tflm(content: bytes, images: np.ndarray) -> Outputs:
         return interpreter.get_output(0)
 
     return run_each(
-        infer, images, input_details["dtype"], _micro_quantization(input_details), _micro_quantization(output_details)
+        infer,
+        images,
+        input_details["dtype"],
+        _micro_quantization(input_details),
+        _micro_quantization(output_details),
+        batch=int(input_details["shape"][0]),
     )
 
 

@@ -46,6 +46,8 @@ class QuantizedModel(NamedTuple):
     """Names of the classes, where they are known."""
     scores: ScoreCalibration | None = None
     """Calibration that turns the outputs into probabilities, where it is known."""
+    io: str | None = None
+    """Type of the file's input and output that was asked for; None for the target's own."""
 
 
 class Deliverable(NamedTuple):
@@ -131,6 +133,10 @@ class Target:
     """It computes float32 files in float16 unless an app forbids it."""
     calibrates_scores: bool = False
     """Its apps apply a score calibration that the file brings."""
+    io: tuple[str, ...] = ()
+    """Types that `package` can give a file's input and output on request."""
+    one_image: bool = False
+    """Its files take one image at a time."""
     package: Callable[[QuantizedModel, Target], Deliverable] | None = None
     """Compiler, metadata, types of input and output; None where the device takes the file as it is. It raises
     InputError where the device refuses."""
@@ -148,12 +154,22 @@ class Target:
         """Return how a network is written for a recipe."""
         return self.integer_config if recipe.calibrated else self.float_config
 
+    def check_batch(self, batch: int) -> None:
+        """Refuse more images at a time than the device takes.
+
+        Raises:
+            InputError: it takes one.
+        """
+        if self.one_image and batch != 1:
+            raise InputError(f"{self.name} takes one image at a time; got a batch of {batch}; export with batch 1")
+
     def package_for_target(self, quantized: QuantizedModel) -> Deliverable:
         """Return the file as the device takes it.
 
         Raises:
             InputError: the target's tool is missing, or it refuses the file.
         """
+        self.check_batch(quantized.file.input_shape[0])
         return Deliverable(quantized.file) if self.package is None else self.package(quantized, self)
 
 

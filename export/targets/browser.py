@@ -63,6 +63,7 @@ TARGETS = (
         limits=XNNPACK_LIMITS,
         channels=3,
         xnnpack=True,
+        one_image=True,  # as its page classifies them
         package=package,
     ),
 )

@@ -1,6 +1,7 @@
 """Coral's Edge TPU.
 
-In: an int8 file. Out: the file, which keeps the published rules, compiled where the compiler is on PATH.
+In: an int8 file. Out: the file, with uint8 input and output on request, which keeps the published rules, compiled where
+the compiler is on PATH.
 """
 
 import re
@@ -26,6 +27,7 @@ from keras_se.export.targets.base import (
     Target,
 )
 from keras_se.export.targets.edgetpu_rules import SUPPORTED, lint, summary
+from keras_se.export.tflite.io_types import with_uint8_io
 from keras_se.export.tflite.model import TFLiteModel
 
 COMPILER = "edgetpu_compiler"
@@ -44,13 +46,14 @@ def package(quantized: QuantizedModel, target: Target) -> Deliverable:
             f"{target.name} computes in 8-bit integers alone, which there are none of for {', '.join(floating)}; build "
             "and train the network without"
         )
-    findings = lint(quantized.file)
+    file = with_uint8_io(quantized.file) if quantized.io == "uint8" else quantized.file
+    findings = lint(file)
     if findings:
         raise InputError(f"{target.name} wants {summary(findings)}")
     compiler = shutil.which(COMPILER)
     if compiler is None:
-        return Deliverable(quantized.file, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
-    return _compiled(quantized.file.content, compiler)
+        return Deliverable(file, {"edgetpu": {"compiled": False, "checked": "published rules only"}})
+    return _compiled(file.content, compiler)
 
 
 def _compiled(content: bytes, compiler: str) -> Deliverable:
@@ -96,6 +99,8 @@ TARGETS = (
             Limit(AllBut(SUPPORTED), "Coral does not list {}"),
             Limit({DILATIONS, DIMENSIONS, SOFTMAXES, VECTORS}, "Coral's rules allow no {}"),
         ),
+        io=("int8", "uint8"),
+        one_image=True,  # of a tensor, the compiler maps the three innermost dimensions alone
         package=package,
     ),
 )

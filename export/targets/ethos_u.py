@@ -72,12 +72,8 @@ def package(quantized: QuantizedModel, target: Target) -> Deliverable:
     """Compile the file for the target's NPU, every operation of it.
 
     Raises:
-        InputError: Vela is not installed or fails, the file takes more than one image, or an operation is left to the
-            CPU.
+        InputError: Vela is not installed or fails, or an operation is left to the CPU.
     """
-    batch = quantized.file.input_shape[0]
-    if batch != 1:
-        raise InputError(f"{target.name} takes one image at a time; got a batch of {batch}; export with batch 1")
     compiled = compile_for(quantized.file.content, target)
     if compiled.summary.npu_share < 1:
         raise InputError(
@@ -217,6 +213,7 @@ def _target(family: str, npu: Npu, macs: int) -> Target:
         unsupported_recipes=dict.fromkeys(FLOAT_RECIPES, "it computes on integers alone"),
         integer_config=CONV_BEFORE_POOL,
         limits=npu.limits,
+        one_image=True,
         package=package,
         check_tool=check_tool,
         options={

@@ -117,6 +117,7 @@ TARGETS = (
         channels=3,
         xnnpack=True,
         calibrates_scores=True,
+        one_image=True,
         package=package,
     ),
 )

@@ -11,13 +11,16 @@ import numpy as np
 
 from keras_se.export.tflite.flatbuffer import builtin_code, schema
 
+_Types = schema.TensorType
+
 
 def add_constant(model: Any, name: str, values: np.ndarray) -> int:
-    """Add a float32 tensor of these values to the model's graph and return its index."""
+    """Add a tensor of these values, int32 where they are that and else float32, and return its index."""
     [graph] = model.subgraphs
     buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = np.frombuffer(values.astype("float32").tobytes(), np.uint8)
-    tensor.name, tensor.type, tensor.shape = name.encode(), schema.TensorType.FLOAT32, np.array(values.shape, np.int32)
+    dtype, kind = ("int32", _Types.INT32) if values.dtype == np.int32 else ("float32", _Types.FLOAT32)
+    buffer.data = np.frombuffer(values.astype(dtype).tobytes(), np.uint8)
+    tensor.name, tensor.type, tensor.shape = name.encode(), kind, np.array(values.shape, np.int32)
     tensor.hasRank = True
     tensor.buffer = len(model.buffers)
     model.buffers.append(buffer)

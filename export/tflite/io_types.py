@@ -51,17 +51,33 @@ def _integers(graph: Any, io: Any) -> Iterator[tuple[int, int, int]]:
             yield number, index, _added(graph, index, _Types.FLOAT32, None)
 
 
+def with_uint8_io(file: TFLiteModel) -> TFLiteModel:
+    """Return the file of one int8 input and output with uint8 ones: 128 more, which QUANTIZE inside takes and gives."""
+    model = with_uint8_input(file).editable()
+    graph = model.subgraphs[0]
+    [index] = map(int, graph.outputs)
+    outer = _added_uint8(graph, index)
+    graph.operators.append(new_operation(model, schema.BuiltinOperator.QUANTIZE, [index], outer))
+    _replace_output(model, 0, outer)
+    return TFLiteModel.packed(model)
+
+
 def with_uint8_input(file: TFLiteModel) -> TFLiteModel:
     """Return the file of one int8 input with a uint8 one: 128 more, and a QUANTIZE inside takes it away."""
     model = file.editable()
     graph = model.subgraphs[0]
     [index] = map(int, graph.inputs)
-    quantization = copy.deepcopy(graph.tensors[index].quantization)
-    quantization.zeroPoint = np.asarray(quantization.zeroPoint) + 128
-    outer = _added(graph, index, _Types.UINT8, quantization)
+    outer = _added_uint8(graph, index)
     graph.operators.insert(0, new_operation(model, schema.BuiltinOperator.QUANTIZE, [outer], index))
     _replace_input(model, 0, outer)
     return TFLiteModel.packed(model)
+
+
+def _added_uint8(graph: Any, index: int) -> int:
+    """Add the uint8 tensor of the same numbers as an int8 one, and return its index."""
+    quantization = copy.deepcopy(graph.tensors[index].quantization)
+    quantization.zeroPoint = np.asarray(quantization.zeroPoint) + 128
+    return _added(graph, index, _Types.UINT8, quantization)
 
 
 def with_normalisation(file: TFLiteModel, mean: Sequence[float], std: Sequence[float]) -> TFLiteModel:

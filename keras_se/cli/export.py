@@ -54,6 +54,10 @@ class Export(ImageOptions):
     target: str = "phone_cpu"
     """Device, as phone_cpu, mediapipe, tflite_micro or ethos_u65_512; a wrong name lists all. It refuses the
     recipes that it cannot run."""
+    io: Annotated[str | None, left_out("the target's own", metavar="NAME")] = None
+    """Type of an integer file's input and output: int8, or uint8, which Coral's examples read; for edgetpu."""
+    batch: int = 1
+    """Images that a file takes at a time; some targets take one."""
     images: int = 200
     """Training images to calibrate on."""
     calibration_method: str = "min_max"
@@ -102,6 +106,8 @@ class Export(ImageOptions):
             bias_correction=self.bias_correction,
             preprocessing=preprocessing,
             score_calibration=scores,
+            io=self.io,
+            batch=self.batch,
         )
         files = [_document(artifact) for artifact in artifacts]
         return Rows(
@@ -129,8 +135,10 @@ class Export(ImageOptions):
         from keras_se.export.evaluation.paired_interval import METHOD
         from keras_se.export.mixed_precision import export_mixed_precision
 
-        if self.bias_correction or self.calibrate_scores:
-            raise InputError("--search makes plain files; leave out --bias-correction and --calibrate-scores")
+        if self.bias_correction or self.calibrate_scores or self.io is not None or self.batch != 1:
+            raise InputError(
+                "--search makes plain files; leave out --bias-correction, --calibrate-scores, --io and --batch"
+            )
         if self.recipes is not None:
             raise InputError(f"--search makes one file of its own; leave out --recipes; got {list(self.recipes)}")
         if self.data is None:
@@ -193,20 +201,10 @@ def _pixels_line(origin: "Origin") -> str:
 
 
 def _document(artifact: "Artifact") -> dict[str, Any]:
+    facts = ("bytes", "sha256", "input_type", "output_type")
     return {
         "path": str(artifact.path),
         "recipe": artifact.recipe,
         "target": artifact.target,
-        "bytes": artifact.manifest["bytes"],
-        "sha256": artifact.manifest["sha256"],
-        "input_type": _types(artifact)[0],
-        "output_type": _types(artifact)[1],
+        **{name: artifact.manifest[name] for name in facts},
     }
-
-
-def _types(artifact: "Artifact") -> tuple[str, str]:
-    """Return the types of the file's input and of its output, as NumPy calls them."""
-    from keras_se.export.tflite.model import TFLiteModel
-
-    [input_type], [output_type] = TFLiteModel.load(artifact.path).io_types
-    return input_type.lower(), output_type.lower()

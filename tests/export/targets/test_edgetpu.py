@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 import keras_se
 from keras_se.errors import InputError
@@ -46,12 +47,19 @@ def test_mobilenet_v3_keeps_every_rule_in_the_targets_form(tmp_path, randomise):
     assert lint(TFLiteModel(artifact.path.read_bytes())) == []
 
 
+def test_a_batch_and_other_types_are_refused_before_anything_is_made(trained, tmp_path):
+    with pytest.raises(InputError, match=r"^edgetpu takes one image at a time; got a batch of 2"):
+        export(trained.model, tmp_path, recipes=["static_wi8_ai8"], target="edgetpu", batch=2)
+    with pytest.raises(InputError, match=r"^io is for the target edgetpu \(int8, uint8\); got 'float' for edgetpu"):
+        export(trained.model, tmp_path, recipes=["static_wi8_ai8"], target="edgetpu", io="float")
+
+
 @pytest.fixture
 def package(trained):
     """Function that packages the trained network's int8 file for the target."""
     file = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())
     content = QuantizedModel(file, RECIPES["static_wi8_ai8"], "network", Preprocessing(32, 32), None)
-    return lambda: TARGETS["edgetpu"].package_for_target(content)
+    return lambda **fields: TARGETS["edgetpu"].package_for_target(content._replace(**fields))
 
 
 COMPILED = """#!/bin/sh
@@ -85,6 +93,31 @@ def compiler(tmp_path, monkeypatch):
 def test_without_its_compiler_the_manifest_says_so(package, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert package().manifest["edgetpu"] == {"compiled": False, "checked": "published rules only"}
+
+
+def test_a_file_of_uint8_is_that_of_int8_behind_an_offset_of_128(package, trained):
+    int8, uint8 = package().file, package(io="uint8").file
+    assert (int8.io_types, uint8.io_types) == ((["INT8"], ["INT8"]), (["UINT8"], ["UINT8"]))
+    assert lint(uint8) == []
+    images = np.round(255 * trained.images[:8]).astype(np.uint8)
+    of_int8 = raw_outputs(int8, (images.astype(np.int16) - 128).astype(np.int8))
+    assert (raw_outputs(uint8, images) == of_int8.astype(np.int16) + 128).all()
+    assert len(np.unique(of_int8)) > 8
+
+
+def raw_outputs(file, images):
+    """Integers that LiteRT's reference kernels give for integers."""
+    interpreter = Interpreter(
+        model_content=file.content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=2
+    )
+    interpreter.allocate_tensors()
+    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+    outputs = []
+    for image in images:
+        interpreter.set_tensor(taken["index"], image[None])
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(given["index"]))
+    return np.concatenate(outputs)
 
 
 def test_with_its_compiler_the_file_is_what_that_made(package, compiler):

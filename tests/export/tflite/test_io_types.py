@@ -5,7 +5,7 @@ import pytest
 
 from keras_se.export.runtimes.registry import ENGINES
 from keras_se.export.tflite import flatbuffer
-from keras_se.export.tflite.io_types import with_float_io, with_uint8_input
+from keras_se.export.tflite.io_types import with_float_io, with_uint8_input, with_uint8_io
 from keras_se.export.tflite.model import TFLiteModel
 
 
@@ -19,7 +19,12 @@ def ends(content):
 
 
 @pytest.mark.parametrize(
-    ("change", "types"), [(with_float_io, ["FLOAT32", "FLOAT32"]), (with_uint8_input, ["UINT8", "INT8"])]
+    ("change", "types"),
+    [
+        (with_float_io, ["FLOAT32", "FLOAT32"]),
+        (with_uint8_input, ["UINT8", "INT8"]),
+        (with_uint8_io, ["UINT8", "UINT8"]),
+    ],
 )
 def test_the_function_stays(trained, change, types):
     content = TFLiteModel(trained.files["static_wi8_ai8"].read_bytes())

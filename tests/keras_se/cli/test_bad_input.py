@@ -503,6 +503,10 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("export", "--search", "--data", "digits", "--bias-correction"): ("leave out --bias-correction",),
     ("export", "--search", "--data", "digits", "--calibrate-scores"): ("leave out", "--calibrate-scores"),
+    ("export", "--search", "--data", "digits", "--io", "uint8"): ("leave out", "--io and --batch"),
+    ("export", "--recipes", "float32", "--io", "uint8"): ("io is for the target edgetpu (int8, uint8)", "phone_cpu"),
+    ("export", "--recipes", "float32", "--batch", "0"): ("batch must be at least 1; got 0",),
+    ("export", "--target", "mediapipe", "--batch", "2"): ("mediapipe takes one image at a time", "batch of 2"),
     ("export", "--calibrate-scores", "--data", "digits"): ("is for --target mediapipe", "phone_cpu"),
     ("export", "--calibrate-scores", "--target", "mediapipe", *STATIC): ("needs labelled images", "no --data"),
     ("export", "--recipes", "float32", "--calibration-method", "entropy"): (

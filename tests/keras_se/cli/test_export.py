@@ -69,6 +69,40 @@ def test_parity_prints_a_row_a_file_and_engine_with_its_figures(exported, model_
     assert {(row["verdict"], row["max_lsb"]) for row in of_float} == {("pass", None)}
 
 
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        (("--target", "edgetpu", "--io", "uint8"), {"batch": 1, "input_type": "uint8", "output_type": "uint8"}),
+        (("--batch", "3"), {"batch": 3, "input_type": "int8", "output_type": "int8"}),
+    ],
+)
+def test_a_file_of_uint8_or_of_a_batch_says_so_and_passes_parity(options, facts, tmp_path, capsys):
+    model_file, images = tmp_path / "small.keras", ("--data", "digits", "--images", "30")
+    image = keras.Input((32, 32, 3))
+    features = keras.layers.Conv2D(8, 3, 4, activation="relu")(image)
+    keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(features)), name="small").save(model_file)
+    command = (
+        "export",
+        str(model_file),
+        "--out",
+        str(tmp_path / "out"),
+        *images,
+        "--recipes",
+        "static_wi8_ai8",
+        *options,
+    )
+    [row] = document(capsys, *command, *options)
+    manifest = json.loads(Path(f"{row['path']}.json").read_text())
+    assert facts.items() <= manifest.items()
+    assert {name: row[name] for name in ("input_type", "output_type")}.items() <= facts.items()
+    file = TFLiteModel(Path(row["path"]).read_bytes())
+    assert file.input_shape == (facts["batch"], 32, 32, 3)
+    assert file.io_types == ([facts["input_type"].upper()], [facts["output_type"].upper()])
+    rows = document(capsys, "parity", str(model_file), row["path"], *images)
+    assert {row["engine"] for row in rows} == {"litert", "litert_reference", "tflm"}
+    assert {(row["images"], row["verdict"]) for row in rows} == {(30, "pass")}
+
+
 def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, capsys):
     picture = tmp_path / "plot.png"
     files = [row["path"] for row in exported]
