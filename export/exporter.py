@@ -37,6 +37,7 @@ def export(
     bias_correction: bool = False,
     preprocessing: Preprocessing | None = None,
     score_calibration: ScoreCalibration | None = None,
+    input_shape: Sequence[int] | None = None,
     io: str | None = None,
     batch: int = 1,
 ) -> list[Artifact]:
@@ -46,7 +47,7 @@ def export(
     Static recipes take and give integers.
 
     Args:
-        model_or_path: a Keras model of one image input of known size, or a `.keras` file. One of `quantize_aware`
+        model_or_path: a Keras model of one image input and one output, or a `.keras` file. One of `quantize_aware`
             brings its ranges and its form, whatever the target's, needs no calibration, and takes the recipe
             static_wi8_ai8.
         out: the folder; made if it is missing, and files of an earlier export are replaced, no others.
@@ -61,6 +62,8 @@ def export(
             default what `keras_se.preprocessing.find_preprocessing` finds.
         score_calibration: how an app makes probabilities of the outputs, by
             `keras_se.export.tflite.score_calibration.fit_scores`; for the target mediapipe.
+        input_shape: height, width and channels of an image, for a model that takes any size, or of a class of its own,
+            which has no input layer.
         io: "uint8", for the target edgetpu: files take and give what int8 ones do, and 128 more. By default the
             target's own types.
         batch: images that a file takes at a time; some targets take one.
@@ -98,6 +101,7 @@ def export(
         calibration=calibration,
         method=calibration_method,
         preprocessing=preprocessing,
+        input_shape=input_shape,
         bias_correction=bias_correction,
     )
     for recipe in chosen:

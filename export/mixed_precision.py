@@ -3,6 +3,7 @@
 In: a model, calibration images, and images with labels. Out: the file on disk, and the record of the search.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -32,6 +33,7 @@ def export_mixed_precision(
     target: str = "phone_cpu",
     calibration_method: str = "min_max",
     preprocessing: Preprocessing | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> tuple[Artifact, Search]:
     """Convert a model, search, and write `NAME.static_wi8_ai8_mixed.tflite` with its manifest into `out`.
 
@@ -39,7 +41,7 @@ def export_mixed_precision(
 
     Args:
         higher_precision: format of the operations that are not int8; None for the target's own choice.
-        model_or_path, out, calibration, target, calibration_method, preprocessing: as for `export`.
+        model_or_path, out, calibration, target, calibration_method, preprocessing, input_shape: as for `export`.
         images, labels, max_drop: as for `search`.
     Returns:
         The file, and how the search came to it.
@@ -68,6 +70,7 @@ def export_mixed_precision(
         calibration=calibration,
         method=calibration_method,
         preprocessing=preprocessing,
+        input_shape=input_shape,
     )
     if pipeline.aware:
         raise InputError("a search starts from a float model; a quantization-aware one is exported as static_wi8_ai8")

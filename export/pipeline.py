@@ -22,6 +22,7 @@ from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.compatibility.checker import check, named
 from keras_se.export.conversion.converter import load_model, to_tflite
 from keras_se.export.conversion.finite_weights import check_weights
+from keras_se.export.conversion.known_input import with_input_shape
 from keras_se.export.conversion.lowering import lower
 from keras_se.export.conversion.lowering_config import LoweringConfig
 from keras_se.export.conversion.matching import effective_config
@@ -99,6 +100,7 @@ class Pipeline:
         calibration: np.ndarray | None,
         method: str,
         preprocessing: Preprocessing | None,
+        input_shape: Sequence[int] | None = None,
         bias_correction: bool = False,
     ) -> "Pipeline":
         """Read a model and check it, and the images, for what the recipes need.
@@ -108,7 +110,7 @@ class Pipeline:
                 or is quantization-aware and the recipes are not for that; or the images are missing, unfit or of
                 another range than the network's.
         """
-        model, sha256 = model_and_hash(model_or_path)
+        model, sha256 = model_and_hash(model_or_path, input_shape)
         shape = image_shape(model)
         check_arena(model, target, recipes)
         aware = is_quantization_aware(model)
@@ -201,13 +203,13 @@ class Pipeline:
             raise InputError(f"{error}; in the Keras model: {layers}" if layers else str(error)) from None
 
 
-def model_and_hash(model_or_path) -> tuple[keras.Model, str | None]:
+def model_and_hash(model_or_path, input_shape: Sequence[int] | None = None) -> tuple[keras.Model, str | None]:
     """Return the model, after its weights were found finite, and the sha256 of its file where it is one."""
     if isinstance(model_or_path, keras.Model):
         check_names(model_or_path)
         check_weights(model_or_path)
-        return model_or_path, None
-    model = load_model(model_or_path)
+        return with_input_shape(model_or_path, input_shape), None
+    model = with_input_shape(load_model(model_or_path), input_shape)
     check_weights(model)
     return model, hashlib.sha256(Path(model_or_path).read_bytes()).hexdigest()
 

@@ -8,8 +8,14 @@ from keras_se.errors import InputError
 
 
 def is_graph(layer: Any) -> bool:
-    """Return True for a functional or sequential model, whose layers are known, of no class of its own."""
-    return isinstance(layer, keras.Sequential) or type(layer).__name__ == "Functional"
+    """Return True for a functional or sequential model, whose layers are known.
+
+    One of a class of its own is so too if it computes as a functional one: the class has no `call`, as KerasHub's.
+    """
+    if isinstance(layer, keras.Sequential):
+        return True
+    functional = next((kind for kind in type(layer).__mro__ if kind.__name__ == "Functional"), None)
+    return functional is not None and type(layer).call is functional.call
 
 
 def made_again(layer: Any, **changes: Any) -> Any:

@@ -235,7 +235,10 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
             f"the model must take one image at a time; got a batch of {shape[0]}; build it on keras.Input({shape[1:]})"
         )
     if len(model.outputs) != 1:
-        raise InputError(f"the model must give one output; it gives {len(model.outputs)}")
+        raise InputError(
+            f"the model must give one output; it gives {len(model.outputs)}; export one of them as "
+            "keras.Model(model.input, model.outputs[0])"
+        )
     return shape[1], shape[2], shape[3]
 
 

@@ -15,6 +15,7 @@ from keras_se.export.compatibility.arena import check_arena
 from keras_se.export.compatibility.layer_ops import becomes, operations_of
 from keras_se.export.conversion.converter import load_model
 from keras_se.export.conversion.finite_weights import check_weights
+from keras_se.export.conversion.known_input import with_input_shape
 from keras_se.export.conversion.lowering_config import PLAIN
 from keras_se.export.conversion.matching import effective_config, ops_removed_by
 from keras_se.export.qat.freezing import is_quantization_aware
@@ -47,7 +48,11 @@ REFUSED, UNKNOWN = "refused", "unknown"
 
 
 def check(
-    model_or_path: keras.Model | Path | str, target: str = "phone_cpu", *, recipes: Sequence[str] | None = None
+    model_or_path: keras.Model | Path | str,
+    target: str = "phone_cpu",
+    *,
+    recipes: Sequence[str] | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> list[Finding]:
     """Find the layers that a target would refuse or run slowly, in the form that export writes them in.
 
@@ -55,9 +60,10 @@ def check(
     OpenVINO and of vendors' compilers no limits are known.
 
     Args:
-        model_or_path: a functional or sequential Keras model of one image input, or a `.keras` file.
+        model_or_path: a Keras model of one image input, or a `.keras` file.
         target: a name from `keras_se.export.targets.registry.TARGETS`.
         recipes: the number formats; None for those that the command line makes for the target.
+        input_shape: as for `keras_se.export.export`.
     Returns:
         One finding for each layer and reason, in the order of the layers; empty where export will be fine.
     Raises:
@@ -75,6 +81,7 @@ def check(
     device = find_target(target, chosen or ())
     chosen = [RECIPES[name] for name in device.default_recipes] if chosen is None else chosen
     model = model_or_path if isinstance(model_or_path, keras.Model) else load_model(model_or_path)
+    model = with_input_shape(model, input_shape)
     shape = image_shape(model)
     check_weights(model)
     return [

@@ -33,6 +33,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import in_float32, load_model
+from keras_se.export.conversion.known_input import says_its_input, with_input_shape
 from keras_se.export.evaluation.originals import Candidate, Originals
 from keras_se.export.evaluation.paired_interval import Loss, loss
 from keras_se.export.evaluation.verdict import figures_of, hold, hold_predicted, hold_steps
@@ -132,7 +133,7 @@ def compare(
     loaded = _candidate(candidate)
     outputs = _run_file(loaded, images, engine)
     if isinstance(reference, keras.Model) or Path(reference).suffix != ".tflite":
-        model = reference if isinstance(reference, keras.Model) else load_model(reference)
+        model = _model(reference, images)
         originals = Originals(model, images, _run_model(model, images), float_file)
         against = _Reference("keras", originals.outputs)
     else:
@@ -170,7 +171,7 @@ def compare_all(
     """
     check_files(files, engines)
     _check_labels(labels, images)
-    model = reference if isinstance(reference, keras.Model) else load_model(reference)
+    model = _model(reference, images)
     originals = Originals(model, images, _run_model(model, images))
     candidates = [_candidate(path) for path in dict.fromkeys(map(Path, files))]
     rows = []
@@ -223,6 +224,12 @@ def _check_labels(labels: np.ndarray | None, images: np.ndarray) -> None:
 def _candidate(path: Path | str) -> Candidate:
     file = TFLiteModel.load(path)
     return Candidate(Path(path), file, recipe_of(file))
+
+
+def _model(reference: keras.Model | Path | str, images: np.ndarray) -> keras.Model:
+    """Return the Keras model, on the images' shape where it does not say what it takes."""
+    model = reference if isinstance(reference, keras.Model) else load_model(reference)
+    return with_input_shape(model, None if says_its_input(model) else images.shape[1:])
 
 
 def _run_model(model: keras.Model, images: np.ndarray) -> Outputs:

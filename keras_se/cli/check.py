@@ -7,12 +7,13 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import Positional
 
-from keras_se.cli.command import Command, left_out
+from keras_se.cli.command import left_out
+from keras_se.cli.model_input import ModelInput
 from keras_se.cli.tables import Rows
 
 
 @dataclass(frozen=True)
-class Check(Command):
+class Check(ModelInput):
     """Name the Keras layers that a target would refuse or run slowly, before any conversion. Exit status 1 if it would
     refuse one."""
 
@@ -29,8 +30,10 @@ class Check(Command):
 
     def run(self) -> Rows:
         from keras_se.export.compatibility.checker import REFUSED, alike, check, missing_tool
+        from keras_se.export.conversion.converter import load_model
 
-        findings = check(self.model, self.target, recipes=self.recipes)
+        model = load_model(self.model)
+        findings = check(model, self.target, recipes=self.recipes, input_shape=self.input_shape_of(model))
         missing = missing_tool(self.target)
         groups = alike(findings)
         reasons = (

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from keras_se.cli.command import Group, left_out
 from keras_se.cli.image_options import ImageOptions
+from keras_se.cli.model_input import ModelInput
 from keras_se.cli.tables import Rows
 from keras_se.errors import InputError
 
@@ -22,7 +23,7 @@ _SCORES = Group("of the target mediapipe")
 
 
 @dataclass(frozen=True)
-class Export(ImageOptions):
+class Export(ModelInput, ImageOptions):
     """Convert a trained model to .tflite files, with a manifest beside each."""
 
     example: ClassVar[str] = "keras-se export run/model.keras --data photos/ --out files --target phone_cpu"
@@ -68,6 +69,7 @@ class Export(ImageOptions):
         from keras_se.export import export
         from keras_se.export.compatibility.arena import check_arena
         from keras_se.export.conversion.converter import check_backend, load_model
+        from keras_se.export.conversion.known_input import with_input_shape
         from keras_se.export.quantization.image_range import check_accuracy
         from keras_se.export.quantization.observers import find_method
         from keras_se.export.quantization.recipes import find_recipe
@@ -86,6 +88,8 @@ class Export(ImageOptions):
             )
         recipes = device.default_recipes if self.recipes is None else self.recipes
         model = load_model(self.model)
+        input_shape = self.input_shape_of(model)
+        model = with_input_shape(model, input_shape)
         check_arena(model, device, [find_recipe(name) for name in recipes])  # before so large images
         origin = self.origin(model, self.model)
         preprocessing, calibration = origin.preprocessing, None
@@ -105,6 +109,7 @@ class Export(ImageOptions):
             calibration_method=self.calibration_method,
             bias_correction=self.bias_correction,
             preprocessing=preprocessing,
+            input_shape=input_shape,
             score_calibration=scores,
             io=self.io,
             batch=self.batch,
@@ -132,6 +137,7 @@ class Export(ImageOptions):
 
     def _search(self) -> Rows:
         from keras_se.export.conversion.converter import load_model
+        from keras_se.export.conversion.known_input import with_input_shape
         from keras_se.export.evaluation.paired_interval import METHOD
         from keras_se.export.mixed_precision import export_mixed_precision
 
@@ -145,7 +151,9 @@ class Export(ImageOptions):
             raise InputError("--search needs images to calibrate on and labelled ones to measure on; give --data")
         if self.max_drop < 0:
             raise InputError(f"max_drop must be at least 0 percentage points; got {self.max_drop}")
-        origin = self.origin(load_model(self.model), self.model)
+        model = load_model(self.model)
+        input_shape = self.input_shape_of(model)
+        origin = self.origin(with_input_shape(model, input_shape), self.model)
         calibration, _ = self.sample(self.data, origin.preprocessing, "train", self.images)
         images, labels = self.sample(self.data, origin.preprocessing, "test", self.test_images)
         artifact, search = export_mixed_precision(
@@ -159,6 +167,7 @@ class Export(ImageOptions):
             target=self.target,
             calibration_method=self.calibration_method,
             preprocessing=origin.preprocessing if self.preprocessing_fields else None,
+            input_shape=input_shape,
         )
         outcome = f"loses {search.loss} points of {100 * search.float_accuracy:.2f} % on {len(images)} test images"
         bound = "within" if search.reached else "NOT known to be within"

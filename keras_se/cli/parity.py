@@ -33,12 +33,16 @@ class Parity(Elsewhere, ImageOptions):
 
     def run_there(self) -> Rows:
         from keras_se.export.conversion.converter import load_model
+        from keras_se.export.conversion.known_input import says_its_input, with_input_shape
         from keras_se.export.evaluation.parity import check_files, compare_all
         from keras_se.export.manifest import preprocessing_of_manifest
         from keras_se.export.quantization.image_range import agreed_preprocessing, check_accuracy
+        from keras_se.export.tflite.model import TFLiteModel
 
         check_files(self.files, self.engines)
         model = load_model(self.reference)
+        if not says_its_input(model):
+            model = with_input_shape(model, TFLiteModel.load(self.files[0]).input_shape[1:])
         origin = self.origin(model, self.reference)
         if not self.preprocessing_fields:
             recorded = {str(file): preprocessing_of_manifest(file) for file in self.files}

@@ -263,6 +263,14 @@ def model_of_unknown_size(place):
     return export_of(place, path, "--recipes", "float32")
 
 
+def model_of_two_outputs(place):
+    path = place.root / "two.keras"
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Flatten()(image)
+    keras.Model(image, [keras.layers.Dense(2)(x), keras.layers.Dense(3)(x)]).save(path)
+    return export_of(place, path, "--recipes", "float32")
+
+
 def model_of_vectors(place):
     path = place.root / "vectors.keras"
     inputs = keras.Input((4,))
@@ -418,9 +426,10 @@ FILES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     tflite_name_that_is_not_utf8: ("changed.tflite is damaged", "the name of tensor 1 is no text"),
     tflite_operation_without_outputs: ("changed.tflite is damaged",),
     folder_for_a_model: ("no model file",),
-    model_of_unknown_size: ("known size", "None"),
+    model_of_unknown_size: ("known size", "None", "--image-size"),
+    model_of_two_outputs: ("must give one output; it gives 2", "keras.Model(model.input, model.outputs[0])"),
     model_of_vectors: ("the model must take one image", "(None, 4)"),
-    model_that_was_never_built: ("the model must take one image",),
+    model_that_was_never_built: ("was never built and has no weights", "call it on an image"),
     model_of_a_batch: ("one image at a time; got a batch of 8", "keras.Input((16, 16, 3))"),
     model_too_large_for_the_arena: ("an arena of at most 64 MiB", "conv2d", "smaller input than (8192, 8192, 3)"),
     layer_without_an_operation: ("no operation for ResizeBicubic of the layer shrink",),
@@ -503,6 +512,9 @@ UNFIT_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("export", "--search", "--data", "digits", "--bias-correction"): ("leave out --bias-correction",),
     ("export", "--search", "--data", "digits", "--calibrate-scores"): ("leave out", "--calibrate-scores"),
+    ("export", "--image-size", "16", "--input-shape", "16", "16", "3"): ("--input-shape", "give it alone"),
+    ("export", "--image-size", "16", "16", "3"): ("one side, or height and width; got 3 numbers",),
+    ("export", "--image-size", "8"): ("must be what the model takes, (None, 16, 16, 3); got (8, 8, 3)",),
     ("export", "--search", "--data", "digits", "--io", "uint8"): ("leave out", "--io and --batch"),
     ("export", "--recipes", "float32", "--io", "uint8"): ("io is for the target edgetpu (int8, uint8)", "phone_cpu"),
     ("export", "--recipes", "float32", "--batch", "0"): ("batch must be at least 1; got 0",),

@@ -103,6 +103,21 @@ def test_a_file_of_uint8_or_of_a_batch_says_so_and_passes_parity(options, facts,
     assert {(row["images"], row["verdict"]) for row in rows} == {(30, "pass")}
 
 
+def test_a_model_of_any_size_goes_through_every_command(tmp_path, capsys):
+    model_file, images = str(tmp_path / "any.keras"), ("--data", "digits", "--images", "30")
+    image = keras.Input((None, None, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, 4, activation="relu")(image))
+    keras.Model(image, keras.layers.Dense(10)(features), name="any").save(model_file)
+    size = ("--image-size", "24", "32")
+    assert document(capsys, "check", model_file, *size) == []
+    out = ("--out", str(tmp_path / "out"))
+    [row] = document(capsys, "export", model_file, *size, *out, *images, "--recipes", "static_wi8_ai8")
+    assert TFLiteModel(Path(row["path"]).read_bytes()).input_shape == (1, 24, 32, 3)
+    [row_of_parity] = document(capsys, "parity", model_file, row["path"], *images, "--engines", "litert_reference")
+    assert row_of_parity["verdict"] == "pass"
+    assert document(capsys, "diagnose", model_file, row["path"], *images)[-1]["sqnr_db"] > 20
+
+
 def test_diagnose_prints_every_operation_and_draws_them(exported, tmp_path, capsys):
     picture = tmp_path / "plot.png"
     files = [row["path"] for row in exported]
