@@ -68,6 +68,21 @@ def thins(layer: Any) -> bool:
     return thins and not layer.use_bias
 
 
+def takes_stride(layer: Any) -> bool:
+    """Return True for a convolution of a map whose stride may be greater."""
+    return isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D) and max(layer.dilation_rate) == 1
+
+
+def same_padding(layer: Any, sizes: tuple[int, int], strides: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Return the zeros before and behind each side of a map with padding "same", by a convolution of those strides."""
+
+    def zeros(size: int, kernel: int, stride: int) -> tuple[int, int]:
+        whole = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return whole // 2, whole - whole // 2
+
+    return tuple(map(zeros, sizes, layer.kernel_size, strides))
+
+
 def widens(layer: Any) -> bool:
     """Return True for a 1x1 convolution of each position, with more outputs than inputs."""
     if type(layer) is not layers.Conv2D:
@@ -95,10 +110,4 @@ def is_same_padding(layer: Any, sizes: tuple[int, int], padding: tuple) -> bool:
     """Return True if an unpadded convolution of a map padded so is the one with padding "same"."""
     if getattr(layer, "padding", None) != "valid" or max(layer.dilation_rate) > 1:
         return False
-
-    def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-        whole = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        return whole // 2, whole - whole // 2
-
-    wanted = tuple(map(same, sizes, layer.kernel_size, layer.strides))
-    return wanted == padding
+    return same_padding(layer, sizes, layer.strides) == padding

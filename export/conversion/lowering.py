@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_se.export.conversion.copies import copied, functional, is_known
+from keras_se.export.conversion.copies import copied, functional, is_known, reconfigured
 from keras_se.export.conversion.decompose import Fold, GraphRewriter
 from keras_se.export.conversion.equivalent_layers import (
     averaged,
@@ -20,6 +20,8 @@ from keras_se.export.conversion.equivalent_layers import (
     only_offset,
     pooling_step,
     renamed,
+    same_padding,
+    takes_stride,
     thins,
     widens,
 )
@@ -32,12 +34,13 @@ from keras_se.export.conversion.matching import (
     is_bounded,
     is_homogeneous,
     is_never_negative,
+    is_read_again,
     is_rewritten,
     is_squeezed,
     leaves_out,
     negative_slope,
 )
-from keras_se.export.conversion.tensor_facts import Gated, Joined, Padded, Tensor
+from keras_se.export.conversion.tensor_facts import Convolved, Gated, Joined, Padded, Tensor
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
 
@@ -47,7 +50,7 @@ def lower(model: keras.Model, lowering: LoweringConfig) -> keras.Model:
     Batch normalisation is folded, behind no weights into a depthwise convolution of 1x1; the sixth of a hard sigmoid is
     left to the weights that follow; a padding that a convolution's "same" can say is left to that; a ReLU of a
     concatenation becomes one of each part, which the operation before can do; and a pooling of one position, which
-    XNNPACK does not take, becomes a depthwise convolution by 1.
+    XNNPACK does not take, becomes the stride of the convolution before it, or else a depthwise convolution by 1.
 
     Args:
         model: a built functional or sequential model.
@@ -96,6 +99,8 @@ class _Lowerer(GraphRewriter):
         if not is_known(layer):
             return self._of_scaled(layer, args, kwargs)
         if leaves_out(layer):
+            if (output := self._strided(layer, *args)) is not None:
+                return output
             layer = by_1(layer, *args)
         slope = negative_slope(layer) if self._lowering.leaky_relu == "decomposed" else None
         if slope is not None:
@@ -117,6 +122,28 @@ class _Lowerer(GraphRewriter):
         output = self._of_scaled(layer, args, kwargs)
         if isinstance(layer, layers.Concatenate):
             self._facts[output].joined = Joined(layer, args[0])
+        return output
+
+    def _strided(self, pooling: Any, x: Tensor) -> Tensor | None:
+        """Apply a pooling of one position in the stride of the convolution that gives `x`; None where there is none.
+
+        So the normalisation behind it reaches that convolution, whose channels, not yet normalised, would else share a
+        range.
+        """
+        convolved = self._facts[x].convolved
+        if convolved is None or not takes_stride(convolved.layer) or is_read_again(pooling):
+            return None
+        layer, source = convolved
+        strides = tuple(own * step for own, step in zip(layer.strides, pooling.strides, strict=True))
+        changes: dict[str, Any] = {"name": pooling.name, "strides": strides}
+        padding, own = (same_padding(layer, source.shape[1:3], step) for step in (layer.strides, strides))
+        if layer.padding == "same" and [side[0] for side in padding] != [side[0] for side in own]:
+            source = layers.ZeroPadding2D(padding, dtype=self._dtype, name=f"{pooling.name}_padding")(source)
+            changes["padding"] = "valid"
+        config = {**layer.get_config(), **changes}
+        new, output = reconfigured(layer, type(layer), config, source)
+        self._facts[output].convolved = Convolved(new, source)
+        self.folds[pooling.name] = self.folds[layer.name]
         return output
 
     def _of_scaled(self, layer: Any, args: Any, kwargs: Any) -> Tensor:

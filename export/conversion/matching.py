@@ -143,6 +143,11 @@ def leaves_out(layer: Any) -> bool:
     return pools and layer.pool_size == (1, 1) and len(set(layer.strides)) == 1
 
 
+def is_read_again(layer: Any) -> bool:
+    """Return True where another layer too reads what this one takes."""
+    return len(taken(layer)._keras_history.operation._outbound_nodes) > 1
+
+
 def _normalises_alone(layer: Any) -> bool:
     """Return True for a batch normalisation of maps behind no weights, which the converter writes as MUL and ADD."""
     if not isinstance(layer, layers.BatchNormalization) or not layer._inbound_nodes:
