@@ -51,7 +51,7 @@ def load_classifier(
         )
     metadata = read_metadata(model)
     if preprocessing is None:
-        preprocessing = _preprocessing(Path(file), model, metadata)
+        preprocessing = stated_preprocessing(file, model)
     described = model.described(file)
     shares = _gives_shares(model)
 
@@ -66,8 +66,13 @@ def load_classifier(
     return Classifier(str(file), preprocessing, _classes(Path(file), model, metadata), scores)
 
 
-def _preprocessing(file: Path, model: TFLiteModel, metadata: FileMetadata) -> Preprocessing:
-    """Return the input that the file takes: its own normalisation of a float one goes before that of the manifest."""
+def stated_preprocessing(path: Path | str, model: TFLiteModel) -> Preprocessing:
+    """Return the input that a file of one image takes: its own normalisation of a float one goes before its manifest's.
+
+    Raises:
+        InputError: neither the manifest nor the file itself says it.
+    """
+    file, metadata = Path(path), read_metadata(model)
     _, height, width, _ = model.input_shape
     manifest = preprocessing_of_manifest(file)
     [kind], _ = model.io_types

@@ -20,7 +20,7 @@ The rule of a verdict, for a file against Keras:
    at the edge of two classes is chance.
 
 Engines among each other are held by the second alone; where they compute alike, to steps of the output
-(`keras_se.export.runtimes.registry`).
+(`keras_se.export.runtimes.registry`). So are two files of other bytes, to the tolerance of the one that rounds more.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Parity:
 
     file: str
     reference: str
-    """"keras", or "litert_reference": the same file on LiteRT's reference kernels."""
+    """"keras", or the engine that runs the reference's file: "litert_reference" unless told otherwise."""
     engine: str
     recipe: str
     """Recipe of the candidate's file, read off its types."""
@@ -102,12 +102,13 @@ def compare(
     engine: str = "litert",
     labels: np.ndarray | None = None,
     float_file: Path | str | None = None,
+    reference_engine: str = REFERENCE_KERNELS,
 ) -> Parity:
     """Run the same images through both and hold the difference against its tolerance.
 
     A Keras reference is held against the tolerance of the candidate's recipe, and the candidate's constants and
-    operations to the model's own, in the form that the candidate's manifest tells. A .tflite reference runs on
-    LiteRT's reference kernels, and the difference is the engine's own: in steps of the output for an integer file.
+    operations to the model's own, in the form that the candidate's manifest tells. A .tflite reference may be the
+    candidate itself: then the difference is the engines' own, in steps of the output for an integer file.
 
     Args:
         reference: a Keras model, or the path of a `.keras` or a `.tflite` file. A model of mixed precision is compared
@@ -119,6 +120,7 @@ def compare(
         labels: int `(n,)`, for the accuracy.
         float_file: the float32 `.tflite` file that the candidate was quantized from, in place of the model's own
             conversion, which takes seconds; of no use where its manifest tells another form than the candidate's.
+        reference_engine: what runs a .tflite reference.
     Returns:
         The differences, the bounds and the verdict.
     Raises:
@@ -132,13 +134,7 @@ def compare(
     _check_range(images, candidate)
     loaded = _candidate(candidate)
     outputs = _run_file(loaded, images, engine)
-    if isinstance(reference, keras.Model) or Path(reference).suffix != ".tflite":
-        model = _model(reference, images)
-        originals = Originals(model, images, _run_model(model, images), float_file)
-        against = _Reference("keras", originals.outputs)
-    else:
-        originals = Originals(None, images, None, float_file)
-        against = _Reference(REFERENCE_KERNELS, _run_file(_candidate(reference), images, REFERENCE_KERNELS))
+    against, originals = _run_reference(reference, images, reference_engine, float_file)
     return _parity(against, outputs, loaded, engine, labels, originals, held=True)
 
 
@@ -149,19 +145,23 @@ def compare_all(
     *,
     engines: Sequence[str] | None = None,
     labels: np.ndarray | None = None,
+    reference_engine: str = REFERENCE_KERNELS,
 ) -> list[Parity]:
     """Compare every file on every engine with the Keras model, and integer files with the reference kernels too.
 
-    The constants and operations of each file are held to those of the model in the file's form.
+    The constants and operations of each file are held to those of the model in the file's form. A .tflite reference
+    runs on one engine, and each file is compared with it alone.
 
     Args:
-        reference: a Keras model, or the path of a `.keras` file.
+        reference: a Keras model, or the path of a `.keras` or a `.tflite` file.
         files: paths of `.tflite` files.
         images: float32 `(n, height, width, channels)`, as the network sees them.
         engines: names; None for each of `keras_se.export.runtimes.registry.default_engines` that can run the file.
         labels: int `(n,)`, for the accuracy.
+        reference_engine: what runs a .tflite reference.
     Returns:
-        A row for each file and engine, and a further one for each integer file against the reference kernels.
+        A row for each file and engine; of a Keras model a further one for each integer file against the reference
+        kernels.
     Raises:
         InputError: as `compare`.
     Example:
@@ -171,24 +171,23 @@ def compare_all(
     """
     check_files(files, engines)
     _check_labels(labels, images)
-    model = _model(reference, images)
-    originals = Originals(model, images, _run_model(model, images))
     candidates = [_candidate(path) for path in dict.fromkeys(map(Path, files))]
-    rows = []
     for candidate in candidates:
         _check_range(images, candidate.path)
+    against, originals = _run_reference(reference, images, reference_engine)
+    rows = []
     for candidate in candidates:
         names = engines or [
             name for name in default_engines() if candidate.recipe.name not in ENGINES[name].unsupported_recipes
         ]
         by_engine = {name: _run_file(candidate, images, name) for name in names}
-        against = _Reference("keras", originals.outputs)
         rows += [_parity(against, by_engine[name], candidate, name, labels, originals, held=True) for name in by_engine]
         kernels = by_engine.pop(REFERENCE_KERNELS, None)
-        if kernels is not None and kernels.lsb is not None:
-            against = _Reference(REFERENCE_KERNELS, kernels)
+        if against.file is None and kernels is not None and kernels.lsb is not None:
+            on_kernels = _Reference(REFERENCE_KERNELS, kernels, candidate)
             rows += [
-                _parity(against, by_engine[name], candidate, name, labels, originals, held=False) for name in by_engine
+                _parity(on_kernels, by_engine[name], candidate, name, labels, originals, held=False)
+                for name in by_engine
             ]
     return rows
 
@@ -198,6 +197,27 @@ class _Reference(NamedTuple):
 
     name: str
     outputs: Outputs
+    file: Candidate | None = None
+    """File that gave them; None for a Keras model."""
+
+
+def is_file(reference: keras.Model | Path | str) -> bool:
+    """Return True for the path of a .tflite file."""
+    return not isinstance(reference, keras.Model) and Path(reference).suffix == ".tflite"
+
+
+def _run_reference(
+    reference: Any, images: np.ndarray, engine: str, float_file: Path | str | None = None
+) -> tuple[_Reference, Originals]:
+    """Run the images through a model, or through a file on an engine."""
+    if not is_file(reference):
+        model = _model(reference, images)
+        originals = Originals(model, images, _run_model(model, images), float_file)
+        return _Reference("keras", originals.outputs), originals
+    check_engine(engine)
+    _check_range(images, reference)
+    file = _candidate(reference)
+    return _Reference(engine, _run_file(file, images, engine), file), Originals(None, images, None, float_file)
 
 
 def check_files(files: Sequence[Path | str], engines: Sequence[str] | None) -> None:
@@ -271,10 +291,13 @@ def _parity(
         right = outputs.values.argmax(1) == labels
         lost = loss(expected.values.argmax(1) == labels, right)
     row = find_engine(engine)
-    if against.name == REFERENCE_KERNELS and max_lsb is not None and recipe.name in row.max_lsb:
+    same = against.file is not None and against.file.file == candidate.file
+    if same and against.name == REFERENCE_KERNELS and max_lsb is not None and recipe.name in row.max_lsb:
         stated, failures = hold_steps(row.max_lsb[recipe.name], row.reason, max_lsb)
     else:
-        tolerance = recipe.tolerance if against.name == "keras" else recipe.between_engines
+        recipes = [recipe] if against.file is None else [recipe, against.file.recipe]
+        loosest = min((each.tolerance for each in recipes), key=lambda tolerance: tolerance.sqnr_db)
+        tolerance = recipe.between_engines if same else loosest
         stated, failures = hold(tolerance, figures)
         if failures and recipe.name != "float32" and (predicted := originals.predicted(candidate)) is not None:
             stated, failures = hold_predicted(tolerance, figures, predicted, lost)
