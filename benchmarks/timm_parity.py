@@ -2,7 +2,7 @@
 
 In an environment with torch and timm 1.0.31, for one network or more of timm's (none named: all that we read):
 
-    python benchmarks/timm_parity.py ask FOLDER --photographs PHOTOGRAPHS [seresnet50 …]
+    python benchmarks/timm_parity.py ask FOLDER [seresnet50 …] --photographs PHOTOGRAPHS
 
 writes for each a checkpoint of random weights (statistics, scales and shifts of the normalisations too) and its logits
 of the first photographs. In ours:
@@ -11,7 +11,7 @@ of the first photographs. In ours:
 
 loads each and prints the greatest difference of a logit over the greatest logit; its exit status is 1 if one is above
 1e-4. With --write-back the model is written by `save_timm` and must give the very tensors that were read. --remove
-removes each checkpoint when it has been compared: all of them are 2.6 GB. What `save_timm` wrote with --keep as
+removes each checkpoint when it has been compared: all of them are 3.6 GB. What `save_timm` wrote with --keep as
 NAME.written.safetensors is loaded by timm, and its logits compared, by `timm_parity.py back FOLDER`.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 
 TOLERANCE = 1e-4  # of the greatest logit: float32 rounding through 50 to 154 layers measures 6e-7 to 2.4e-5
 PHOTOGRAPHS = 3
-SIZE = 224
+SIZE = 224  # of the images of every network: what it computes does not depend on it
 NETWORKS = (
     "seresnet18",
     "seresnet34",
@@ -47,6 +47,19 @@ NETWORKS = (
     "mobilenetv3_large_100",
     "tf_mobilenetv3_small_100",
     "tf_mobilenetv3_large_100",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
+    "tf_efficientnet_b0",
+    "tf_efficientnet_b1",
+    "efficientnet_lite0",
+    "tf_efficientnet_lite4",
+    "semnasnet_100",
 )
 
 
@@ -96,7 +109,8 @@ def compare(arguments):
     for name in (name for name in NETWORKS if (folder / f"{name}.safetensors").is_file()):
         path, row = folder / f"{name}.safetensors", ARCHITECTURES[name]
         ported = {"padding": "same"} if name.startswith("tf_") else {}  # what tells them from their twins
-        model = create_model(row.model, weights=path, classifier_activation=None, **ported)
+        shape = photographs.shape[1:]
+        model = create_model(row.model, input_shape=shape, weights=path, classifier_activation=None, **ported)
         expected = np.load(folder / f"{name}.npy")
         errors[name] = float(np.abs(model.predict(photographs, verbose=0) - expected).max() / np.abs(expected).max())
         if arguments.write_back:

@@ -2,6 +2,20 @@
 
 from keras_se import distributed_stub as _distributed_stub  # noqa: F401, it registers a name
 from keras_se.applications import SEVGG16 as SEVGG16
+from keras_se.applications import EfficientNetB0 as EfficientNetB0
+from keras_se.applications import EfficientNetB1 as EfficientNetB1
+from keras_se.applications import EfficientNetB2 as EfficientNetB2
+from keras_se.applications import EfficientNetB3 as EfficientNetB3
+from keras_se.applications import EfficientNetB4 as EfficientNetB4
+from keras_se.applications import EfficientNetB5 as EfficientNetB5
+from keras_se.applications import EfficientNetB6 as EfficientNetB6
+from keras_se.applications import EfficientNetB7 as EfficientNetB7
+from keras_se.applications import EfficientNetLite0 as EfficientNetLite0
+from keras_se.applications import EfficientNetLite1 as EfficientNetLite1
+from keras_se.applications import EfficientNetLite2 as EfficientNetLite2
+from keras_se.applications import EfficientNetLite3 as EfficientNetLite3
+from keras_se.applications import EfficientNetLite4 as EfficientNetLite4
+from keras_se.applications import MnasNetA1 as MnasNetA1
 from keras_se.applications import MobileNetV3Large as MobileNetV3Large
 from keras_se.applications import MobileNetV3Small as MobileNetV3Small
 from keras_se.applications import SEBNInception as SEBNInception

@@ -175,6 +175,58 @@ def _mobilenet_v3(
     ...
 
 
+def _efficientnet(
+    include_top: bool = True,
+    weights: str | Path | None = None,
+    input_tensor: Tensor | None = None,
+    input_shape: Shape | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    *,
+    r: int = 4,
+    placement: str | None = None,
+    squeeze: str = "avg",
+    gate: str = "sigmoid",
+    use_bias: bool = True,
+    se_stages: Collection[int] | None = None,
+    se_divisor: int | None = None,
+    alpha: float = 1.0,
+    activation: str | None = None,
+    padding: str = "same",
+    epsilon: float = 1e-3,
+    dropout: float | None = None,
+    drop_connect: float | None = None,
+) -> keras.Model:
+    """Build EfficientNet, EfficientNet-Lite or MnasNet-A1, for images of the published size unless told otherwise.
+
+    The arguments, the shapes and the errors are those of `keras_se.create_model`; `name` is the Keras model's. Pixels
+    are in 0..1, and not in 0..255 as in `keras.applications`.
+
+    Args:
+        placement: "3x3", behind the depthwise convolution, or "none" in EfficientNet-Lite, unless told otherwise.
+        alpha: width multiplier beside the network's own; filters are rounded to multiples of 8.
+        activation: after each convolution, and in SE: "swish" in EfficientNet, "relu6" in EfficientNet-Lite and "relu"
+            in MnasNet unless told otherwise.
+        padding: of the convolutions with a stride: "same", Keras's, or "symmetric", torch's.
+        epsilon: of the batch normalisation: 1e-3 is the authors', 1e-5 torch's.
+        dropout: share that is dropped before the classifier: 0.2 to 0.5, by the size, unless told otherwise.
+        drop_connect: share of the images that the last block adds nothing to, in training; blocks before it have it in
+            proportion to their place. It is 0.2, and 0 in MnasNet, unless told otherwise.
+    Returns:
+        A model: float `(batch, height, width, channels)` to `(batch, classes)`, or without the top to features.
+    Raises:
+        InputError: the weights are missing, damaged or of another model.
+        ValueError: a value is unknown or out of its range.
+    Example:
+        >>> keras_se.FUNCTION(input_shape=(32, 32, 3), classes=10, alpha=0.25).output_shape
+        (None, 10)
+    Source: arXiv 1905.11946, table 1; 1807.11626, figure 7.
+    """
+    ...
+
+
 def _shufflenet(
     include_top: bool = True,
     weights: str | Path | None = None,
@@ -370,6 +422,20 @@ SENet154 = _function("SENet154", "senet154", _resnet)
 SEMobileNet = _function("SEMobileNet", "se_mobilenet", _mobilenet)
 MobileNetV3Small = _function("MobileNetV3Small", "mobilenet_v3_small", _mobilenet_v3)
 MobileNetV3Large = _function("MobileNetV3Large", "mobilenet_v3_large", _mobilenet_v3)
+MnasNetA1 = _function("MnasNetA1", "mnasnet_a1", _efficientnet)
+EfficientNetB0 = _function("EfficientNetB0", "efficientnet_b0", _efficientnet)
+EfficientNetB1 = _function("EfficientNetB1", "efficientnet_b1", _efficientnet)
+EfficientNetB2 = _function("EfficientNetB2", "efficientnet_b2", _efficientnet)
+EfficientNetB3 = _function("EfficientNetB3", "efficientnet_b3", _efficientnet)
+EfficientNetB4 = _function("EfficientNetB4", "efficientnet_b4", _efficientnet)
+EfficientNetB5 = _function("EfficientNetB5", "efficientnet_b5", _efficientnet)
+EfficientNetB6 = _function("EfficientNetB6", "efficientnet_b6", _efficientnet)
+EfficientNetB7 = _function("EfficientNetB7", "efficientnet_b7", _efficientnet)
+EfficientNetLite0 = _function("EfficientNetLite0", "efficientnet_lite0", _efficientnet)
+EfficientNetLite1 = _function("EfficientNetLite1", "efficientnet_lite1", _efficientnet)
+EfficientNetLite2 = _function("EfficientNetLite2", "efficientnet_lite2", _efficientnet)
+EfficientNetLite3 = _function("EfficientNetLite3", "efficientnet_lite3", _efficientnet)
+EfficientNetLite4 = _function("EfficientNetLite4", "efficientnet_lite4", _efficientnet)
 SEShuffleNet = _function("SEShuffleNet", "se_shufflenet", _shufflenet)
 SEVGG16 = _function("SEVGG16", "se_vgg16", _vgg)
 SEBNInception = _function("SEBNInception", "se_bn_inception", _inception)

@@ -16,7 +16,18 @@ import keras
 
 from keras_se.arguments import check_arguments
 from keras_se.errors import InputError, find_named
-from keras_se.models import cifar, inception, inception_resnet_v2, mobilenet, mobilenet_v3, resnet, shufflenet, vgg
+from keras_se.models import (
+    cifar,
+    efficientnet,
+    inception,
+    inception_resnet_v2,
+    mnasnet,
+    mobilenet,
+    mobilenet_v3,
+    resnet,
+    shufflenet,
+    vgg,
+)
 from keras_se.models.blocks import Tensor
 from keras_se.models.head import Head
 from keras_se.models.mac_count import macs
@@ -43,7 +54,13 @@ def _family(build, rows, errors: dict[str, float], **published) -> dict[str, Ent
     return {name: Entry(build, row, errors.get(name), **published) for name, row in rows.items()}
 
 
-# Errors: arXiv 1709.01507, tables 2 to 5; MobileNetV3's: arXiv 1905.02244, table 3.
+def _efficientnets(rows: Mapping[str, efficientnet.EfficientNet], errors: dict[str, float], se: SE) -> dict[str, Entry]:
+    entries = _family(efficientnet.efficientnet, rows, errors, se=se)
+    return {name: entry._replace(input_shape=(*[rows[name].resolution] * 2, 3)) for name, entry in entries.items()}
+
+
+# Errors: arXiv 1709.01507, tables 2 to 5; MobileNetV3's: arXiv 1905.02244, table 3; MnasNet's: arXiv 1807.11626, table
+# 1; EfficientNet's: arXiv 1905.11946, table 2; EfficientNet-Lite's: README.md of the authors' folder lite.
 _ENTRIES = {
     **_family(
         resnet.resnet,
@@ -64,6 +81,32 @@ _ENTRIES = {
         mobilenet_v3.ROWS,
         {"mobilenet_v3_small": 32.6, "mobilenet_v3_large": 24.8},
         se=mobilenet_v3.PUBLISHED_SE,
+    ),
+    **_efficientnets(mnasnet.ROWS, {"mnasnet_a1": 24.8}, efficientnet.PUBLISHED_SE),
+    **_efficientnets(
+        efficientnet.ROWS,
+        {
+            "efficientnet_b0": 22.9,
+            "efficientnet_b1": 20.9,
+            "efficientnet_b2": 19.9,
+            "efficientnet_b3": 18.4,
+            "efficientnet_b4": 17.1,
+            "efficientnet_b5": 16.4,
+            "efficientnet_b6": 16.0,
+            "efficientnet_b7": 15.7,
+        },
+        efficientnet.PUBLISHED_SE,
+    ),
+    **_efficientnets(
+        efficientnet.LITE_ROWS,
+        {
+            "efficientnet_lite0": 24.9,
+            "efficientnet_lite1": 23.3,
+            "efficientnet_lite2": 22.4,
+            "efficientnet_lite3": 20.2,
+            "efficientnet_lite4": 18.5,
+        },
+        dataclasses.replace(efficientnet.PUBLISHED_SE, placement="none"),
     ),
     **_family(shufflenet.shufflenet, shufflenet.ROWS, {"se_shufflenet": 31.0}, se=SE(use_bias=False)),
     **_family(vgg.vgg, vgg.ROWS, {"se_vgg16": 25.22}),
@@ -137,6 +180,7 @@ def create_model(
     stem_pool: str | None = None,
     epsilon: float | None = None,
     dropout: float | None = None,
+    drop_connect: float | None = None,
     modules: tuple[int, int, int] | None = None,
 ) -> keras.Model:
     """Build a model of the registry, channels_last.
@@ -148,7 +192,7 @@ def create_model(
         name: one of `list_models()`.
         input_shape: `(height, width, channels)`, in pixels; height and width may be None where the family allows it.
             None takes that of `input_tensor`, or the size the weights or the model were published for: (224, 224, 3);
-            299 for Inception-ResNet-v2, 32 for CIFAR's networks.
+            240 to 600 for EfficientNet-B1 to B7, 299 for Inception-ResNet-v2, 32 for CIFAR's networks.
         classes: outputs of the classifier; 1 for two classes by a sigmoid in place of the softmax; None for those of
             the weights, or 1000, or 10 for CIFAR's networks. If the weights are for another number, the classifier
             alone keeps its initialisation, and a warning is logged.
@@ -163,23 +207,25 @@ def create_model(
         pooling: without the top, "avg" or "max" for a `(batch, channels)` output; None keeps the feature map.
         classifier_activation: None for logits.
         model_name: name of the Keras model; `name` when None.
-        r: SE's reduction ratio; published are 16, and 4 for MobileNetV3.
+        r: SE's reduction ratio; published are 16, and 4 for MobileNetV3, EfficientNet and MnasNet, in which the last
+            two take it of the channels that a block is given.
         placement: where SE sits: "standard", "pre", "post", "identity", "3x3", or "none" for the plain network;
-            published are "standard", and "3x3" for MobileNetV3.
+            published are "standard", "3x3" for MobileNetV3, EfficientNet and MnasNet, and "none" for EfficientNet-Lite.
         squeeze: "avg", as published, "max" or "none".
         gate: SE's gate, any Keras activation; published are "sigmoid", and "hard_sigmoid" for MobileNetV3.
         use_bias: biases in SE's dense layers; published is True, but for SE-MobileNet and SE-ShuffleNet.
         se_stages: the stages that have SE, as numbers; all as published. ResNets count them as the paper does, 2 to 5.
         se_divisor: round SE's hidden units to a multiple of it; published are channels / r rounded down, and a multiple
             of 8 for MobileNetV3.
-        alpha: width multiplier, of MobileNet and MobileNetV3; above 0.
-        activation: any Keras activation, of ResNet, ResNeXt, SENet and MobileNet.
+        alpha: width multiplier, of MobileNet, MobileNetV3, MnasNet and EfficientNet; above 0.
+        activation: any Keras activation, of ResNet, ResNeXt, SENet, MobileNet, MnasNet and EfficientNet.
         last_activation: of a ResNet block's last convolution, before SE; none as published.
         stride_in: the convolution of a ResNet bottleneck that halves the resolution, "1x1" or "3x3".
-        padding: "same" or "symmetric", of ResNet, ResNeXt, SENet and MobileNetV3.
+        padding: "same" or "symmetric", of ResNet, ResNeXt, SENet, MobileNetV3, MnasNet and EfficientNet.
         stem_pool: "ceil" or "padded", of ResNet, ResNeXt and SENet.
-        epsilon: of the batch normalisation of MobileNetV3.
-        dropout: share that is dropped, in 0..1, of MobileNetV3 and VGG.
+        epsilon: of the batch normalisation of MobileNetV3, MnasNet and EfficientNet.
+        dropout: share that is dropped, in 0..1, of MobileNetV3, MnasNet, EfficientNet and VGG.
+        drop_connect: share of the images that the last block adds nothing to in training, of MnasNet and EfficientNet.
         modules: how many residual modules A, B and C Inception-ResNet-v2 has.
     Returns:
         A model. Input: float `(batch, height, width, channels)`, pixels in 0..1, or as the preprocessing of its weights
@@ -212,6 +258,7 @@ def create_model(
         "stem_pool": stem_pool,
         "epsilon": epsilon,
         "dropout": dropout,
+        "drop_connect": drop_connect,
         "modules": modules,
     }
     requested = {argument: value for argument, value in arguments.items() if value is not None}
@@ -289,6 +336,7 @@ _OF_FAMILIES = (
     "stem_pool",
     "epsilon",
     "dropout",
+    "drop_connect",
     "modules",
 )
 """Arguments of `create_model` that not every family has."""

@@ -30,7 +30,7 @@ ALIKE: dict[str, tuple[str, ...]] = {
     "Conv2D": ("filters", "groups", *_CONVOLUTION),
     "Dense": ("units", "use_bias"),
     "DepthwiseConv2D": ("depth_multiplier", *_CONVOLUTION),
-    "Dropout": ("rate",),
+    "Dropout": ("rate", "noise_shape"),
     "Flatten": ("data_format",),
     "GlobalAveragePooling2D": ("data_format", "keepdims"),
     "GlobalMaxPooling2D": ("data_format", "keepdims"),

@@ -6,30 +6,16 @@ its channels as hidden units, the hard gate).
 
 from typing import NamedTuple
 
-from keras import layers
-
-from keras_se.models.blocks import Norm, Tensor, check_padding, conv_bn, depthwise_bn, divisible
+from keras_se.models.blocks import Norm, Tensor, check_padding, conv_bn, divisible
 from keras_se.models.head import Head
+from keras_se.models.inverted_residual import PLACEMENTS, STAGES, Bneck, inverted_residual
 from keras_se.models.placement import SE
 
-STAGES = (1, 2, 3, 4, 5)  # output strides 2, 4, 8, 16, 32
-PLACEMENTS = ("3x3", "standard", "pre", "none")  # a block without an addition has no shortcut and no "after it"
 PUBLISHED_SE = SE(placement="3x3", r=4, gate="hard_sigmoid", divisor=8)
 
 
-class Bneck(NamedTuple):
-    """A line of tables 1 and 2: an inverted residual block."""
-
-    kernel: int
-    expand: int
-    out: int
-    se: bool
-    activation: str
-    stride: int
-
-
 class MobileNetV3(NamedTuple):
-    """Table 1 or 2: the blocks, the last convolution and the dense layer behind the pooling."""
+    """Table 1 or 2: a block a line, the last convolution and the dense layer behind the pooling."""
 
     blocks: tuple[Bneck, ...]
     last: int
@@ -104,30 +90,6 @@ def mobilenet_v3(
     for number, block in enumerate(row.blocks, 1):
         stage += block.stride == 2
         widened = block._replace(expand=divisible(block.expand * alpha), out=divisible(block.out * alpha))
-        x = _inverted_residual(x, widened, padding, norm, se, stage, f"block{number}")
+        x = inverted_residual(x, widened, f"block{number}", padding=padding, norm=norm, se=se, stage=stage)
     x = conv_bn(x, divisible(row.last * alpha), 1, "last", activation="hard_swish", norm=norm)
     return head(x, dropout=dropout, hidden=(row.hidden,), activation="hard_swish")
-
-
-def _inverted_residual(x, block, padding, norm, se, stage, name) -> Tensor:
-    def at(placement, y):
-        return se.at(placement, y, stage, name) if block.se else y
-
-    y = at("pre", x)
-    if block.expand != x.shape[-1]:
-        y = conv_bn(y, block.expand, 1, f"{name}_expand", activation=block.activation, norm=norm)
-    y = depthwise_bn(
-        y,
-        block.kernel,
-        f"{name}_depthwise",
-        stride=block.stride,
-        activation=block.activation,
-        padding=padding,
-        norm=norm,
-    )
-    y = at("3x3", y)
-    y = conv_bn(y, block.out, 1, f"{name}_project", activation=None, norm=norm)
-    y = at("standard", y)
-    if block.stride > 1 or x.shape[-1] != block.out:
-        return y
-    return layers.Add(name=f"{name}_add")([x, y])

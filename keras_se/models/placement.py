@@ -19,6 +19,7 @@ class SE:
     3x3, inside F, after its 3x3 convolution; none, the plain network.
 
     `divisor`: hidden units are rounded to a multiple of it, by `divisible`; `max(1, channels // r)` when None.
+    `activation`: between SE's dense layers; no argument of `create_model`, but the family's own.
     """
 
     placement: str = "standard"
@@ -28,6 +29,7 @@ class SE:
     use_bias: bool = True
     stages: Collection[int] | None = None
     divisor: int | None = None
+    activation: str = "relu"
 
     def __post_init__(self):
         at_least_one("r", self.r)
@@ -51,16 +53,26 @@ class SE:
                 f"se_stages must be among {', '.join(map(str, stages))}; got se_stages={tuple(self.stages)}"
             )
 
-    def at(self, placement: str, x: Tensor, stage: int, name: str) -> Tensor:
-        """Rescale `x` if this is where SE sits and the stage has it; else return `x` itself."""
+    def at(self, placement: str, x: Tensor, stage: int, name: str, *, channels: int | None = None) -> Tensor:
+        """Rescale `x` if this is where SE sits and the stage has it; else return `x` itself.
+
+        `channels`: those that the hidden units are the r-th part of; those of `x` when None.
+        """
         if placement != self.placement or (self.stages is not None and stage not in self.stages):
             return x
         return SqueezeExcite(
             self.r,
-            hidden=None if self.divisor is None else divisible(x.shape[-1] / self.r, self.divisor),
+            hidden=self._hidden(x.shape[-1], channels),
             squeeze=self.squeeze,
+            activation=self.activation,
             gate=self.gate,
             use_bias=self.use_bias,
             data_format=CHANNELS_LAST,
             name=f"{name}_se",
         )(x)
+
+    def _hidden(self, scaled: int, channels: int | None) -> int | None:
+        """Return the hidden units, or None for the layer's own number of them."""
+        if self.divisor is not None:
+            return divisible((channels or scaled) / self.r, self.divisor)
+        return None if channels is None else max(1, channels // self.r)

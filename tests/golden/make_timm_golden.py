@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from timm.layers.squeeze_excite import SEModule
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from timm.models.senet import SEBottleneck, SENet, SEResNetBlock, SEResNetBottleneck, SEResNeXtBottleneck
@@ -70,6 +71,18 @@ def mobilenet(epsilon, padding):
     )
 
 
+def efficientnet(epsilon, padding, activation):
+    return EfficientNet(
+        decode_arch_def([["ds_r2_k3_s1_e1_c8_se0.25"], ["ir_r2_k5_s2_e2_c8_se0.25"], ["ir_r1_k3_s2_e3_c16"]]),
+        num_classes=CLASSES,
+        num_features=320,
+        stem_size=8,
+        pad_type=padding,
+        act_layer=activation,
+        norm_layer=partial(nn.BatchNorm2d, eps=epsilon),
+    )
+
+
 # Named for the network of timm's that each is a small one of.
 NETWORKS = {
     "seresnet18": lambda: resnet(BasicBlock, (2, 1, 1, 1)),
@@ -98,6 +111,9 @@ NETWORKS = {
     ),
     "mobilenetv3_small_100": lambda: mobilenet(1e-5, ""),
     "tf_mobilenetv3_small_100": lambda: mobilenet(1e-3, "same"),
+    "efficientnet_b0": lambda: efficientnet(1e-5, "", nn.SiLU),
+    "tf_efficientnet_b0": lambda: efficientnet(1e-3, "same", nn.SiLU),
+    "semnasnet_100": lambda: efficientnet(1e-5, "", nn.ReLU),
 }
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import re
 from typing import NamedTuple
 
 import keras
@@ -47,6 +48,8 @@ PUBLISHED = {
 }
 
 
+NETWORKS = [name for name in keras_se.list_models() if not re.search("efficientnet_(b[1-7]|lite[1-4])", name)]
+"""Networks of the registry but those that are another one's table with other widths and depths."""
 SMALL = {"se_resnet18": {}, "se_mobilenet": {"alpha": 0.25}}  # one of each family
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import keras_se
+from keras_se.models.efficientnet import EfficientNet, MBConv
 from keras_se.models.mobilenet_v3 import Bneck, MobileNetV3
 from keras_se.models.resnet import Conv, ResNet
 from keras_se.weights.timm_mapping import ARCHITECTURES
@@ -29,6 +30,17 @@ MOBILENET = MobileNetV3(
     last=40,
     hidden=24,
 )
+EFFICIENTNET = EfficientNet(
+    width=0.25,
+    depth=1.0,
+    resolution=64,
+    dropout=0.0,
+    stages=(
+        MBConv(expand=1, kernel=3, stride=1, out=32, depth=2),
+        MBConv(expand=2, kernel=5, stride=2, out=32, depth=2),
+        MBConv(expand=3, kernel=3, stride=2, out=64, depth=1, se=False),
+    ),
+)
 BASIC = ResNet(bottleneck=False, depths=(2, 1, 1, 1), group_width=2)
 BOTTLENECK = ResNet(bottleneck=True, depths=(2, 1, 1, 1), group_width=2, filters=8)
 NEXT = ResNet(bottleneck=True, depths=(1, 1, 2, 1), groups=2, group_width=2, filters=8)
@@ -44,8 +56,12 @@ ROWS = {  # the networks of make_timm_golden.py as ours
     "legacy_senet154": SENET._replace(groups=2, group_width=4, stem=(Conv(3, 64, 2), Conv(3, 64, 1), Conv(3, 8, 1))),
     "mobilenetv3_small_100": MOBILENET,
     "tf_mobilenetv3_small_100": MOBILENET,
+    "efficientnet_b0": EFFICIENTNET,
+    "tf_efficientnet_b0": EFFICIENTNET,
+    "semnasnet_100": EFFICIENTNET._replace(activation="relu"),
 }
-PORTED = {"tf_mobilenetv3_small_100": {"padding": "same"}}  # no key of the file tells it from its twin
+PORTED = {name: {"padding": "same"} for name in ROWS if name.startswith("tf_")}
+"""What no key of the file tells from its twin."""
 
 
 def golden(name):

@@ -24,7 +24,7 @@ from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.base import FORMAT_LIMITS, USES, QuantizedModel
 from keras_se.export.targets.registry import TARGETS
 from keras_se.preprocessing import Preprocessing
-from keras_se.registry import list_models
+from published_networks import NETWORKS
 
 TRIED = ("phone_cpu", "phone_gpu", "mediapipe", "browser", "edgetpu", "tflite_micro", "ethos_u55_128")
 FORMATS = ("float32", "static_wi8_ai8", "static_wi8_ai16")
@@ -117,7 +117,7 @@ def _of_quantization_aware_models():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in list_models()]
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in NETWORKS]
 )
 def test_nothing_of_our_networks_is_refused(name):
     """Other tests export them."""

@@ -19,7 +19,7 @@ from keras_se.export.conversion.lowering_config import (
 )
 from keras_se.export.conversion.matching import effective_config
 from keras_se.export.evaluation.parity import compare_all
-from published_networks import rounding_of
+from published_networks import NETWORKS, rounding_of
 
 LOWERINGS = [PLAIN, DECOMPOSED, ONE_PARTITION, LoweringConfig(squeeze="conv_before_pool"), CONV_BEFORE_POOL]
 FAST = ("se_resnet20_cifar", "mobilenet_v3_small")
@@ -39,7 +39,7 @@ def test_a_network_in_a_form_is_the_same_function(name, lowering, rewritten):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(keras_se.list_models()) - set(FAST)))
+@pytest.mark.parametrize("name", sorted({*NETWORKS} - set(FAST)))
 @pytest.mark.usefixtures("float64")
 def test_every_other_network_in_the_furthest_form_is_the_same_function(name, rewritten):
     _, got, expected = rewritten(name, lambda model: lower(model, LOWERINGS[-1]))

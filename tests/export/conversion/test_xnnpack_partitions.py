@@ -17,6 +17,7 @@ from keras_se.export.quantization.quantizer import quantize
 from keras_se.export.quantization.recipes import RECIPES
 from keras_se.export.runtimes.litert import xnnpack_partitions
 from keras_se.export.targets.registry import TARGETS
+from published_networks import NETWORKS
 
 SMALL = ("mobilenet_v3_small", "se_resnet20_cifar")
 
@@ -51,7 +52,7 @@ def partitions(name, lowering, recipe, float_file):
 @pytest.mark.parametrize("recipe", [pytest.param("float32", marks=pytest.mark.slow), "static_wi8_ai8"])
 @pytest.mark.parametrize(
     "name",
-    [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in keras_se.list_models()],
+    [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS],
 )
 def test_every_network_is_one_partition_on_a_phone(name, recipe, float_file):
     assert partitions(name, TARGETS["phone_cpu"].lowering(RECIPES[recipe]), recipe, float_file) == 1

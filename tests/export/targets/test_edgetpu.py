@@ -19,7 +19,7 @@ from keras_se.export.targets.edgetpu_rules import lint, summary
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing, image_shape
-from keras_se.registry import list_models
+from published_networks import NETWORKS
 
 
 def test_the_trained_networks_int8_file_keeps_them_all(trained):
@@ -156,7 +156,7 @@ def int8_file(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_verdict_on_every_network(name):
     breaches = lint(int8_file(name))
     print(f"{name}: {summary(breaches) or 'keeps every rule'}")

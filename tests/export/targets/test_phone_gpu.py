@@ -13,7 +13,7 @@ from keras_se.export.targets.phone_gpu import OPERATIONS
 from keras_se.export.targets.registry import TARGETS
 from keras_se.export.tflite.model import TFLiteModel
 from keras_se.preprocessing import Preprocessing
-from keras_se.registry import list_models
+from published_networks import NETWORKS
 
 SMALL = ("se_resnet20_cifar",)
 
@@ -25,7 +25,7 @@ def packaged(content, recipe="float16"):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in list_models("*")]
+    "name", [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in NETWORKS]
 )
 def test_every_network_passes(name):
     """Its operations do not depend on the image's size; the inceptions need some."""

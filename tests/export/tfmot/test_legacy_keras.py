@@ -11,6 +11,7 @@ import keras_se
 from keras_se.errors import InputError, MissingExtraError
 from keras_se.export.tfmot.legacy_keras import copy_weights_back, tf_keras, to_tf_keras
 from keras_se.optional_packages import import_extra
+from published_networks import NETWORKS
 
 FAST = "se_resnet20_cifar"
 PIXELS = {"se_inception_resnet_v2": 96}
@@ -43,7 +44,7 @@ def assert_equal(outputs, tolerance):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", keras_se.list_models())
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.usefixtures("both_float64")
 def test_a_network_is_the_same_function_in_tf_keras_and_back(name, randomise):
     side = PIXELS.get(name, 32 if name == FAST else 64)

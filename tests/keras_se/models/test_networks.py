@@ -1,4 +1,4 @@
-"""Every model of the registry: one update, its file, its .tflite and its twin under JAX.
+"""Every model of the registry, one of each scale: an update, its file, its .tflite and its twin under JAX.
 
 A model is taken as a whole in the slow tests; in the fast ones its family builds a short row of the same kind.
 """
@@ -17,7 +17,7 @@ import pytest
 import keras_se
 from keras_se.models.head import Head
 from keras_se.registry import find, list_models
-from published_networks import assert_close
+from published_networks import NETWORKS, assert_close
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,7 @@ SHORT = {
     "senet154": Short(lambda row: row._replace(depths=(1, 1, 1, 1))),
     "se_mobilenet": Short(lambda row: row[:3], arguments={"alpha": 0.25}),
     "mobilenet_v3_small": Short(lambda row: row._replace(blocks=row.blocks[:5])),
+    "efficientnet_b0": Short(lambda row: row._replace(stages=row.stages[:2]), arguments={"alpha": 0.25}),
     "se_shufflenet": Short(lambda row: row._replace(depths=(2, 1, 1))),
     "se_vgg16": Short(lambda row: row._replace(depths=(1, 2, 1, 1, 1), hidden=(64, 32))),
     "se_bn_inception": Short(lambda row: row[1:4]),
@@ -156,7 +157,7 @@ def test_short_network_becomes_tflite(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_network_updates_and_keeps_in_a_file(name, tmp_path):
     model = whole(name)
     check_file(model, tmp_path)
@@ -164,7 +165,7 @@ def test_network_updates_and_keeps_in_a_file(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_network_becomes_tflite(name):
     check_tflite(whole(name))
 

@@ -14,6 +14,9 @@ from keras_se.weights.state_dict import tensors
 from keras_se.weights.timm_mapping import ARCHITECTURES, NAMINGS, PUBLISHED, architecture_of
 from timm_networks import ANSWERS, CLASSES, PORTED, ROWS, create, error_of, golden, images, network
 
+DEEP = "1[05]|^tf|efficientnet_(b[1-7]|lite)"
+"""Networks of many layers, and those whose twin has the same names."""
+
 
 @pytest.mark.parametrize("size", ["even", "odd"])
 @pytest.mark.parametrize("name", ROWS)
@@ -39,6 +42,10 @@ def test_logits_are_timms(name, size, tiny):
         ("legacy_senet154", {"stem_pool": "padded"}),
         ("mobilenetv3_small_100", {"padding": "same"}),
         ("tf_mobilenetv3_small_100", {"padding": "symmetric"}),
+        ("efficientnet_b0", {"padding": "same"}),
+        ("tf_efficientnet_b0", {"padding": "symmetric"}),
+        ("efficientnet_b0", {"activation": "relu"}),
+        ("semnasnet_100", {"activation": "swish"}),
     ],
 )
 def test_the_golden_answers_tell_each_topology_from_its_neighbour(name, wrong, tiny):
@@ -54,7 +61,7 @@ def test_the_golden_answers_tell_each_topology_from_its_neighbour(name, wrong, t
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * bool(re.search("1[05]", name))) for name in ARCHITECTURES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * bool(re.search(DEEP, name))) for name in ARCHITECTURES]
 )
 def test_every_variable_of_the_whole_network_has_its_own_key(name):
     architecture = ARCHITECTURES[name]
