@@ -108,13 +108,28 @@ def test_what_was_frozen_stays_so_and_its_ranges_too(randomise):
     assert trained_by("frozen", "norm", "free", "frozen_norm") == set()
 
 
-def test_which_positions_a_shortcut_takes_is_not_trained():
-    """It is a pooling of one position, which becomes a convolution by 1."""
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.MaxPooling2D(1, 2, name="every_other")(keras.layers.Conv2D(4, 3, padding="same")(inputs))
+def aware_of_every_other_position(*before):
+    """Return the layer "every_other" of the quantization-aware model: a pooling of one position behind others."""
+    x = inputs = keras.Input((8, 8, 3))
+    for layer in (*before, keras.layers.MaxPooling2D(1, 2, name="every_other")):
+        x = layer(x)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
     aware = quantize_aware(model, calibration=np.random.default_rng(0).random((2, 8, 8, 3), "float32"))
     [wrapped] = [layer for layer in aware.layers if layer.name == "every_other"]
     assert isinstance(wrapped, RoundedWeights)
+    return wrapped
+
+
+def test_which_positions_a_shortcut_takes_is_not_trained():
+    """Behind no convolution it becomes one by 1."""
+    wrapped = aware_of_every_other_position(keras.layers.Conv2D(4, 3, padding="same"), keras.layers.ReLU())
     assert wrapped.trainable_variables == []
     assert np.array_equal(wrapped.layer.kernel, np.ones((1, 1, 4, 1)))
+
+
+def test_a_convolution_that_takes_every_other_position_is_trained_as_before():
+    convolution = keras.layers.Conv2D(4, 3, padding="same")
+    wrapped = aware_of_every_other_position(convolution)
+    assert wrapped.layer.strides == (2, 2)
+    assert len(wrapped.trainable_variables) == 2
+    assert np.array_equal(wrapped.layer.kernel, convolution.kernel)
