@@ -77,7 +77,7 @@ def _average(layer: Any) -> Becomes:
 
 
 def _greatest(layer: Any) -> Becomes:
-    return Becomes(("REDUCE_MAX",), "take the average")
+    return Becomes(("REDUCE_MAX",), f"{_ONCE}: then export rewrites it")
 
 
 def _average_pooling(layer: Any) -> Becomes:

@@ -38,6 +38,15 @@ def averaged(layer: Any, x: Tensor) -> Tensor:
     return layers.Rescaling(1 / share, dtype=layer.dtype_policy, name=f"{layer.name}_border")(output)
 
 
+def greatest(layer: Any, x: Tensor) -> Tensor:
+    """Apply a maximum over height and width as a pooling of the whole map."""
+    *_, height, width, channels = x.shape
+    shape = (1, 1, channels) if layer.keepdims else (channels,)
+    if height * width > 1:  # XNNPACK takes no pooling of one position
+        x = layers.MaxPooling2D((height, width), dtype=layer.dtype_policy, name=f"{layer.name}_pool")(x)
+    return layers.Reshape(shape, dtype=layer.dtype_policy, name=layer.name)(x)
+
+
 def only_offset(layer: Any, offset: np.ndarray) -> layers.BatchNormalization:
     """Return a batch normalisation that adds its offset alone: the same beta, and as its mean the constant part."""
     new: Any = layers.BatchNormalization(scale=False, center=layer.center, epsilon=1e-3, trainable=layer.trainable)

@@ -15,6 +15,7 @@ from keras_se.export.conversion.decompose import Fold, GraphRewriter
 from keras_se.export.conversion.equivalent_layers import (
     averaged,
     by_1,
+    greatest,
     is_same_padding,
     matrix,
     only_offset,
@@ -109,6 +110,8 @@ class _Lowerer(GraphRewriter):
             factor = math.prod(self._pending_scale(tensor) for tensor in keras.tree.flatten((args, kwargs)))
             convolved = self._lowering.pooling == "convolution" and averages(layer)
             write = averaged if convolved else super().__call__
+            if isinstance(layer, layers.GlobalMaxPooling2D) and self._lowering.maximum == "pooling":
+                write = greatest
             output = self._with_pending_scale(write(layer, *args, **kwargs), factor)
             if isinstance(layer, layers.ZeroPadding2D):
                 self._facts[output].padded = Padded(args[0], tuple(map(tuple, layer.padding)))
@@ -209,7 +212,12 @@ class _Lowerer(GraphRewriter):
         return output
 
     def _squeezed(self, layer: SqueezeExcite, x: Tensor) -> Tensor:
-        return self._with_pending_scale(super()._squeezed(layer, x), self._pending_scale(x))
+        if layer.squeeze == "max" and self._lowering.maximum == "pooling":
+            pool = layers.GlobalMaxPooling2D(keepdims=True, dtype=self._dtype, name=f"{layer.name}_squeeze")
+            squeezed = greatest(pool, x)
+        else:
+            squeezed = super()._squeezed(layer, x)
+        return self._with_pending_scale(squeezed, self._pending_scale(x))
 
     def _reduced(self, layer: SqueezeExcite, name: str, x: Tensor) -> Tensor:
         if self._lowering.squeeze != "conv_before_pool" or not is_squeezed(layer):

@@ -10,6 +10,7 @@ _WAYS = {
     "rescaling": ("in_place", "after_downsampling"),
     "pooling": ("fused", "convolution"),
     "leaky_relu": ("fused", "decomposed"),
+    "maximum": ("reduction", "pooling"),
 }
 
 
@@ -33,6 +34,8 @@ class LoweringConfig:
             multiplication of each position, which XNNPACK has in int8, where it does not have the pooling.
         leaky_relu: "fused", one operation, which litert-quantizer leaves in float; or "decomposed", `x + relu((slope -
             1) * x)`, by a depthwise convolution of 1x1 and an addition, for slopes up to 1, one a channel.
+        maximum: over height and width, "reduction", REDUCE_MAX, which litert-quantizer leaves in float; or "pooling",
+            MAX_POOL_2D of the whole map.
     """
 
     hard_swish: str = "fused"
@@ -40,6 +43,7 @@ class LoweringConfig:
     rescaling: str = "in_place"
     pooling: str = "fused"
     leaky_relu: str = "fused"
+    maximum: str = "reduction"
 
     def __post_init__(self):
         for name, ways in _WAYS.items():
@@ -48,7 +52,7 @@ class LoweringConfig:
 
 
 PLAIN = LoweringConfig()
-DECOMPOSED = LoweringConfig(hard_swish="decomposed", leaky_relu="decomposed")
+DECOMPOSED = LoweringConfig(hard_swish="decomposed", leaky_relu="decomposed", maximum="pooling")
 ONE_PARTITION = replace(DECOMPOSED, pooling="convolution")
 CONV_BEFORE_POOL = replace(DECOMPOSED, squeeze="conv_before_pool", rescaling="after_downsampling")
 

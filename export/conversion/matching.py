@@ -53,6 +53,8 @@ def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringCo
         lowering = dataclasses.replace(lowering, pooling="fused")
     if not any(leaks(layer) for layer in _layers(model)):
         lowering = dataclasses.replace(lowering, leaky_relu="fused")
+    if not any(takes_the_maximum(layer) for layer in _layers(model)):
+        lowering = dataclasses.replace(lowering, maximum="reduction")
     return lowering
 
 
@@ -65,6 +67,8 @@ def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
         removed.add("AVERAGE_POOL_2D")
     if lowering.leaky_relu == "decomposed" and leaks(layer):
         removed |= {"LEAKY_RELU", "PRELU"}
+    if lowering.maximum == "pooling" and takes_the_maximum(layer):
+        removed.add("REDUCE_MAX")
     return removed
 
 
@@ -98,6 +102,7 @@ def _rewritten(layer: layers.Layer, lowering: LoweringConfig) -> bool:
         or isinstance(layer, layers.ZeroPadding2D)
         or leaves_out(layer)
         or (averages(layer) and lowering.pooling == "convolution")
+        or (takes_the_maximum(layer) and lowering.maximum == "pooling")
         or (leaks(layer) and lowering.leaky_relu == "decomposed")
         or _normalises_alone(layer)
         or cuts_off_a_concatenation(layer)
@@ -117,6 +122,13 @@ def is_squeezed(layer: layers.Layer) -> bool:
 def averages(layer: Any) -> bool:
     """Return True for an average pooling that a depthwise convolution, of one stride for both sides, can replace."""
     return isinstance(layer, layers.AveragePooling2D) and layer.pool_size != (1, 1) and len(set(layer.strides)) == 1
+
+
+def takes_the_maximum(layer: Any) -> bool:
+    """Return True for a maximum over height and width, alone or as SE's squeeze."""
+    if isinstance(layer, SqueezeExcite):
+        return layer.squeeze == "max"
+    return isinstance(layer, layers.GlobalMaxPooling2D)
 
 
 def leaks(layer: Any) -> bool:

@@ -97,6 +97,12 @@ BLOCKS = {
     "SE with a hard gate on a hard swish": lambda x: keras_se.SqueezeExcite(2, gate="hard_sigmoid")(
         keras.layers.Activation("hard_swish")(x)
     ),
+    "a maximum of vectors": lambda x: keras.layers.Dense(3)(
+        keras.layers.GlobalMaxPooling2D()(keras.layers.Activation("hard_swish")(x))
+    ),
+    "a maximum of one position": lambda x: keras.layers.GlobalMaxPooling2D()(
+        keras.layers.GlobalMaxPooling2D(keepdims=True)(x)
+    ),
     "SE without a squeeze": lambda x: keras_se.SqueezeExcite(2, squeeze="none", gate="hard_sigmoid")(x),
     "SE with a maximum": lambda x: keras_se.SqueezeExcite(2, squeeze="max")(keras.layers.Activation("hard_swish")(x)),
     "a model in a model": lambda x: keras.Sequential(
