@@ -48,7 +48,7 @@ def _shapes_of_one(file: TFLiteModel) -> Iterator[tuple[int, np.ndarray]]:
             continue
         data = file.unpacked.buffers[graph.tensors[op.inputs[1]].buffer].data
         shape = np.empty(0, np.int32) if data is None else np.asarray(data, np.uint8).view(np.int32)
-        if len(shape) and -1 not in shape and graph.tensors[op.inputs[0]].shape[0] == 1:
+        if len(shape) > 1 and shape[0] == graph.tensors[op.inputs[0]].shape[0] == 1 and -1 not in shape:
             yield number, np.array([-1, *shape[1:]], np.int32)
 
 
