@@ -97,6 +97,7 @@ class _Lowerer(GraphRewriter):
         self._lowering = lowering
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        self._dtype = getattr(layer, "dtype_policy", None)
         if not is_known(layer):
             return self._of_scaled(layer, args, kwargs)
         if leaves_out(layer):

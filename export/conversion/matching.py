@@ -13,6 +13,7 @@ from keras import layers
 
 from keras_se.cloning import is_graph
 from keras_se.export.conversion.copies import taken
+from keras_se.export.conversion.decompose import CONVOLUTIONS
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
@@ -61,7 +62,7 @@ def effective_config(model: keras.Model, lowering: LoweringConfig) -> LoweringCo
 def ops_removed_by(layer: Any, lowering: LoweringConfig) -> set[str]:
     """Return the operations that the converter would make of a layer and that the lowering removes."""
     removed = set()
-    if isinstance(layer, layers.Layer) and lowering.hard_swish == "decomposed":
+    if keras.activations.hard_swish in _activations(layer) and lowering.hard_swish == "decomposed":
         removed.add("HARD_SWISH")
     if averages(layer) and lowering.pooling == "convolution":
         removed.add("AVERAGE_POOL_2D")
@@ -110,8 +111,10 @@ def _rewritten(layer: layers.Layer, lowering: LoweringConfig) -> bool:
 
 
 def _activations(layer: Any) -> list[Any]:
-    names = ("activation", "gate")
-    return [getattr(layer, name, None) for name in names]
+    """Return the activations of a layer that are written as layers of their own; other layers keep theirs."""
+    if not isinstance(layer, (*CONVOLUTIONS, layers.Activation, SqueezeExcite)):
+        return []
+    return [getattr(layer, name, None) for name in ("activation", "gate")]
 
 
 def is_squeezed(layer: layers.Layer) -> bool:

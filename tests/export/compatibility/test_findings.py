@@ -1,5 +1,6 @@
 """A finding names the layer, the reason and a remedy that holds, and export refuses what check refuses."""
 
+import contextlib
 import sys
 
 import keras
@@ -34,15 +35,22 @@ def test_the_finding_names_the_layer_the_reason_and_the_rewrite():
         (layers.LeakyReLU(0.1), []),
         (layers.PReLU(shared_axes=[1, 2]), []),
         (layers.Activation("leaky_relu"), []),
+        (layers.SeparableConv2D(4, 3, activation="leaky_relu"), ["LEAKY_RELU"]),
         (layers.LeakyReLU(1.5), ["LEAKY_RELU"]),
         (layers.PReLU(), ["PRELU"]),
         (layers.PReLU("ones", shared_axes=[1, 2]), []),
     ],
 )
-def test_a_slope_below_zero_is_refused_where_it_cannot_be_written_in_integers(layer, found):
+def test_what_has_no_integer_form_is_refused_where_it_is_not_rewritten(layer, found, tmp_path):
     image = keras.Input((8, 8, 3))
-    findings = check(keras.Model(image, layers.Flatten()(layer(image))), "tflite_micro")
-    assert [finding.reason.partition(" ")[0] for finding in findings] == found
+    model = keras.Model(image, layers.Flatten()(layer(image)))
+    findings = check(model, "tflite_micro", recipes=["static_wi8_ai8"])
+    assert [name for finding in findings for name in found if name in finding.reason] == found
+    assert bool(findings) == bool(found)
+    images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
+    refused = pytest.raises(InputError) if found else contextlib.nullcontext()
+    with refused:
+        export(model, tmp_path, recipes=("static_wi8_ai8",), target="tflite_micro", calibration=images)
 
 
 def test_a_sequential_model_is_read_too():
