@@ -294,6 +294,9 @@ def _parity(
     same = against.file is not None and against.file.file == candidate.file
     if same and against.name == REFERENCE_KERNELS and max_lsb is not None and recipe.name in row.max_lsb:
         stated, failures = hold_steps(row.max_lsb[recipe.name], row.reason, max_lsb)
+        if failures:  # a step adds up behind further layers, and how far is the network's
+            further, failures = hold(recipe.between_engines, figures)
+            stated = f"{stated}; beyond that, {further}"
     else:
         recipes = [recipe] if against.file is None else [recipe, against.file.recipe]
         loosest = min((each.tolerance for each in recipes), key=lambda tolerance: tolerance.sqnr_db)
