@@ -46,7 +46,14 @@ def test_every_other_network_in_the_furthest_form_is_the_same_function(name, rew
     np.testing.assert_allclose(got, expected, rtol=0, atol=rounding_of(name) * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS, ids=str)
+@pytest.mark.parametrize(
+    "lowering",
+    [
+        pytest.param(form, marks=() if form in (ONE_PARTITION, CONV_BEFORE_POOL) else pytest.mark.slow)
+        for form in LOWERINGS
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
 @pytest.mark.usefixtures("float64")
 def test_a_block_in_a_form_is_the_same_function(block, lowering, randomise):
