@@ -118,9 +118,9 @@ BLOCKS = {
         keras.layers.BatchNormalization()(keras.layers.Add()([x, keras.layers.Conv2D(4, 1)(x)]))
     ),
     "an average within the map": lambda x: keras.layers.AveragePooling2D(2)(keras.layers.Activation("hard_swish")(x)),
-    "an average beyond the border": keras.layers.AveragePooling2D(3, 1, padding="same"),
-    "an average in strides beyond the border": keras.layers.AveragePooling2D((3, 5), 2, padding="same"),
-    "an average in two strides": keras.layers.AveragePooling2D(3, (1, 2), padding="same"),
+    "an average beyond the border": lambda x: keras.layers.AveragePooling2D(3, 1, padding="same")(x),
+    "an average in strides beyond the border": lambda x: keras.layers.AveragePooling2D((3, 5), 2, padding="same")(x),
+    "an average in two strides": lambda x: keras.layers.AveragePooling2D(3, (1, 2), padding="same")(x),
     "a ReLU of a concatenation, and others": relu_of_a_concatenation_and_others,
     "a ReLU of a concatenation with a pooling": relu_of_a_pooling_and_others,
     "a ReLU of a concatenation of rows that others read": relu_of_rows_that_others_read,
@@ -136,7 +136,7 @@ BLOCKS = {
         )
     ),
     "a slope above one": lambda x: keras.layers.LeakyReLU(1.5)(x),
-    "a slope a position": keras.layers.PReLU(keras.initializers.RandomUniform(0.0, 0.5, seed=0)),
+    "a slope a position": lambda x: keras.layers.PReLU(keras.initializers.RandomUniform(0.0, 0.5, seed=0))(x),
     "a leaky ReLU of vectors": lambda x: keras.layers.ReLU(negative_slope=0.25)(
         keras.layers.Dense(3)(keras.layers.Flatten()(x))
     ),

@@ -63,7 +63,8 @@ def test_a_block_in_a_form_is_the_same_function(block, lowering, randomise):
     randomise(model, 1)
     images = np.random.default_rng(1).normal(0, 3, (2, 12, 10, 4))
     expected = model.predict_on_batch(images)
-    np.testing.assert_allclose(lower(model, lowering).predict_on_batch(images), expected, rtol=1e-9, atol=1e-9)
+    # Keras rounds the constants of Rescaling to float32: the share of a window within the map.
+    np.testing.assert_allclose(lower(model, lowering).predict_on_batch(images), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("first", "left"), [("relu", 0), ("linear", 1)])
