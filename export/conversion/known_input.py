@@ -28,7 +28,7 @@ def with_input_shape(model: keras.Model, shape: Sequence[int] | None = None) -> 
         InputError: the model says another shape, or none and `shape` is None, or has no weights yet, or takes or gives
             more than one tensor.
     """
-    known = _known_shape(model)
+    known = known_shape(model)
     if not model.built:
         raise InputError(
             f"the model {model.name} was never built and has no weights; call it on an image, train it, and save it "
@@ -53,13 +53,18 @@ def with_input_shape(model: keras.Model, shape: Sequence[int] | None = None) -> 
     return model
 
 
-def says_its_input(model: keras.Model) -> bool:
-    """Return True for a model with an input of known size."""
-    known = _known_shape(model)
-    return known is not None and not (isinstance(known, tuple) and None in known[1:])
+def on_images_of(model: keras.Model, shape: Sequence[int]) -> keras.Model:
+    """Return the model on an input of that shape where it does not say what it takes; else the model itself.
+
+    Raises:
+        InputError: as `with_input_shape`.
+    """
+    known = known_shape(model)
+    says = known is not None and not (isinstance(known, tuple) and None in known[1:])
+    return with_input_shape(model, None if says else shape)
 
 
-def _known_shape(model: keras.Model) -> Any:
+def known_shape(model: keras.Model) -> Any:
     """Return the model's `input_shape`; None where it has no input layer."""
     return getattr(model, "input_shape", None) if getattr(model, "inputs", None) else None
 

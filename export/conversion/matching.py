@@ -17,9 +17,9 @@ from keras_se.export.conversion.decompose import CONVOLUTIONS
 from keras_se.export.conversion.lowering_config import PLAIN, LoweringConfig
 from keras_se.layers.squeeze_excite import SqueezeExcite
 
-_POOLINGS = (layers.AveragePooling2D, layers.Concatenate, layers.Dropout, layers.MaxPooling2D)
 LEAKY_RELU = 0.2
 """Slope of the activation "leaky_relu"."""
+_POOLINGS = (layers.AveragePooling2D, layers.Concatenate, layers.Dropout, layers.MaxPooling2D)
 _ABOVE_ZERO = (keras.activations.relu, keras.activations.relu6, keras.activations.sigmoid)
 _HOMOGENEOUS = (
     layers.AveragePooling2D,

@@ -33,7 +33,7 @@ import numpy as np
 
 from keras_se.errors import InputError
 from keras_se.export.conversion.converter import in_float32, load_model
-from keras_se.export.conversion.known_input import says_its_input, with_input_shape
+from keras_se.export.conversion.known_input import on_images_of
 from keras_se.export.evaluation.originals import Candidate, Originals
 from keras_se.export.evaluation.paired_interval import Loss, loss
 from keras_se.export.evaluation.verdict import figures_of, hold, hold_predicted, hold_steps
@@ -249,7 +249,7 @@ def _candidate(path: Path | str) -> Candidate:
 def _model(reference: keras.Model | Path | str, images: np.ndarray) -> keras.Model:
     """Return the Keras model, on the images' shape where it does not say what it takes."""
     model = reference if isinstance(reference, keras.Model) else load_model(reference)
-    return with_input_shape(model, None if says_its_input(model) else images.shape[1:])
+    return on_images_of(model, images.shape[1:])
 
 
 def _run_model(model: keras.Model, images: np.ndarray) -> Outputs:

@@ -41,7 +41,7 @@ class Diagnose(Elsewhere, ImageOptions):
 
     def run_there(self) -> Rows:
         from keras_se.export.conversion.converter import load_model, to_tflite
-        from keras_se.export.conversion.known_input import says_its_input, with_input_shape
+        from keras_se.export.conversion.known_input import on_images_of
         from keras_se.export.conversion.lowering import lower
         from keras_se.export.evaluation.layer_errors import diagnose
         from keras_se.export.evaluation.plots import plot
@@ -58,9 +58,7 @@ class Diagnose(Elsewhere, ImageOptions):
             float_file = self.float_file
             if float_file.suffix == ".keras":
                 float_file = Path(folder) / "float32.tflite"
-                model = load_model(self.float_file)
-                if not says_its_input(model):
-                    model = with_input_shape(model, quantized_file.input_shape[1:])
+                model = on_images_of(load_model(self.float_file), quantized_file.input_shape[1:])
                 float_file.write_bytes(to_tflite(lower(model, lowering)).content)
             TFLiteModel.load(float_file)
             if float_file == self.float_file and lowering_of(float_file) != lowering:

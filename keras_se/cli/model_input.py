@@ -35,6 +35,8 @@ class ModelInput(Command):
             raise InputError("--input-shape says what --image-size says; give it alone")
         if len(self.image_size) not in (1, 2):
             raise InputError(f"--image-size takes one side, or height and width; got {len(self.image_size)} numbers")
-        known = getattr(model, "input_shape", None) if getattr(model, "inputs", None) else None
+        from keras_se.export.conversion.known_input import known_shape
+
+        known = known_shape(model)
         channels = known[-1] if isinstance(known, tuple) and len(known) == 4 else None
         return self.image_size[0], self.image_size[-1], channels or 3

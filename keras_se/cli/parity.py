@@ -50,14 +50,12 @@ class Parity(Elsewhere, ImageOptions):
 
     def _of_model(self) -> "tuple[keras.Model, np.ndarray, np.ndarray]":
         from keras_se.export.conversion.converter import load_model
-        from keras_se.export.conversion.known_input import says_its_input, with_input_shape
+        from keras_se.export.conversion.known_input import on_images_of
         from keras_se.export.manifest import preprocessing_of_manifest
         from keras_se.export.quantization.image_range import agreed_preprocessing, check_accuracy
         from keras_se.export.tflite.model import TFLiteModel
 
-        model = load_model(self.reference)
-        if not says_its_input(model):
-            model = with_input_shape(model, TFLiteModel.load(self.files[0]).input_shape[1:])
+        model = on_images_of(load_model(self.reference), TFLiteModel.load(self.files[0]).input_shape[1:])
         origin = self.origin(model, self.reference)
         if not self.preprocessing_fields:
             recorded = {str(file): preprocessing_of_manifest(file) for file in self.files}

@@ -9,9 +9,9 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from keras_se.models.blocks import Norm, Tensor, check_padding, conv_bn, divisible
+from keras_se.models.blocks import Norm, Tensor, conv_bn, divisible
 from keras_se.models.head import Head
-from keras_se.models.inverted_residual import PLACEMENTS, STAGES, Bneck, inverted_residual
+from keras_se.models.inverted_residual import Bneck, check_arguments, inverted_residual
 from keras_se.models.placement import SE
 
 PUBLISHED_SE = SE(placement="3x3", r=4)
@@ -111,12 +111,7 @@ def efficientnet(
         drop_connect: share of the images that the last block adds nothing to, in training; blocks before it have it in
             proportion to their place. None takes the row's.
     """
-    se.check(PLACEMENTS, STAGES)
-    check_padding(padding)
-    if not isinstance(alpha, (int, float)) or alpha <= 0:
-        raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
-    if epsilon <= 0:
-        raise ValueError(f"epsilon must be above 0; got epsilon={epsilon!r}")
+    check_arguments(se, alpha, padding, epsilon)
     drop_connect = row.drop_connect if drop_connect is None else drop_connect
     if not 0 <= drop_connect < 1:
         raise ValueError(f"drop_connect must be in 0..1, and below 1; got drop_connect={drop_connect!r}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from keras import layers
 
-from keras_se.models.blocks import Norm, Tensor, conv_bn, depthwise_bn
+from keras_se.models.blocks import Norm, Tensor, check_padding, conv_bn, depthwise_bn
 from keras_se.models.placement import SE
 
 STAGES = (1, 2, 3, 4, 5)  # output strides 2, 4, 8, 16, 32
@@ -24,6 +24,16 @@ class Bneck(NamedTuple):
     se: bool
     activation: str
     stride: int
+
+
+def check_arguments(se: SE, alpha: float, padding: str, epsilon: float) -> None:
+    """Raise ValueError for an argument that no network of these blocks takes."""
+    se.check(PLACEMENTS, STAGES)
+    check_padding(padding)
+    if not isinstance(alpha, (int, float)) or alpha <= 0:
+        raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
+    if epsilon <= 0:
+        raise ValueError(f"epsilon must be above 0; got epsilon={epsilon!r}")
 
 
 def inverted_residual(

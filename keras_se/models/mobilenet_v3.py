@@ -6,9 +6,9 @@ its channels as hidden units, the hard gate).
 
 from typing import NamedTuple
 
-from keras_se.models.blocks import Norm, Tensor, check_padding, conv_bn, divisible
+from keras_se.models.blocks import Norm, Tensor, conv_bn, divisible
 from keras_se.models.head import Head
-from keras_se.models.inverted_residual import PLACEMENTS, STAGES, Bneck, inverted_residual
+from keras_se.models.inverted_residual import Bneck, check_arguments, inverted_residual
 from keras_se.models.placement import SE
 
 PUBLISHED_SE = SE(placement="3x3", r=4, gate="hard_sigmoid", divisor=8)
@@ -78,12 +78,7 @@ def mobilenet_v3(
         epsilon: of the batch normalisation: 1e-3 is the authors', 1e-5 torch's.
         dropout: before the classifier.
     """
-    se.check(PLACEMENTS, STAGES)
-    check_padding(padding)
-    if not isinstance(alpha, (int, float)) or alpha <= 0:
-        raise ValueError(f"alpha must be a number above 0; got alpha={alpha!r}")
-    if epsilon <= 0:
-        raise ValueError(f"epsilon must be above 0; got epsilon={epsilon!r}")
+    check_arguments(se, alpha, padding, epsilon)
     norm = Norm(momentum=0.99, epsilon=epsilon)
     x = conv_bn(image, divisible(16 * alpha), 3, "stem", stride=2, activation="hard_swish", padding=padding, norm=norm)
     stage = 1
